@@ -1,0 +1,179 @@
+package ring
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"sync"
+	"testing"
+)
+
+func fill(n int, seed byte) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = seed + byte(i*7)
+	}
+	return b
+}
+
+func TestDatagramsKeepOrderContentAndFacts(t *testing.T) {
+	pool := NewPool(1 << 20)
+	var d Datagrams
+	d.Init(pool, 512<<10)
+	rng := rand.New(rand.NewPCG(1, 2))
+	type sent struct {
+		m    Datagram
+		body []byte
+	}
+	var queue []sent
+	buf := make([]byte, 70000)
+	for i := range 20000 {
+		if rng.IntN(2) == 0 {
+			m := Datagram{
+				From:  netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), uint16(i)),
+				To:    netip.MustParseAddrPort("[fd00::1]:7"),
+				Iface: uint32(i), Time: int64(i), TTL: 64, TOS: byte(i),
+			}
+			n := rng.IntN(100)
+			if rng.IntN(20) == 0 {
+				n = rng.IntN(65536)
+			}
+			body := fill(n, byte(i))
+			half := n / 3
+			if d.Put(&m, body[:half], body[half:]) {
+				m.Len = n
+				queue = append(queue, sent{m, body})
+			} else if d.Room(n) && pool.Used()+n+2*chunkSize < pool.Limit() {
+				t.Fatalf("refused %d bytes with room in queue and pool", n)
+			}
+			continue
+		}
+		var m Datagram
+		peek := rng.IntN(4) == 0
+		n, ok := d.Get(&m, buf, peek)
+		if ok != (len(queue) > 0) {
+			t.Fatalf("Get ok=%v with %d queued", ok, len(queue))
+		}
+		if !ok {
+			continue
+		}
+		if m != queue[0].m || !bytes.Equal(buf[:n], queue[0].body) {
+			t.Fatalf("record %d: got %+v, want %+v", i, m, queue[0].m)
+		}
+		if !peek {
+			queue = queue[1:]
+		}
+		if d.Len() != len(queue) {
+			t.Fatalf("Len %d, want %d", d.Len(), len(queue))
+		}
+	}
+	d.Free()
+	if pool.Used() != 0 {
+		t.Fatalf("%d bytes of chunks not given back", pool.Used())
+	}
+}
+
+func TestShortBufferTruncatesOneDatagram(t *testing.T) {
+	var d Datagrams
+	d.Init(NewPool(1<<20), 1<<20)
+	d.Put(&Datagram{}, fill(5000, 1))
+	d.Put(&Datagram{}, fill(10, 2))
+	var m Datagram
+	buf := make([]byte, 100)
+	if n, ok := d.Get(&m, buf, false); !ok || n != 100 || m.Len != 5000 {
+		t.Fatalf("first: n %d len %d ok %v", n, m.Len, ok)
+	}
+	if n, ok := d.Get(&m, buf, false); !ok || n != 10 || !bytes.Equal(buf[:10], fill(10, 2)) {
+		t.Fatalf("second: n %d ok %v", n, ok)
+	}
+}
+
+func TestEmptyDatagramsAreCharged(t *testing.T) {
+	var d Datagrams
+	d.Init(NewPool(1<<20), 10*DatagramOverhead)
+	n := 0
+	for d.Put(&Datagram{}) {
+		n++
+	}
+	if n != 10 {
+		t.Fatalf("took %d empty datagrams, want 10", n)
+	}
+}
+
+func TestPoolLimitRefusesWholeDatagram(t *testing.T) {
+	pool := NewPool(4 * chunkSize)
+	var d Datagrams
+	d.Init(pool, 1<<20)
+	if d.Put(&Datagram{}, fill(5*chunkSize, 0)) {
+		t.Fatal("took more than the pool holds")
+	}
+	if pool.Used() != 0 {
+		t.Fatalf("%d bytes kept by a refused datagram", pool.Used())
+	}
+	if !d.Put(&Datagram{}, fill(3*chunkSize, 0)) {
+		t.Fatal("refused what the pool holds")
+	}
+}
+
+func TestDatagramsBetweenTwoGoroutines(t *testing.T) {
+	pool := NewPool(1 << 20)
+	var d Datagrams
+	d.Init(pool, 64<<10)
+	const count = 50000
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; i < count; {
+			m := Datagram{Iface: uint32(i)}
+			if d.Put(&m, fill(i%700, byte(i))) {
+				i++
+			} else {
+				runtime.Gosched()
+			}
+		}
+	})
+	buf := make([]byte, 1000)
+	for i := 0; i < count; {
+		var m Datagram
+		n, ok := d.Get(&m, buf, false)
+		if !ok {
+			runtime.Gosched()
+			continue
+		}
+		if m.Iface != uint32(i) || n != i%700 || !bytes.Equal(buf[:n], fill(n, byte(i))) {
+			t.Fatalf("record %d: got %d with %d bytes", i, m.Iface, n)
+		}
+		i++
+	}
+	wg.Wait()
+	d.Free()
+	if pool.Used() != 0 {
+		t.Fatalf("%d bytes not given back", pool.Used())
+	}
+}
+
+func TestDatagramsDoNotAllocate(t *testing.T) {
+	var d Datagrams
+	d.Init(NewPool(1<<20), 1<<18)
+	body, buf := fill(64, 1), make([]byte, 64)
+	m := Datagram{From: netip.MustParseAddrPort("10.0.0.1:1"), To: netip.MustParseAddrPort("10.0.0.2:2")}
+	d.Put(&m, body)
+	d.Get(&m, buf, false)
+	if n := testing.AllocsPerRun(1000, func() {
+		d.Put(&m, body)
+		d.Get(&m, buf, false)
+	}); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
+
+func BenchmarkDatagram64(b *testing.B) {
+	var d Datagrams
+	d.Init(NewPool(1<<20), 1<<18)
+	body, buf := fill(64, 1), make([]byte, 64)
+	m := Datagram{From: netip.MustParseAddrPort("10.0.0.1:1"), To: netip.MustParseAddrPort("10.0.0.2:2")}
+	for b.Loop() {
+		d.Put(&m, body)
+		d.Get(&m, buf, false)
+	}
+}
