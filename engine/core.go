@@ -1,0 +1,273 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+)
+
+// batchMax is how many frames one port brings into one turn, at most. It bounds
+// the time that the lock is held; 64 is what the kernel's NAPI takes at once.
+const batchMax = 64
+
+// Config is what a core is made of.
+type Config struct {
+	// Devices are the ports of the core, numbered in order. They belong to the core
+	// from Open on and are closed with it. At most one of them may be no [Pollable].
+	Devices []Device
+	Handler Handler
+	Clock   Clock  // nil: SystemClock
+	Policy  Policy // how to idle; the zero value is Balanced
+	Batch   int    // frames a port and turn, at most 64; 0: 64
+
+	// Manual leaves out the background poller: nothing happens but in calls of Turn
+	// and Wait. It is for simulations that must replay exactly.
+	Manual bool
+}
+
+// A Core turns ports and a handler. Its state, and the handler's, belongs to
+// whoever holds its lock, for one turn or one short call, never in a sleep.
+type Core struct {
+	mu      sync.Mutex
+	ports   []Device // immutable after Open
+	handler Handler
+	clock   Clock
+	policy  Policy
+	rx, tx  []Frame // scratch of the turn
+
+	// Who turns the core while programs wait: drive.go. Guarded by mu.
+	driver    *Waiter // nil: nobody; &c.poller.role: the poller
+	departs   uint64  // how often the role was given up or changed hands
+	woken     int     // goroutines that turns made runnable since the driver last looked
+	parked    waiterList
+	deadlines waiterHeap
+	closed    bool
+	failed    []bool // ports whose device has reported its end
+
+	// Sleeping: sleep.go.
+	sleep sleepState
+
+	poller pollerState
+
+	turns atomic.Uint64 // statistics
+	owed  atomic.Bool   // a driver that was served has woken others, who must run before it drives again
+}
+
+// Open makes a core and starts its poller.
+func Open(cfg Config) (*Core, error) {
+	if cfg.Handler == nil || len(cfg.Devices) == 0 {
+		return nil, errors.New("engine: a core needs a handler and at least one device")
+	}
+	c := &Core{
+		ports:   cfg.Devices,
+		handler: cfg.Handler,
+		clock:   cfg.Clock,
+		policy:  cfg.Policy,
+		failed:  make([]bool, len(cfg.Devices)),
+	}
+	if c.clock == nil {
+		c.clock = SystemClock
+	}
+	batch := cfg.Batch
+	if batch == 0 {
+		batch = batchMax
+	}
+	if batch < 1 || batch > batchMax {
+		return nil, fmt.Errorf("engine: batch %d is not between 1 and %d", batch, batchMax)
+	}
+	c.rx, c.tx = make([]Frame, batch), make([]Frame, batch)
+	if err := c.sleep.open(c.ports); err != nil {
+		return nil, err
+	}
+	if !cfg.Manual {
+		c.poller.start(c)
+	}
+	return c, nil
+}
+
+// turn takes what has arrived, does what is due, and sends what there is to say.
+// It is called with the lock held and says how much it did.
+func (c *Core) turn() (work int) {
+	now := c.clock.Now()
+	for i, dev := range c.ports {
+		n := dev.Peek(c.rx)
+		if n == 0 {
+			continue
+		}
+		c.handler.Input(i, c.rx[:n], now)
+		dev.Release(c.rx[:n])
+		work += n
+	}
+	return work + c.down(now)
+}
+
+// down is the second half of a turn: from programs and timers to the NIC.
+func (c *Core) down(now mono.Time) (work int) {
+	work = c.handler.Advance(now)
+	for i, dev := range c.ports {
+		work += c.output(i, dev, now)
+	}
+	for len(c.deadlines) > 0 && c.deadlines[0].deadline.Due(now) {
+		c.woken += c.deadlines[0].expire(c)
+	}
+	c.woken += c.handler.Wake()
+	c.turns.Add(1)
+	return work
+}
+
+// output pulls one batch for one port. The first frame is asked for alone: most
+// turns have one packet to say or none, and showing a batch of frames costs more
+// than sending one.
+func (c *Core) output(i int, dev Device, now mono.Time) (work int) {
+	for lot := 1; ; lot = len(c.tx) {
+		r := dev.Reserve(c.tx[:lot])
+		if r == 0 {
+			if dev.Unsent() {
+				dev.Submit(nil, 0)
+			}
+			return work
+		}
+		m := c.handler.Output(i, c.tx[:r], now)
+		work += m
+		if m > 0 || dev.Unsent() {
+			dev.Submit(c.tx[:m], r)
+		}
+		if m < r || lot > 1 {
+			return work
+		}
+	}
+}
+
+// Lock takes the core, to touch what belongs to the handler.
+func (c *Core) Lock() { c.mu.Lock() }
+
+// Unlock lets the core go, and does what was posted while it was held.
+func (c *Core) Unlock() {
+	c.mu.Unlock()
+	for c.handler.Posted() && c.mu.TryLock() {
+		c.Flush()
+		c.mu.Unlock()
+	}
+}
+
+// Flush does what was posted, sends what the handler has to say, and wakes whom
+// it brought something. The lock is held. Whoever sleeps as driver is made to look
+// again if there is now something to be done before it meant to wake.
+func (c *Core) Flush() {
+	c.down(c.clock.Now())
+	if c.handler.Deadline().Before(c.sleep.till) {
+		c.Attention()
+	}
+}
+
+// Send pulls one packet for one port, without looking at timers or at other
+// ports: the short way for a datagram that was written with the lock held.
+func (c *Core) Send(port int) {
+	if !c.closed {
+		c.output(port, c.ports[port], c.clock.Now())
+	}
+}
+
+// Post sees to what a program has just given the handler to be done, at once if
+// the core is free, else by the one who holds it. The lock is not held.
+func (c *Core) Post() {
+	if c.mu.TryLock() {
+		c.Flush()
+		c.Unlock()
+	}
+}
+
+// Now reads the core's clock. Whoever passes it to the handler reads it after
+// taking the lock, so that time never runs backwards there.
+func (c *Core) Now() mono.Time { return c.clock.Now() }
+
+// Turn turns the core once, for those who drive it themselves.
+func (c *Core) Turn() (work int) {
+	c.mu.Lock()
+	work = c.turn()
+	c.Unlock()
+	return work
+}
+
+// Port returns a device of the core.
+func (c *Core) Port(i int) Device { return c.ports[i] }
+
+// Ports returns how many devices the core has.
+func (c *Core) Ports() int { return len(c.ports) }
+
+// Turns returns how often the core was turned.
+func (c *Core) Turns() uint64 { return c.turns.Load() }
+
+// PortFailer is a [Handler] that wants to hear when a device has come to its end:
+// the interface was deleted or moved away. It is called once a port, with the lock
+// held.
+type PortFailer interface {
+	PortFailed(port int, err error)
+}
+
+// CheckPorts looks for devices that have died: it is for whoever hears from the
+// kernel that a link has gone, since a sleeping core does not.
+func (c *Core) CheckPorts() {
+	c.mu.Lock()
+	c.checkPorts()
+	c.Unlock()
+}
+
+// checkPorts is CheckPorts with the lock held.
+func (c *Core) checkPorts() {
+	for i, dev := range c.ports {
+		if c.failed[i] {
+			continue
+		}
+		if err := dev.Err(); err != nil {
+			c.failed[i] = true
+			if h, ok := c.handler.(PortFailer); ok {
+				h.PortFailed(i, err)
+				c.woken += c.handler.Wake()
+			}
+		}
+	}
+}
+
+// Close ends the core: it stops the poller, wakes everyone who waits, and closes the
+// devices. It does not wait for what is still to be sent.
+func (c *Core) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	c.parked.wakeAll()
+	c.mu.Unlock()
+	c.poller.stop(c)
+	c.Attention()
+
+	// A driver may still be in its turn or asleep: it sees closed once it has the lock.
+	for deadline := time.Now().Add(closeWait); ; {
+		c.mu.Lock()
+		if c.driver == nil || time.Now().After(deadline) {
+			break
+		}
+		c.mu.Unlock()
+		c.Attention()
+		time.Sleep(100 * time.Microsecond)
+	}
+	defer c.mu.Unlock()
+	c.sleep.mu.Lock() // nobody sleeps on a device from here on
+	defer c.sleep.mu.Unlock()
+	var errs []error
+	for _, dev := range c.ports {
+		errs = append(errs, dev.Close())
+	}
+	c.ports = nil
+	errs = append(errs, c.sleep.close())
+	return errors.Join(errs...)
+}
+
+// closeWait is how long Close waits for a driver to leave: far longer than a turn.
+const closeWait = 5 * time.Second

@@ -1,0 +1,346 @@
+package engine
+
+import (
+	"runtime"
+	"sync/atomic"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+)
+
+// This file is who turns a core while programs wait.
+//
+// A goroutine that waits for something (Recv, Accept, Connect, Poll) turns the core
+// itself: it holds the role of the driver, also while it sleeps on the devices,
+// when the lock is free. The rules, each with what it is for:
+//
+//   - One driver. Others park on a channel of their own.
+//   - The baton goes with the data: a driver whose turn woke others and brought
+//     itself nothing gives the role up and parks. The woken goroutine is next to run
+//     on this processor, so parking is the switch to it, and it drives next. An idle
+//     Accept thus never drives for busy connections.
+//   - A driver that was served after it woke others yields once before it drives
+//     again, or the woken would wait behind it.
+//   - Nobody wakes a goroutine and spins on: the woken one sits in the run queue of
+//     the spinner's processor, and a thief waits some 50 us before it takes it.
+//   - A driver leaves no frame behind that woke it: it turns once more before it
+//     leaves for another reason than having been served.
+//   - The poller (poller.go) takes the role when nobody has had it for a tick.
+
+// A Condition is what a goroutine waits for. Its methods are called with the
+// core's lock held.
+type Condition interface {
+	// Done says whether the wait is over at now: there is what was waited for, or
+	// there is a reason to give up (closed, the deadline has come).
+	Done(now mono.Time) bool
+
+	// Deadline is when Done says true by itself; mono.Never if it does not.
+	Deadline() mono.Time
+
+	// Arm makes whatever brings what is waited for call w.Wake. It looks for nothing:
+	// Done is asked once more after it. Disarm ends that: when it returns, no call of
+	// w.Wake is under way. Arm and Disarm come in pairs.
+	Arm(w *Waiter)
+	Disarm(w *Waiter)
+}
+
+// States of a waiter.
+const (
+	waiterIdle    = iota
+	waiterParked  // on its channel, or on the way there; whoever makes it idle owes a token
+	waiterDriving // holds the role
+)
+
+// A Waiter is one goroutine that waits. It is used for one Wait at a time, and may
+// be used again.
+type Waiter struct {
+	state    atomic.Int32
+	token    chan struct{} // capacity 1
+	deadline mono.Time     // while parked; guarded by the core's mu
+	heapAt   int           // index in the core's deadlines, -1: not there
+
+	next, prev *Waiter // in the core's list of the parked
+	listed     bool
+	core       *Core // while it waits on one
+}
+
+// NewWaiter returns a waiter.
+func NewWaiter() *Waiter {
+	return &Waiter{token: make(chan struct{}, 1), heapAt: -1}
+}
+
+// Wake lets the goroutine look at its condition again and says whether it became
+// runnable by this: a driver does not, it is only made to look. Whatever Arm gave
+// the waiter to may call it, until Disarm; a waiter that does not wait is left
+// alone.
+func (w *Waiter) Wake() bool {
+	switch {
+	case w.state.CompareAndSwap(waiterParked, waiterIdle):
+		w.token <- struct{}{}
+		return true
+	case w.state.Load() == waiterDriving:
+		w.core.Attention()
+	}
+	return false
+}
+
+// Park waits for Wake, and no longer than until the deadline of the channel. It
+// is for a goroutine that waits for several cores at once and so drives none.
+// Prepare must have been called before the last look at what is waited for.
+func (w *Waiter) Park(timeout <-chan struct{}) {
+	select {
+	case <-w.token:
+	case <-timeout:
+		if !w.state.CompareAndSwap(waiterParked, waiterIdle) {
+			<-w.token // Wake was faster: its token is on the way
+		}
+	}
+}
+
+// Prepare makes the next Wake count, before the look that decides to Park.
+func (w *Waiter) Prepare() { w.state.Store(waiterParked) }
+
+// Cancel takes Prepare back without parking.
+func (w *Waiter) Cancel() {
+	if !w.state.CompareAndSwap(waiterParked, waiterIdle) {
+		<-w.token
+	}
+}
+
+// Wait returns when cond is done, turning the core meanwhile if nobody else does.
+// It says false if the core was closed before.
+func (c *Core) Wait(w *Waiter, cond Condition) bool {
+	if c.owed.Load() && c.owed.Swap(false) {
+		runtime.Gosched()
+	}
+	c.mu.Lock()
+	w.core = c
+	for quick := 0; ; {
+		now := c.clock.Now()
+		if c.closed || cond.Done(now) {
+			c.finish(w)
+			open := !c.closed
+			c.Unlock()
+			return open
+		}
+		if c.driver != nil && c.driver != w && c.driver != &c.poller.role {
+			c.park(w, cond)
+			continue
+		}
+		if c.driver != w {
+			c.take(w)
+		}
+		c.woken = 0
+		work := c.turn()
+		if cond.Done(now) {
+			continue
+		}
+		if c.woken > 0 { // the baton goes with the data
+			c.drop(w)
+			c.park(w, cond)
+			quick = 0
+			continue
+		}
+		if work > 0 {
+			if quick++; quick%driverYield == 0 {
+				c.Unlock()
+				runtime.Gosched()
+				c.mu.Lock()
+			}
+			continue
+		}
+		quick = 0
+		cond.Arm(w)
+		if !cond.Done(now) {
+			c.await(min(cond.Deadline(), c.nextDeadline()))
+		}
+		cond.Disarm(w)
+	}
+}
+
+// driverYield is after how many turns without a pause a driver lets other
+// goroutines run: a turn is at most some 100 us, and a goroutine that uses its
+// processor for 10 ms is preempted with the role in its hand.
+const driverYield = 16
+
+// finish ends a wait: it gives the role up if w has it. The lock is held.
+func (c *Core) finish(w *Waiter) {
+	if c.driver != w {
+		w.state.Store(waiterIdle)
+		return
+	}
+	if !c.closed && c.rxReady() {
+		c.turn()
+	}
+	c.owed.Store(c.woken > 0)
+	c.drop(w)
+}
+
+// take gives w the role, from nobody or from the poller, which sees it at its next
+// wake. The lock is held.
+func (c *Core) take(w *Waiter) {
+	c.driver = w
+	c.departs++
+	w.state.Store(waiterDriving)
+}
+
+// drop gives the role up. The lock is held.
+func (c *Core) drop(w *Waiter) {
+	c.driver = nil
+	c.departs++
+	w.state.Store(waiterIdle)
+	c.poller.unpark()
+}
+
+// park waits until somebody wakes w. The lock is held before and after, not
+// meanwhile.
+func (c *Core) park(w *Waiter, cond Condition) {
+	w.state.Store(waiterParked)
+	cond.Arm(w)
+	if cond.Done(c.clock.Now()) {
+		cond.Disarm(w)
+		w.Cancel()
+		return
+	}
+	w.deadline = cond.Deadline()
+	c.parked.add(w)
+	if w.deadline != mono.Never {
+		c.deadlines.push(w)
+		if w.deadline.Before(c.sleep.till) {
+			c.Attention()
+		}
+	}
+	if c.driver == nil {
+		c.poller.unpark()
+	}
+	c.owed.Store(false) // parking lets the woken run
+	c.Unlock()
+	<-w.token
+	c.mu.Lock()
+	c.parked.remove(w)
+	c.deadlines.remove(w)
+	cond.Disarm(w)
+	if c.driver == w { // the poller has handed the role over
+		w.state.Store(waiterDriving)
+	}
+}
+
+// expire wakes a waiter whose deadline has come. The lock is held.
+func (w *Waiter) expire(c *Core) (woken int) {
+	c.deadlines.remove(w)
+	if w.Wake() {
+		woken = 1
+	}
+	return woken
+}
+
+// nextDeadline is when the core has something to do for others than the driver.
+func (c *Core) nextDeadline() mono.Time {
+	until := c.handler.Deadline()
+	if len(c.deadlines) > 0 {
+		until = min(until, c.deadlines[0].deadline)
+	}
+	return until
+}
+
+// rxReady says whether a port has frames.
+func (c *Core) rxReady() bool {
+	for _, dev := range c.ports {
+		if dev.Ready() {
+			return true
+		}
+	}
+	return false
+}
+
+// waiterList is the parked waiters, oldest first.
+type waiterList struct{ head, tail *Waiter }
+
+func (l *waiterList) add(w *Waiter) {
+	w.prev, w.next, w.listed = l.tail, nil, true
+	if l.tail != nil {
+		l.tail.next = w
+	} else {
+		l.head = w
+	}
+	l.tail = w
+}
+
+func (l *waiterList) remove(w *Waiter) {
+	if !w.listed {
+		return
+	}
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		l.head = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		l.tail = w.prev
+	}
+	w.prev, w.next, w.listed = nil, nil, false
+}
+
+func (l *waiterList) wakeAll() {
+	for w := l.head; w != nil; w = w.next {
+		w.Wake()
+	}
+}
+
+// waiterHeap is the parked waiters that have a deadline, the earliest on top.
+type waiterHeap []*Waiter
+
+func (h *waiterHeap) push(w *Waiter) {
+	w.heapAt = len(*h)
+	*h = append(*h, w)
+	h.up(w.heapAt)
+}
+
+func (h *waiterHeap) remove(w *Waiter) {
+	i := w.heapAt
+	if i < 0 {
+		return
+	}
+	last := len(*h) - 1
+	h.swap(i, last)
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	w.heapAt = -1
+	if i < last {
+		h.down(i)
+		h.up(i)
+	}
+}
+
+func (h waiterHeap) swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].heapAt, h[j].heapAt = i, j
+}
+
+func (h waiterHeap) up(i int) {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if h[parent].deadline <= h[i].deadline {
+			return
+		}
+		h.swap(i, parent)
+		i = parent
+	}
+}
+
+func (h waiterHeap) down(i int) {
+	for {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
+			if h[child].deadline < h[least].deadline {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		h.swap(i, least)
+		i = least
+	}
+}

@@ -1,0 +1,126 @@
+package engine
+
+import (
+	"runtime"
+	"time"
+)
+
+// pollTick is how often the poller looks whether somebody drives: grace for a
+// caller that is between two calls, and the bound on how long a core stands still.
+const pollTick = time.Millisecond
+
+// pollerState is the background goroutine that turns a core while no program does,
+// so that ARP, acknowledgements, timers and retransmissions go on whatever the
+// program is busy with. It is an ordinary goroutine: after a turn that woke somebody
+// it yields, and the woken runs next on the same processor.
+type pollerState struct {
+	role   Waiter // stands for the poller in Core.driver
+	parked bool   // a caller drives all the time; guarded by the core's mu
+	gate   chan struct{}
+	done   chan struct{} // nil if there is no poller
+}
+
+func (p *pollerState) start(c *Core) {
+	p.gate = make(chan struct{}, 1)
+	p.done = make(chan struct{})
+	go c.poll()
+}
+
+// stop joins the poller. The core is marked closed; its lock is not held.
+func (p *pollerState) stop(c *Core) {
+	if p.done == nil {
+		return
+	}
+	for {
+		c.mu.Lock()
+		p.unpark()
+		c.mu.Unlock()
+		c.Attention()
+		select {
+		case <-p.done:
+			return
+		case <-time.After(pollTick):
+		}
+	}
+}
+
+// unpark lets the poller tick again. The core's lock is held.
+func (p *pollerState) unpark() {
+	if p.parked {
+		p.parked = false
+		p.gate <- struct{}{}
+	}
+}
+
+// poll is the poller.
+func (c *Core) poll() {
+	p := &c.poller
+	defer close(p.done)
+	var last uint64 // departures at the last tick
+	quiet := 0      // ticks without any
+	for {
+		time.Sleep(pollTick)
+		c.mu.Lock()
+		if c.closed {
+			c.mu.Unlock()
+			return
+		}
+		switch {
+		case c.departs != last:
+			quiet = 0
+		case c.driver == nil:
+			quiet = 0
+			c.takeOver()
+		default: // one caller has driven for the whole tick
+			if quiet++; quiet >= c.policy.parkTicks() {
+				quiet = 0
+				p.parked = true
+				c.Unlock()
+				<-p.gate
+				c.mu.Lock()
+			}
+		}
+		last = c.departs
+		c.Unlock()
+	}
+}
+
+// takeOver is for a tick in which nobody drove: the longest-parked caller gets the
+// role, since a driver that is served itself wakes nobody; without one, the poller
+// drives until a caller displaces it. The lock is held.
+func (c *Core) takeOver() {
+	if w := c.parked.head; w != nil {
+		c.driver = w // before it runs, so that nobody comes between
+		c.departs++
+		w.Wake()
+		return
+	}
+	p := &c.poller
+	c.driver = &p.role
+	c.departs++
+	gen := c.departs
+	for quick := 0; c.departs == gen && !c.closed; {
+		c.woken = 0
+		work := c.turn()
+		switch {
+		case c.woken > 0:
+			quick = 0
+			c.Unlock()
+			runtime.Gosched()
+			c.mu.Lock()
+		case work > 0:
+			if quick++; quick%driverYield == 0 {
+				c.Unlock()
+				runtime.Gosched()
+				c.mu.Lock()
+			}
+		default:
+			quick = 0
+			c.await(c.nextDeadline())
+		}
+	}
+	if c.departs == gen {
+		c.driver = nil
+		c.departs++
+	}
+}
