@@ -53,7 +53,7 @@ func TestReceiveModel(t *testing.T) {
 			b, pool := newBytes(1 << 16)
 			window := 1 + rng.IntN(1<<16)
 			var have [1 << 17]bool // offsets stored, from tail on, modulo its length
-			ahead := 0            // how many those are
+			ahead := 0             // how many those are
 			buf := make([]byte, 1<<16)
 			for range 2000 {
 				switch rng.IntN(6) {
@@ -285,6 +285,14 @@ func TestHammerReceive(t *testing.T) {
 	buf := make([]byte, 3000)
 	reclaimed := 0
 	for b.Tail() < total {
+		if rng.IntN(8) == 0 { // let it run dry
+			for b.Len() > 0 {
+				runtime.Gosched()
+			}
+		}
+		if b.Reclaim() {
+			reclaimed++
+		}
 		n := min(rng.IntN(3000), b.Room(), int(total-b.Tail()))
 		if n == 0 {
 			runtime.Gosched()
@@ -295,9 +303,6 @@ func TestHammerReceive(t *testing.T) {
 		b.WriteAt(off+uint64(cut), buf[cut:n]) // the second half first
 		b.WriteAt(off, buf[:cut])
 		b.Publish(n)
-		if b.Reclaim() {
-			reclaimed++
-		}
 	}
 	b.Seal()
 	reads := <-done
@@ -305,6 +310,9 @@ func TestHammerReceive(t *testing.T) {
 		runtime.Gosched()
 	}
 	wantUsed(t, pool, 0)
+	if reclaimed == 0 {
+		t.Error("the queue was never reclaimed under the reader")
+	}
 	t.Logf("%d reads, reclaimed %d times", reads, reclaimed)
 }
 
