@@ -1,0 +1,749 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//
+// The steering program: for each frame it answers one question, "is this frame
+// ours or the kernel's?", and redirects ours to the AF_XDP socket of the queue
+// it came by. It never drops and never writes to a frame; whatever it cannot
+// judge goes to the kernel.
+//
+// Read first: RFC 791 §3.1, RFC 826, RFC 792, RFC 8200 §4, RFC 4443 §2.4,
+// RFC 4861 §4.3, IEEE 802.1Q §9.
+//
+// It reads bytes only between data and data_end, which is the linear part of a
+// frame of several buffers, so one source serves both program types.
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+// Limits. Frames past them pass to the kernel and are counted as V_PASS_DEPTH.
+#define VLAN_MAX 2 // IEEE 802.1ad: one service and one customer tag
+#define EXT_MAX 6  // RFC 8200 §4.1: the recommended chain without ESP has six
+
+// A datagram must be whole within this time, or its identification may have
+// been used again. Linux keeps fragments for 30 s (net.ipv4.ipfrag_time).
+#define FRAGMENT_TTL_NS (30ULL * 1000 * 1000 * 1000)
+
+// Sizes of the rule maps; verdict.go and rules.go name them in errors.
+#define ADDRS_MAX 1024
+#define PORTS_MAX 16384
+#define FLOWS_MAX 65536
+#define FRAGMENTS_MAX 4096
+
+#define ETH_P_IP 0x0800
+#define ETH_P_ARP 0x0806
+#define ETH_P_8021Q 0x8100
+#define ETH_P_8021AD 0x88a8
+#define ETH_P_IPV6 0x86dd
+
+#define PROTO_HOPOPTS 0
+#define PROTO_ICMP 1
+#define PROTO_TCP 6
+#define PROTO_UDP 17
+#define PROTO_ROUTING 43
+#define PROTO_FRAGMENT 44
+#define PROTO_AH 51
+#define PROTO_ICMP6 58
+#define PROTO_DSTOPTS 60
+
+// What became of a frame: why it was redirected, or why it passed. The order is
+// part of the interface with verdict.go, which has the meaning of each.
+enum verdict {
+	V_EVERYTHING,
+	V_ADDRESS,
+	V_ARP,
+	V_SOLICIT,
+	V_BLOCK,
+	V_PORT,
+	V_FLOW,
+	V_ICMP,
+	V_FRAGMENT,
+	V_PASS_EMPTY, // the first that passes
+	V_PASS_GROUP,
+	V_PASS_FOREIGN,
+	V_PASS_UNRULED,
+	V_PASS_PROTOCOL,
+	V_PASS_FRAGMENT,
+	V_PASS_SHORT,
+	V_PASS_MALFORMED,
+	V_PASS_DEPTH,
+	VERDICTS,
+};
+
+// Bits of the one word in rules_in_force: which kinds of rule that are not
+// bound to an address exist.
+enum rule {
+	RULE_EVERYTHING = 1, // redirect every frame
+	RULE_WILD = 2,       // some port rule holds at all shared addresses
+	RULE_ANY = 4,        // some port rule holds at any unicast address
+};
+
+// Bits of an address: what may be found for it.
+enum address {
+	ADDRESS_OWN = 1,    // every unicast frame, ARP and NDP included
+	ADDRESS_SHARED = 2, // the port blocks and the RULE_WILD port rules hold
+	ADDRESS_PORTS = 4,  // some port rule names this address
+	ADDRESS_FLOWS = 8,  // some flow rule names this local address
+};
+
+// An IPv6 address, or an IPv4 one mapped into it (RFC 4291 §2.5.5.2).
+struct addr {
+	__be32 w[4];
+};
+
+// Keys have no padding but what is named, and are in network order, so that Go
+// writes them without knowing the byte order of the machine.
+struct port_key {
+	struct addr local;
+	__be16 port;
+	__u8 proto;
+	__u8 zero;
+};
+
+struct flow_key {
+	struct addr local;
+	struct addr remote;
+	__be16 local_port;
+	__be16 remote_port;
+	__u8 proto;
+	__u8 zero[3];
+};
+
+// RFC 791 §3.2 names a datagram by source, destination, protocol and
+// identification, RFC 8200 §4.5 without the protocol (which is 0 here).
+struct fragment_key {
+	struct addr src;
+	struct addr dst;
+	__u32 id;
+	__u32 proto;
+};
+
+struct counters {
+	__u64 n[VERDICTS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 64); // the loader sets it to the number of queues
+	__type(key, __u32);
+	__type(value, __u32);
+} xsks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} rules_in_force SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ADDRS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct addr);
+	__type(value, __u32);
+} addrs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PORTS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct port_key);
+	__type(value, __u32);
+} ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FLOWS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct flow_key);
+	__type(value, __u32);
+} flows SEC(".maps");
+
+// The port blocks: one bit a port, 64 ports a word; TCP has the first 1024
+// words and UDP the rest.
+#define BLOCK_WORDS 1024
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 * BLOCK_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} blocks SEC(".maps");
+
+// Datagrams whose first fragment was redirected, and when.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FRAGMENTS_MAX);
+	__type(key, struct fragment_key);
+	__type(value, __u64);
+} fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counters);
+} verdicts SEC(".maps");
+
+struct eth_hdr {
+	__u8 dst[6];
+	__u8 src[6];
+	__be16 proto;
+} __attribute__((packed));
+
+struct vlan_hdr {
+	__be16 tci;
+	__be16 proto;
+};
+
+struct arp_hdr { // RFC 826, Ethernet and IPv4
+	__be16 htype;
+	__be16 ptype;
+	__u8 hlen;
+	__u8 plen;
+	__be16 oper;
+	__u8 sha[6];
+	__be32 spa;
+	__u8 tha[6];
+	__be32 tpa;
+} __attribute__((packed));
+
+struct ip4_hdr {
+	__u8 version_ihl;
+	__u8 tos;
+	__be16 len;
+	__be16 id;
+	__be16 frag;
+	__u8 ttl;
+	__u8 proto;
+	__be16 sum;
+	__be32 src;
+	__be32 dst;
+};
+
+struct ip6_hdr {
+	__be32 version_class_flow;
+	__be16 len;
+	__u8 next;
+	__u8 hops;
+	struct addr src;
+	struct addr dst;
+};
+
+struct ext_hdr { // the first eight bytes of any extension header
+	__u8 next;
+	__u8 len;
+	__be16 frag;        // fragment header: offset and the M bit
+	__be32 id;          // fragment header: identification
+};
+
+struct icmp_hdr {
+	__u8 type;
+	__u8 code;
+	__be16 sum;
+	__be32 rest;
+};
+
+struct port_pair {
+	__be16 src;
+	__be16 dst;
+};
+
+// Where the reading of a frame has come to: an offset rather than a pointer,
+// since it is handed to walk, and the verifier lets no packet pointer pass there.
+// left is what the enclosing IP header says is still there, so that no padding is
+// taken for a header.
+struct cursor {
+	struct xdp_md *ctx;
+	__u32 off;
+	__u32 left;
+};
+
+// All that the limits above allow to be read ends before this offset; it is said
+// again for the verifier.
+#define OFF_MAX 0x7fff
+
+// take steps over n bytes and returns where they begin, or NULL if the frame's
+// linear part or the datagram ends before.
+static __always_inline void *take(struct cursor *c, __u32 n)
+{
+	void *p, *end = (void *)(long)c->ctx->data_end;
+
+	if (c->left < n || c->off > OFF_MAX)
+		return 0;
+	p = (void *)(long)c->ctx->data + c->off;
+	if (p + n > end)
+		return 0;
+	c->left -= n;
+	c->off += n;
+	return p;
+}
+
+// What parsing has found of a packet that is judged by its ports.
+struct packet {
+	struct flow_key flow;       // local is the address that it was sent to
+	struct fragment_key name;   // of the datagram, if leads
+	__u32 bits;                 // of flow.local
+	__u8 leads;                 // the first of several fragments
+	__u8 quoted;                // the flow is that of a packet in an ICMP error
+};
+
+// What parsing returns when it is left to judge_flow: no verdict yet.
+#define PARSED VERDICTS
+
+static __always_inline int redirects(__u32 v)
+{
+	return v < V_PASS_EMPTY;
+}
+
+static __always_inline void map4(struct addr *a, __be32 v4)
+{
+	a->w[0] = 0;
+	a->w[1] = 0;
+	a->w[2] = bpf_htonl(0xffff);
+	a->w[3] = v4;
+}
+
+static __always_inline int same(const struct addr *a, const struct addr *b)
+{
+	return a->w[0] == b->w[0] && a->w[1] == b->w[1] && a->w[2] == b->w[2] && a->w[3] == b->w[3];
+}
+
+static __always_inline int is6(const struct ip6_hdr *ip)
+{
+	return (ip->version_class_flow & bpf_htonl(0xf0000000)) == bpf_htonl(0x60000000);
+}
+
+static __always_inline __u32 address_bits(const struct addr *a)
+{
+	__u32 *bits = bpf_map_lookup_elem(&addrs, a);
+
+	return bits ? *bits : 0;
+}
+
+static __always_inline int judge_arp(struct cursor *c)
+{
+	struct arp_hdr *arp = take(c, sizeof(*arp));
+	struct addr target;
+
+	if (!arp)
+		return V_PASS_SHORT;
+	if (arp->htype != bpf_htons(1) || arp->ptype != bpf_htons(ETH_P_IP) || arp->hlen != 6 || arp->plen != 4)
+		return V_PASS_PROTOCOL;
+	if (arp->oper != bpf_htons(1) && arp->oper != bpf_htons(2))
+		return V_PASS_PROTOCOL;
+	map4(&target, arp->tpa);
+	return address_bits(&target) & ADDRESS_OWN ? V_ARP : V_PASS_FOREIGN;
+}
+
+// follow judges a fragment that has no ports by its datagram's first one.
+static __always_inline int follow(const struct fragment_key *name)
+{
+	__u64 *seen = bpf_map_lookup_elem(&fragments, name);
+
+	if (!seen || bpf_ktime_get_ns() - *seen > FRAGMENT_TTL_NS)
+		return V_PASS_FRAGMENT;
+	return V_FRAGMENT;
+}
+
+// lead notes the verdict on a first fragment for those that follow. One that
+// passes takes away what an earlier datagram of the same name may have left.
+static __always_inline void lead(const struct fragment_key *name, int v)
+{
+	if (redirects(v)) {
+		__u64 now = bpf_ktime_get_ns();
+
+		bpf_map_update_elem(&fragments, name, &now, BPF_ANY);
+	} else {
+		bpf_map_delete_elem(&fragments, name);
+	}
+}
+
+// parse_ports reads the ports. In a packet that we sent, which an ICMP error
+// quotes, source and destination have changed places.
+static __always_inline int parse_ports(struct cursor *c, struct packet *pk)
+{
+	struct port_pair *p;
+
+	if (pk->flow.proto != PROTO_TCP && pk->flow.proto != PROTO_UDP)
+		return V_PASS_PROTOCOL;
+	p = take(c, sizeof(*p));
+	if (!p)
+		return V_PASS_SHORT;
+	pk->flow.local_port = pk->quoted ? p->src : p->dst;
+	pk->flow.remote_port = pk->quoted ? p->dst : p->src;
+	return PARSED;
+}
+
+// parse_icmp4 goes on to the quoted packet of the errors that concern one flow;
+// echo, redirects and the rest belong to whoever has the address.
+static __always_inline int parse_icmp4(struct cursor *c, struct packet *pk)
+{
+	struct icmp_hdr *icmp = take(c, sizeof(*icmp));
+	struct ip4_hdr *ip;
+	__u32 ihl;
+
+	if (!icmp)
+		return V_PASS_SHORT;
+	if (icmp->type != 3 && icmp->type != 11 && icmp->type != 12)
+		return V_PASS_PROTOCOL;
+	ip = take(c, sizeof(*ip));
+	if (!ip)
+		return V_PASS_SHORT;
+	ihl = (ip->version_ihl & 15) * 4;
+	if (ip->version_ihl >> 4 != 4 || ihl < sizeof(*ip))
+		return V_PASS_MALFORMED;
+	if (ip->src != pk->flow.local.w[3])
+		return V_PASS_FOREIGN;
+	if (ip->frag & bpf_htons(0x1fff))
+		return V_PASS_FRAGMENT;
+	map4(&pk->flow.remote, ip->dst);
+	pk->flow.proto = ip->proto;
+	pk->quoted = 1;
+	return take(c, ihl - sizeof(*ip)) ? PARSED : V_PASS_SHORT;
+}
+
+static __always_inline int parse_ip4(struct cursor *c, __u32 rules, int group, struct packet *pk)
+{
+	struct ip4_hdr *ip;
+	__u32 ihl, len, frag;
+	int v = PARSED;
+
+	if (group)
+		return V_PASS_GROUP;
+	ip = take(c, sizeof(*ip));
+	if (!ip)
+		return V_PASS_SHORT;
+	ihl = (ip->version_ihl & 15) * 4;
+	len = bpf_ntohs(ip->len);
+	if (ip->version_ihl >> 4 != 4 || ihl < sizeof(*ip) || len < ihl)
+		return V_PASS_MALFORMED;
+	map4(&pk->flow.local, ip->dst);
+	pk->bits = address_bits(&pk->flow.local);
+	if (pk->bits & ADDRESS_OWN)
+		return V_ADDRESS;
+	if (!pk->bits && !(rules & RULE_ANY))
+		return V_PASS_FOREIGN;
+
+	map4(&pk->flow.remote, ip->src);
+	pk->flow.proto = ip->proto;
+	frag = bpf_ntohs(ip->frag);
+	if (frag & 0x3fff) { // more fragments, or an offset
+		pk->name.src = pk->flow.remote;
+		pk->name.dst = pk->flow.local;
+		pk->name.id = ip->id;
+		pk->name.proto = ip->proto;
+		if (frag & 0x1fff)
+			return follow(&pk->name);
+		pk->leads = 1;
+	}
+	c->left = len - sizeof(*ip);
+	if (!take(c, ihl - sizeof(*ip)))
+		return V_PASS_SHORT;
+	if (pk->flow.proto == PROTO_ICMP)
+		v = parse_icmp4(c, pk);
+	return v == PARSED ? parse_ports(c, pk) : v;
+}
+
+// What walk found, in one word, for it can return no more. How much is left of the
+// datagram follows from the offset.
+#define CHAIN(id, reason, flags, proto, off) \
+	((__u64)(id) << 32 | (__u64)(reason) << 27 | (__u64)(flags) << 24 | (__u64)(proto) << 16 | (off))
+#define CHAIN_OFF(ch) ((ch) & 0xffff)         // where what comes after the chain begins
+#define CHAIN_PROTO(ch) ((ch) >> 16 & 0xff)   // what it is
+#define CHAIN_FLAGS(ch) ((ch) >> 24 & 7)      // FRAG_*
+#define CHAIN_REASON(ch) ((ch) >> 27 & 31)    // why the chain cannot be walked, or 0
+#define CHAIN_ID(ch) ((ch) >> 32)             // of the fragment header
+#define FRAG_SEEN 1  // a fragment header was met
+#define FRAG_MORE 2  // which says that others follow
+#define FRAG_LATER 4 // and that this is not the first: there is no transport here
+
+_Static_assert(VERDICTS <= 32, "a verdict must fit into CHAIN_REASON");
+
+// walk steps over extension headers until a transport's or a later fragment's
+// bytes begin. It is a function of its own to the verifier too, which would
+// otherwise follow each of its ways through all that calls it (600,000
+// instructions, of the million that it allows).
+__attribute__((noinline)) __u64 walk(struct xdp_md *ctx, __u32 off, __u32 left, __u32 next)
+{
+	struct cursor c = { .ctx = ctx, .off = off, .left = left };
+	__u32 flags = 0, id = 0;
+
+	for (int i = 0; i <= EXT_MAX; i++) {
+		struct ext_hdr *h;
+
+		if (next != PROTO_HOPOPTS && next != PROTO_ROUTING && next != PROTO_FRAGMENT && next != PROTO_AH &&
+		    next != PROTO_DSTOPTS)
+			return CHAIN(id, 0, flags, next & 0xff, c.off & 0xffff);
+		if (i == EXT_MAX)
+			break;
+		h = take(&c, sizeof(*h));
+		if (!h)
+			return CHAIN(0, V_PASS_SHORT, 0, 0, 0);
+		if (next == PROTO_FRAGMENT) {
+			if (flags)
+				return CHAIN(0, V_PASS_MALFORMED, 0, 0, 0);
+			flags = FRAG_SEEN | (h->frag & bpf_htons(1) ? FRAG_MORE : 0);
+			id = h->id;
+			if (h->frag & bpf_htons(0xfff8))
+				return CHAIN(id, 0, flags | FRAG_LATER, 0, 0);
+		} else {
+			// A routing header with segments left: the transport is
+			// meant for another address (RFC 8200 §4.4).
+			if (next == PROTO_ROUTING && h->frag & bpf_htons(0x00ff))
+				return CHAIN(0, V_PASS_PROTOCOL, 0, 0, 0);
+			// RFC 8200 §4.2 counts eight bytes, RFC 4302 §2.2 four.
+			if (!take(&c, next == PROTO_AH ? h->len * 4 : h->len * 8))
+				return CHAIN(0, V_PASS_SHORT, 0, 0, 0);
+		}
+		next = h->next;
+	}
+	return CHAIN(0, V_PASS_DEPTH, 0, 0, 0);
+}
+
+// skip walks c over the chain that begins with next.
+static __always_inline __u64 skip(struct cursor *c, __u8 next)
+{
+	__u64 ch = walk(c->ctx, c->off, c->left, next);
+
+	c->left -= CHAIN_OFF(ch) - c->off;
+	c->off = CHAIN_OFF(ch);
+	return ch;
+}
+
+// parse_group6 takes neighbour solicitations for our own addresses and leaves the
+// other groups to the kernel. A fragmented one is nobody's (RFC 6980 §5).
+static __always_inline int parse_group6(struct cursor *c, __u8 next)
+{
+	__u64 ch = skip(c, next);
+	struct icmp_hdr *icmp;
+	struct addr *target, a;
+
+	if (CHAIN_REASON(ch))
+		return CHAIN_REASON(ch);
+	if (CHAIN_PROTO(ch) != PROTO_ICMP6 || CHAIN_FLAGS(ch))
+		return V_PASS_GROUP;
+	icmp = take(c, sizeof(*icmp));
+	if (!icmp)
+		return V_PASS_SHORT;
+	if (icmp->type != 135)
+		return V_PASS_GROUP;
+	target = take(c, sizeof(*target));
+	if (!target)
+		return V_PASS_SHORT;
+	a = *target;
+	return address_bits(&a) & ADDRESS_OWN ? V_SOLICIT : V_PASS_GROUP;
+}
+
+// parse_icmp6 goes on to the quoted packet of the errors, which are types 1 to 4
+// (RFC 4443 §3).
+static __always_inline int parse_icmp6(struct cursor *c, struct packet *pk)
+{
+	struct icmp_hdr *icmp = take(c, sizeof(*icmp));
+	struct ip6_hdr *ip;
+	__u64 ch;
+
+	if (!icmp)
+		return V_PASS_SHORT;
+	if (icmp->type < 1 || icmp->type > 4)
+		return V_PASS_PROTOCOL;
+	ip = take(c, sizeof(*ip));
+	if (!ip)
+		return V_PASS_SHORT;
+	if (!is6(ip))
+		return V_PASS_MALFORMED;
+	if (!same(&ip->src, &pk->flow.local))
+		return V_PASS_FOREIGN;
+	pk->flow.remote = ip->dst;
+	ch = skip(c, ip->next);
+	if (CHAIN_REASON(ch))
+		return CHAIN_REASON(ch);
+	if (CHAIN_FLAGS(ch) & FRAG_LATER)
+		return V_PASS_FRAGMENT;
+	pk->flow.proto = CHAIN_PROTO(ch);
+	pk->quoted = 1;
+	return PARSED;
+}
+
+static __always_inline int parse_ip6(struct cursor *c, __u32 rules, int group, struct packet *pk)
+{
+	struct ip6_hdr *ip = take(c, sizeof(*ip));
+	int v = PARSED;
+	__u64 ch;
+
+	if (!ip)
+		return V_PASS_SHORT;
+	if (!is6(ip))
+		return V_PASS_MALFORMED;
+	c->left = bpf_ntohs(ip->len);
+	if ((ip->dst.w[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000))
+		return parse_group6(c, ip->next);
+	if (group)
+		return V_PASS_GROUP;
+	pk->flow.local = ip->dst;
+	pk->bits = address_bits(&pk->flow.local);
+	if (pk->bits & ADDRESS_OWN)
+		return V_ADDRESS;
+	if (!pk->bits && !(rules & RULE_ANY))
+		return V_PASS_FOREIGN;
+
+	pk->flow.remote = ip->src;
+	ch = skip(c, ip->next);
+	if (CHAIN_REASON(ch))
+		return CHAIN_REASON(ch);
+	if (CHAIN_FLAGS(ch) & (FRAG_MORE | FRAG_LATER)) {
+		pk->name.src = pk->flow.remote;
+		pk->name.dst = pk->flow.local;
+		pk->name.id = CHAIN_ID(ch);
+		if (CHAIN_FLAGS(ch) & FRAG_LATER)
+			return follow(&pk->name);
+		pk->leads = 1;
+	}
+	pk->flow.proto = CHAIN_PROTO(ch);
+	if (pk->flow.proto == PROTO_ICMP6)
+		v = parse_icmp6(c, pk);
+	return v == PARSED ? parse_ports(c, pk) : v;
+}
+
+static __always_inline int parse(struct cursor *c, __u32 rules, struct packet *pk)
+{
+	struct eth_hdr *eth = take(c, sizeof(*eth));
+	__be16 proto;
+	int group;
+
+	if (!eth)
+		return V_PASS_SHORT;
+	group = eth->dst[0] & 1;
+	proto = eth->proto;
+#pragma unroll
+	for (int i = 0; i <= VLAN_MAX; i++) {
+		struct vlan_hdr *tag;
+
+		if (proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD))
+			break;
+		if (i == VLAN_MAX)
+			return V_PASS_DEPTH;
+		tag = take(c, sizeof(*tag));
+		if (!tag)
+			return V_PASS_SHORT;
+		proto = tag->proto;
+	}
+	if (proto == bpf_htons(ETH_P_IP))
+		return parse_ip4(c, rules, group, pk);
+	if (proto == bpf_htons(ETH_P_IPV6))
+		return parse_ip6(c, rules, group, pk);
+	if (proto == bpf_htons(ETH_P_ARP))
+		return judge_arp(c);
+	return V_PASS_PROTOCOL;
+}
+
+static __always_inline int in_block(const struct flow_key *f)
+{
+	__u32 port = bpf_ntohs(f->local_port);
+	__u32 word = (f->proto == PROTO_TCP ? 0 : BLOCK_WORDS) + (port >> 6);
+	__u64 *bits = bpf_map_lookup_elem(&blocks, &word);
+
+	return bits && (*bits >> (port & 63) & 1);
+}
+
+// judge_flow decides by what the ports say. bits are those of f->local; the cheap
+// and the frequent come first.
+static __always_inline int judge_flow(__u32 rules, __u32 bits, const struct flow_key *f)
+{
+	struct port_key k = { .port = f->local_port, .proto = f->proto };
+
+	if (bits & ADDRESS_SHARED) {
+		if (in_block(f))
+			return V_BLOCK;
+		if (rules & RULE_WILD) {
+			// The unspecified address of f's family.
+			if (!f->local.w[0] && !f->local.w[1] && f->local.w[2] == bpf_htonl(0xffff))
+				k.local.w[2] = bpf_htonl(0xffff);
+			if (bpf_map_lookup_elem(&ports, &k))
+				return V_PORT;
+		}
+	}
+	if (bits & ADDRESS_PORTS) {
+		k.local = f->local;
+		if (bpf_map_lookup_elem(&ports, &k))
+			return V_PORT;
+	}
+	if (bits & ADDRESS_FLOWS && bpf_map_lookup_elem(&flows, f))
+		return V_FLOW;
+	if (rules & RULE_ANY) {
+		// All ones is a multicast address, so no rule has it as its own.
+		k.local.w[0] = k.local.w[1] = k.local.w[2] = k.local.w[3] = 0xffffffff;
+		if (bpf_map_lookup_elem(&ports, &k))
+			return V_PORT;
+	}
+	return V_PASS_UNRULED;
+}
+
+static __always_inline int judge(struct xdp_md *ctx)
+{
+	__u32 zero = 0, *rules = bpf_map_lookup_elem(&rules_in_force, &zero);
+	struct cursor c = { .ctx = ctx, .left = 0xffffffff };
+	struct packet pk = {};
+	int v;
+
+	if (!rules)
+		return V_PASS_UNRULED; // cannot be: an array has its elements
+	if (*rules & RULE_EVERYTHING)
+		return V_EVERYTHING;
+	v = parse(&c, *rules, &pk);
+	if (v == PARSED) {
+		v = judge_flow(*rules, pk.bits, &pk.flow);
+		if (pk.quoted && redirects(v))
+			v = V_ICMP;
+	}
+	if (pk.leads)
+		lead(&pk.name, v);
+	return v;
+}
+
+// steer acts on the verdict. A queue without a socket passes its frames: the
+// flags of bpf_redirect_map are what it returns then.
+static __always_inline int steer(struct xdp_md *ctx)
+{
+	__u32 v = judge(ctx);
+	int action = XDP_PASS;
+	struct counters *count;
+	__u32 zero = 0;
+
+	if (redirects(v)) {
+		action = bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS);
+		if (action != XDP_REDIRECT)
+			v = V_PASS_EMPTY;
+	}
+	count = bpf_map_lookup_elem(&verdicts, &zero);
+	// The verifier wants the bound on the very register that is the index,
+	// and the compiler thinks that it knows better.
+	barrier_var(v);
+	if (count && v < VERDICTS)
+		count->n[v]++;
+	return action;
+}
+
+SEC("xdp")
+int xdpsock_steer(struct xdp_md *ctx)
+{
+	return steer(ctx);
+}
+
+SEC("xdp.frags")
+int xdpsock_frags(struct xdp_md *ctx)
+{
+	return steer(ctx);
+}
+
+// xdpsock_judge is never attached: run by BPF_PROG_TEST_RUN it returns the
+// verdict itself.
+SEC("xdp")
+int xdpsock_judge(struct xdp_md *ctx)
+{
+	return judge(ctx);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
