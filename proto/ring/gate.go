@@ -71,3 +71,21 @@ func (w *Wakes) Flush() (woken int) {
 
 // Empty says whether Flush would have nothing to do.
 func (w *Wakes) Empty() bool { return len(w.gates) == 0 }
+
+// Errno is the error that waits for a program at a socket (SO_ERROR): set by a
+// core, taken by the program. The last one wins.
+type Errno struct{ n atomic.Uint32 }
+
+// Set leaves an error.
+func (e *Errno) Set(errno uint32) { e.n.Store(errno) }
+
+// Take returns the error and clears it; 0 is none.
+func (e *Errno) Take() uint32 {
+	if e.n.Load() == 0 {
+		return 0
+	}
+	return e.n.Swap(0)
+}
+
+// Peek returns the error and leaves it.
+func (e *Errno) Peek() uint32 { return e.n.Load() }

@@ -1,0 +1,361 @@
+// Package neigh is who is on the link: one state machine for ARP and Neighbor
+// Discovery, and a bounded table of its entries. In come sightings of neighbours
+// and the wish to send to one; out go solicitations, which the stack writes, and the
+// news that a neighbour is resolved or will never be. It never sees a packet.
+//
+// Read first: RFC 4861 §7.3 (reachability), §7.2 (resolution), §10 (constants);
+// RFC 826 for what ARP adds nothing to; RFC 7048 on probing longer.
+package neigh
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/timer"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Constants of RFC 4861 §10. ARP is run by them too.
+const (
+	reachableTime    = 30 * time.Second // REACHABLE_TIME, spread by the two factors below
+	retransTimer     = time.Second      // RETRANS_TIMER
+	delayFirstProbe  = 5 * time.Second  // DELAY_FIRST_PROBE_TIME
+	multicastSolicit = 3                // MAX_MULTICAST_SOLICIT
+	unicastSolicit   = 3                // MAX_UNICAST_SOLICIT
+)
+
+// parkedMax is how many bytes of datagrams wait for one neighbour, each charged
+// with its overhead. A burst of a few full-size ones: what waits longer than a
+// second is of little use to anybody.
+const parkedMax = 16 << 10
+
+// State is a neighbour's reachability (RFC 4861 §7.3.2).
+type State uint8
+
+const (
+	Incomplete State = iota // asked, not answered; no address yet
+	Reachable               // confirmed within the reachable time
+	Stale                   // has an address that is used without asking until a packet is sent
+	Delay                   // used, and given time to be confirmed from above
+	Probe                   // asked by unicast
+	Failed                  // did not answer: no longer in the table
+)
+
+func (s State) String() string {
+	switch s {
+	case Incomplete:
+		return "INCOMPLETE"
+	case Reachable:
+		return "REACHABLE"
+	case Stale:
+		return "STALE"
+	case Delay:
+		return "DELAY"
+	case Probe:
+		return "PROBE"
+	}
+	return "FAILED"
+}
+
+// An Entry is one neighbour.
+type Entry struct {
+	Port int        // of the stack
+	Addr netip.Addr // the neighbour's
+	MAC  wire.MAC   // valid in every state but Incomplete and Failed
+
+	// Parked holds datagrams that wait for the address, as whole IP packets. The stack
+	// puts them in and takes them out.
+	Parked ring.Datagrams
+	// Waiting are the connections that wait for the address, by index. The stack's.
+	Waiting []uint32
+
+	table  *Table
+	timer  timer.Timer
+	state  State
+	probes int // solicitations sent in this state
+	until  mono.Time
+	next   *Entry // in the table's list by last use, next is older
+	prev   *Entry
+}
+
+// State returns the entry's state.
+func (e *Entry) State() State { return e.state }
+
+// A Link is what the table needs of the stack.
+type Link interface {
+	// Solicit asks e.Addr for its address: by unicast to e.MAC, or by broadcast or to the
+	// solicited-node group.
+	Solicit(e *Entry, unicast bool, now mono.Time)
+	// Resolved says that e has an address, after Incomplete, or another one than before.
+	Resolved(e *Entry, now mono.Time)
+	// Dropped says that e is no longer in the table. failed says that it did not answer:
+	// what is parked has nowhere to go.
+	Dropped(e *Entry, failed bool, now mono.Time)
+}
+
+// Config is what a table is made of.
+type Config struct {
+	Link  Link
+	Wheel *timer.Wheel
+	Pool  *ring.Pool // for parked datagrams
+	Rand  *rand.Rand
+	Limit int // entries; 0: entriesMax
+}
+
+// entriesMax is Linux's gc_thresh3: room for a /22 where everyone talks to us.
+const entriesMax = 1024
+
+// A Table is the neighbours of all ports of one core.
+type Table struct {
+	cfg        Config
+	entries    map[key]*Entry // looked up by key, never ranged over
+	newest     *Entry
+	oldest     *Entry
+	incomplete int
+}
+
+type key struct {
+	port int
+	addr netip.Addr
+}
+
+// New returns an empty table.
+func New(cfg Config) *Table {
+	if cfg.Limit == 0 {
+		cfg.Limit = entriesMax
+	}
+	return &Table{cfg: cfg, entries: make(map[key]*Entry)}
+}
+
+// Lookup returns the entry of a neighbour, nil if there is none.
+func (t *Table) Lookup(port int, addr netip.Addr) *Entry { return t.entries[key{port, addr}] }
+
+// Len returns the number of entries.
+func (t *Table) Len() int { return len(t.entries) }
+
+// All calls f for each entry, last used first.
+func (t *Table) All(f func(*Entry)) {
+	for e := t.newest; e != nil; e = e.next {
+		f(e)
+	}
+}
+
+// Want returns the entry of a neighbour that there is something to send to, and
+// begins to resolve it if it is not known. It returns nil if the table is full
+// of neighbours that are in use.
+func (t *Table) Want(port int, addr netip.Addr, now mono.Time) *Entry {
+	if e := t.entries[key{port, addr}]; e != nil {
+		return e
+	}
+	// A quarter of the table is for addresses that may not exist, so that a program that
+	// scans a subnet cannot push out those that do.
+	if t.incomplete >= max(1, t.cfg.Limit/4) {
+		return nil
+	}
+	e := t.add(port, addr, now)
+	if e == nil {
+		return nil
+	}
+	e.state = Incomplete
+	t.incomplete++
+	e.solicit(now)
+	return e
+}
+
+// add makes room for an entry and puts it in, as the newest.
+func (t *Table) add(port int, addr netip.Addr, now mono.Time) *Entry {
+	if len(t.entries) >= t.cfg.Limit && !t.evict(now) {
+		return nil
+	}
+	e := &Entry{Port: port, Addr: addr, table: t}
+	e.timer.Init(e)
+	e.Parked.Init(t.cfg.Pool, parkedMax)
+	t.entries[key{port, addr}] = e
+	t.link(e)
+	return e
+}
+
+// evict drops the stale entry that was used longest ago.
+func (t *Table) evict(now mono.Time) bool {
+	for e := t.oldest; e != nil; e = e.prev {
+		if e.state == Stale {
+			t.drop(e, false, now)
+			return true
+		}
+	}
+	return false
+}
+
+func (t *Table) drop(e *Entry, failed bool, now mono.Time) {
+	t.cfg.Wheel.Stop(&e.timer)
+	if e.state == Incomplete {
+		t.incomplete--
+	}
+	e.state = Failed
+	delete(t.entries, key{e.Port, e.Addr})
+	t.unlink(e)
+	t.cfg.Link.Dropped(e, failed, now)
+	e.Parked.Free()
+}
+
+// Flush forgets the neighbours of a port: the link went down, or its address changed.
+func (t *Table) Flush(port int, now mono.Time) {
+	for e := t.newest; e != nil; {
+		next := e.next
+		if e.Port == port {
+			t.drop(e, false, now)
+		}
+		e = next
+	}
+}
+
+// Use says that a packet is about to be sent to e, which has an address. It is
+// cheap while e is reachable.
+func (e *Entry) Use(now mono.Time) {
+	switch e.state {
+	case Reachable:
+		if now < e.until {
+			return
+		}
+		e.state = Stale // the reachable time has run out unnoticed
+		fallthrough
+	case Stale:
+		e.state = Delay
+		e.arm(now.Add(delayFirstProbe))
+		e.table.touch(e)
+	}
+}
+
+// Confirm says that e answered in a layer above: its forward path works (RFC 4861
+// §7.3.1).
+func (e *Entry) Confirm(now mono.Time) {
+	switch e.state {
+	case Reachable, Stale, Delay, Probe:
+		e.reachable(now)
+	}
+}
+
+func (e *Entry) reachable(now mono.Time) {
+	e.state = Reachable
+	e.probes = 0
+	e.table.cfg.Wheel.Stop(&e.timer)
+	// RFC 4861 §6.3.2: uniformly between 0.5 and 1.5 times.
+	e.until = now.Add(reachableTime/2 + time.Duration(e.table.cfg.Rand.Int64N(int64(reachableTime))))
+}
+
+// A Sighting is what a received packet says of a neighbour.
+type Sighting struct {
+	Port      int
+	Addr      netip.Addr
+	MAC       wire.MAC
+	Solicited bool // an answer to our question: it confirms the way there as well
+	Override  bool // it may replace an address that we hold
+	Create    bool // it wants to talk to us, so an answer is worth an entry
+}
+
+// See takes in a sighting (RFC 4861 §7.2.3, §7.2.5; RFC 826).
+func (t *Table) See(s Sighting, now mono.Time) {
+	e := t.entries[key{s.Port, s.Addr}]
+	if e == nil {
+		if !s.Create {
+			return
+		}
+		if e = t.add(s.Port, s.Addr, now); e == nil {
+			return
+		}
+		e.MAC, e.state = s.MAC, Stale
+		return
+	}
+	if e.state == Incomplete {
+		t.incomplete--
+		e.MAC, e.state = s.MAC, Stale
+		t.cfg.Wheel.Stop(&e.timer)
+		if s.Solicited {
+			e.reachable(now)
+		}
+		t.cfg.Link.Resolved(e, now)
+		return
+	}
+	moved := e.MAC != s.MAC
+	if moved && !s.Override {
+		if e.state == Reachable {
+			e.state = Stale // RFC 4861 §7.2.5 I: doubt it, keep it
+		}
+		return
+	}
+	if moved {
+		e.MAC, e.state = s.MAC, Stale
+		t.cfg.Wheel.Stop(&e.timer)
+	}
+	if s.Solicited {
+		e.reachable(now)
+	}
+	if moved {
+		t.cfg.Link.Resolved(e, now)
+	}
+}
+
+// Expire is the entry's timer: resolution or a probe was not answered in time, or
+// the delay is over.
+func (e *Entry) Expire(_ *timer.Timer, now mono.Time) {
+	switch e.state {
+	case Incomplete:
+		if e.probes >= multicastSolicit {
+			e.table.drop(e, true, now)
+			return
+		}
+		e.solicit(now)
+	case Delay:
+		e.state, e.probes = Probe, 0
+		e.solicit(now)
+	case Probe:
+		if e.probes >= unicastSolicit {
+			e.table.drop(e, true, now)
+			return
+		}
+		e.solicit(now)
+	}
+}
+
+func (e *Entry) solicit(now mono.Time) {
+	e.probes++
+	e.arm(now.Add(retransTimer))
+	e.table.cfg.Link.Solicit(e, e.state == Probe, now)
+}
+
+func (e *Entry) arm(at mono.Time) { e.table.cfg.Wheel.Arm(&e.timer, at) }
+
+// touch makes e the newest.
+func (t *Table) touch(e *Entry) {
+	if t.newest != e {
+		t.unlink(e)
+		t.link(e)
+	}
+}
+
+func (t *Table) link(e *Entry) {
+	e.prev, e.next = nil, t.newest
+	if t.newest != nil {
+		t.newest.prev = e
+	} else {
+		t.oldest = e
+	}
+	t.newest = e
+}
+
+func (t *Table) unlink(e *Entry) {
+	if e.prev != nil {
+		e.prev.next = e.next
+	} else {
+		t.newest = e.next
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	} else {
+		t.oldest = e.prev
+	}
+	e.prev, e.next = nil, nil
+}
