@@ -1,0 +1,181 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// errClosed is a server that ended a connection which was still in use.
+var errClosed = errors.New("load: the server closed the connection")
+
+// conn is one connection with at most one request on its way.
+type conn struct {
+	fd     int
+	ask    []byte
+	answer []byte
+	got    int // bytes of the answer so far
+	seq    uint64
+	begun  time.Duration
+}
+
+func (k *conn) request(now time.Duration) error {
+	k.seq++
+	k.got = 0
+	k.begun = now
+	stamp(k.ask, k.seq)
+	return sendAll(k.fd, k.ask)
+}
+
+// receive reads what is there and says whether the answer is whole.
+func (k *conn) receive(flags int) (whole bool, err error) {
+	n, errno := recv(k.fd, k.answer[k.got:], flags)
+	switch {
+	case errno == unix.EINTR || errno == unix.EAGAIN:
+		return false, nil
+	case errno != 0:
+		return false, os.NewSyscallError("load: recv", errno)
+	case n == 0:
+		return false, errClosed
+	}
+	if k.got += n; k.got < len(k.answer) {
+		return false, nil
+	}
+	if seq, ok := stamped(k.answer, len(k.ask)); !ok || seq != k.seq {
+		return false, mismatch(k.answer)
+	}
+	return true, nil
+}
+
+// TCPEcho keeps one request on its way on each of Conns connections. With one
+// connection it blocks in recv, with more in epoll_wait. Connecting is part of
+// warming up.
+func TCPEcho(c Config) (*Result, error) {
+	if c.Size < minSize || c.Conns < 1 {
+		return nil, fmt.Errorf("load: %d connections with requests of %d bytes: want at least 1 and %d", c.Conns, c.Size, minSize)
+	}
+	p := newPhase(c)
+	conns := make([]*conn, 0, c.Conns)
+	defer func() {
+		for _, k := range conns {
+			unix.Close(k.fd)
+		}
+	}()
+	for range c.Conns {
+		fd, err := connect(unix.SOCK_STREAM, c.Server)
+		if err != nil {
+			return nil, err
+		}
+		conns = append(conns, &conn{fd: fd, ask: make([]byte, c.Size), answer: make([]byte, c.Size)})
+	}
+	if c.Conns == 1 {
+		return tcpOne(c, p, conns[0])
+	}
+	return tcpMany(c, p, conns)
+}
+
+func tcpOne(c Config, p *phase, k *conn) (*Result, error) {
+	r := new(Result)
+	for now := p.now(); ; {
+		if err := k.request(now); err != nil {
+			return nil, err
+		}
+		for {
+			whole, err := k.receive(0)
+			if err != nil {
+				return nil, err
+			}
+			if whole {
+				break
+			}
+			if p.now()-k.begun > giveUp {
+				return nil, fmt.Errorf("load: %v answered nothing for %v", c.Server, giveUp)
+			}
+		}
+		now = p.now()
+		r.answered(k, now)
+		if p.step(now, r) {
+			return r, nil
+		}
+	}
+}
+
+func (r *Result) answered(k *conn, now time.Duration) {
+	r.Ops++
+	r.Bytes += uint64(len(k.answer))
+	r.Latency.Add(now - k.begun)
+}
+
+func tcpMany(c Config, p *phase, conns []*conn) (*Result, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("load: epoll_create1", err)
+	}
+	defer unix.Close(ep)
+	for i, k := range conns {
+		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
+		if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, k.fd, &ev); err != nil {
+			return nil, os.NewSyscallError("load: epoll_ctl", err)
+		}
+	}
+	r := new(Result)
+	now := p.now()
+	heard := now
+	for _, k := range conns {
+		if err := k.request(now); err != nil {
+			return nil, err
+		}
+	}
+	events := make([]unix.EpollEvent, len(conns))
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(ep), uintptr(unsafe.Pointer(&events[0])),
+			uintptr(len(events)), uintptr(quiet.Milliseconds()), 0, 0)
+		if errno != 0 && errno != unix.EINTR {
+			return nil, os.NewSyscallError("load: epoll_wait", errno)
+		}
+		now = p.now()
+		if errno != 0 || n == 0 {
+			if now-heard > giveUp {
+				return nil, fmt.Errorf("load: %v answered nothing for %v", c.Server, giveUp)
+			}
+			n = 0
+		} else {
+			heard = now
+		}
+		for _, ev := range events[:n] {
+			k := conns[ev.Fd]
+			whole, err := k.receive(unix.MSG_DONTWAIT)
+			if err != nil {
+				return nil, err
+			}
+			if !whole {
+				continue
+			}
+			now = p.now()
+			r.answered(k, now)
+			if err := k.request(now); err != nil {
+				return nil, err
+			}
+		}
+		if err := stuck(conns, now); err != nil {
+			return nil, err
+		}
+		if p.step(now, r) {
+			return r, nil
+		}
+	}
+}
+
+// stuck names a connection that gets no answer while others do.
+func stuck(conns []*conn, now time.Duration) error {
+	for i, k := range conns {
+		if now-k.begun > giveUp {
+			return fmt.Errorf("load: connection %d of %d got no answer for %v", i+1, len(conns), giveUp)
+		}
+	}
+	return nil
+}

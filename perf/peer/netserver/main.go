@@ -1,0 +1,92 @@
+// Command netserver gives the services of `xdpsock serve` over the kernel's
+// sockets, by package net and the plainest code for it: the peer that the engine
+// is measured against.
+//
+// In go an address and ports; out come RFC 862 echo over UDP and TCP, RFC 863
+// discard over UDP and TCP, RFC 864 chargen over TCP, and HTTP. It must never be
+// tuned beyond what a programmer who uses package net would write, and never know
+// that it is measured. With -burn it works for a while on each request: a
+// server of known slowness, by which the harness itself is tested.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("netserver: ")
+	addr := flag.String("a", "0.0.0.0", "address to listen on")
+	echo := flag.Int("echo", 0, "port of echo over UDP and TCP")
+	discard := flag.Int("discard", 0, "port of discard over UDP and TCP")
+	chargen := flag.Int("chargen", 0, "port of chargen over TCP")
+	web := flag.Int("http", 0, "port of HTTP")
+	burn := flag.Duration("burn", 0, "processor time to waste on each request")
+	flag.Parse()
+	ip, err := netip.ParseAddr(*addr)
+	if err != nil || flag.NArg() > 0 {
+		fmt.Fprintln(os.Stderr, "usage: netserver [-a IP] [-echo PORT] [-discard PORT] [-chargen PORT] [-http PORT] [-burn DURATION]")
+		os.Exit(2)
+	}
+	at := func(port int) string { return net.JoinHostPort(ip.String(), strconv.Itoa(port)) }
+
+	s := services{burn: *burn}
+	if *echo != 0 {
+		go serveUDP(at(*echo), s.echoUDP)
+		go serveTCP(at(*echo), s.echoTCP)
+	}
+	if *discard != 0 {
+		go serveUDP(at(*discard), s.discardUDP)
+		go serveTCP(at(*discard), s.discardTCP)
+	}
+	if *chargen != 0 {
+		go serveTCP(at(*chargen), s.chargenTCP)
+	}
+	if *web != 0 {
+		go func() { log.Fatal(http.ListenAndServe(at(*web), http.HandlerFunc(s.hello))) }()
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	<-ctx.Done()
+}
+
+func serveUDP(addr string, serve func(*net.UDPConn)) {
+	c, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	serve(c.(*net.UDPConn))
+}
+
+func serveTCP(addr string, serve func(net.Conn)) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for {
+		c, err := l.Accept()
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ECONNABORTED) {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		go func() {
+			defer c.Close()
+			serve(c)
+		}()
+	}
+}
