@@ -83,6 +83,7 @@ const (
 	FragmentMemory
 	FragmentTooMany
 	FragmentHandOver
+	FragmentUnsupported
 
 	// ICMP for IPv4 (RFC 792, RFC 1122 §3.2.2).
 	ICMP4Short

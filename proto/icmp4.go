@@ -1,0 +1,175 @@
+package proto
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 792; RFC 1122 §3.2.2 (what to answer, what never to answer);
+// RFC 1812 §4.3.2 (quoting, rate); RFC 5927 (what to believe).
+
+// inputICMP4 answers echo requests, hands echo replies to ping sockets and errors to
+// the sockets whose packets they quote.
+func (s *Stack) inputICMP4(b []byte) drop.Reason {
+	icmp, ok := wire.ParseICMP4(b)
+	if !ok {
+		return drop.ICMP4Short
+	}
+	if !icmp.ChecksumOK() {
+		return drop.ICMP4Checksum
+	}
+	switch t := icmp.Type(); {
+	case t == wire.ICMP4Echo:
+		if s.in.group { // RFC 1122 §3.2.2.6 allows silence; smurf makes it wise
+			return drop.ICMP4Broadcast
+		}
+		return s.echo4(icmp)
+	case t == wire.ICMP4EchoReply:
+		return s.deliverEcho(icmp.Ident(), icmp)
+	case t.IsError():
+		return s.inputError4(icmp)
+	}
+	return drop.ICMP4UnknownType
+}
+
+// echo4 queues the reply to an echo request. It goes back from the address that was
+// asked (RFC 1122 §3.2.2.6).
+func (s *Stack) echo4(request wire.ICMP4) drop.Reason {
+	if wire.IPv4Len+len(request) > len(s.scratch) {
+		return drop.TooBig
+	}
+	b := s.scratch[:]
+	n := wire.PutIPv4(b, &wire.IPv4Fields{
+		DF: true, TOS: s.in.tos, TTL: defaultTTL, Protocol: wire.ProtoICMP,
+		Src: s.in.dst, Dst: s.in.src, PayloadLen: len(request),
+	})
+	n += copy(b[n:], request)
+	wire.ICMP4(b[wire.IPv4Len:n]).EchoReply()
+	return s.post(s.in.src, b[:n])
+}
+
+// deliverEcho hands an echo reply, from its ICMP header on, to its ping socket.
+func (s *Stack) deliverEcho(ident uint16, message []byte) drop.Reason {
+	in := &s.in
+	local, remote := netip.AddrPortFrom(in.dst, ident), netip.AddrPortFrom(in.src, 0)
+	sock := s.Ping.Lookup(local, remote)
+	if sock == nil {
+		return drop.ICMP4EchoUnmatched
+	}
+	return sock.Deliver(s.facts(local, remote), message, s.Wakes)
+}
+
+// facts is what a datagram's record says besides its payload.
+func (s *Stack) facts(local, remote netip.AddrPort) *ring.Datagram {
+	in := &s.in
+	s.record = ring.Datagram{
+		From: remote, To: local, Iface: uint32(in.port.number), Time: int64(in.now), TTL: in.ttl, TOS: in.tos,
+	}
+	return &s.record
+}
+
+// inputError4 hands an ICMP error to the socket that sent the packet it quotes. It is
+// believed if that socket exists (RFC 5927 §4).
+func (s *Stack) inputError4(icmp wire.ICMP4) drop.Reason {
+	quoted, ok := wire.ParseQuotedIPv4(icmp.Quoted())
+	if !ok {
+		return drop.ICMP4QuoteShort
+	}
+	if !s.local(quoted.Src()) || quoted.FragmentOffset() != 0 {
+		return drop.ICMP4QuoteUnknown
+	}
+	errno, hard := errno4(icmp)
+	if errno == 0 {
+		return drop.ICMP4UnknownType
+	}
+	switch quoted.Protocol() {
+	case wire.ProtoUDP:
+		udp, ok := wire.ParseQuotedUDP(quoted.Payload())
+		if !ok {
+			return drop.ICMP4QuoteShort
+		}
+		local := netip.AddrPortFrom(quoted.Src(), udp.SrcPort())
+		remote := netip.AddrPortFrom(quoted.Dst(), udp.DstPort())
+		sock := s.UDP.Lookup(local, remote)
+		if sock == nil {
+			return drop.ICMP4QuoteUnknown
+		}
+		// An unconnected socket has no one peer whose error it could be (Linux: udp_err
+		// without IP_RECVERR); a soft error tells a connected one nothing that lasts.
+		if sock.Remote.IsValid() && hard {
+			sock.Fail(errno, s.Wakes)
+		}
+		return drop.None
+	case wire.ProtoTCP:
+		src, dst, seq, ok := wire.ParseQuotedTCP(quoted.Payload())
+		if !ok {
+			return drop.ICMP4QuoteShort
+		}
+		local, remote := netip.AddrPortFrom(quoted.Src(), src), netip.AddrPortFrom(quoted.Dst(), dst)
+		return s.errorTCP(local, remote, seq, errno, hard, icmp.MTU())
+	}
+	return drop.ICMP4QuoteUnknown
+}
+
+// errno4 is what an ICMP error means to a program, and whether it ends a connected
+// datagram socket's hope (Linux: icmp_err_convert).
+func errno4(icmp wire.ICMP4) (errno unix.Errno, hard bool) {
+	switch icmp.Type() {
+	case wire.ICMP4Unreachable:
+		switch icmp.Code() {
+		case wire.ICMP4NetUnreachable, wire.ICMP4NetUnknown, wire.ICMP4NetProhibited, wire.ICMP4NetTOS:
+			return unix.ENETUNREACH, icmp.Code() == wire.ICMP4NetUnknown || icmp.Code() == wire.ICMP4NetProhibited
+		case wire.ICMP4ProtoUnreachable:
+			return unix.ENOPROTOOPT, true
+		case wire.ICMP4PortUnreachable:
+			return unix.ECONNREFUSED, true
+		case wire.ICMP4FragNeeded:
+			return unix.EMSGSIZE, false
+		case wire.ICMP4SourceRouteFail:
+			return unix.EOPNOTSUPP, false
+		case wire.ICMP4HostUnknown:
+			return unix.EHOSTDOWN, true
+		case wire.ICMP4HostIsolated:
+			return unix.ENONET, true
+		case wire.ICMP4HostProhibited, wire.ICMP4AdminProhibited:
+			return unix.EHOSTUNREACH, true
+		}
+		return unix.EHOSTUNREACH, false
+	case wire.ICMP4TimeExceeded:
+		return unix.EHOSTUNREACH, false
+	case wire.ICMP4ParamProblem:
+		return unix.EPROTO, true
+	}
+	return 0, false
+}
+
+// sendUnreachable4 answers the packet in Input with "destination unreachable", as
+// often as the rate allows and never where RFC 1122 §3.2.2 forbids it.
+func (s *Stack) sendUnreachable4(code uint8) {
+	in := &s.in
+	if in.group {
+		s.Count.Count(drop.ICMPSuppressed)
+		return
+	}
+	if !s.icmp.take(in.now) {
+		s.Count.Count(drop.ICMPRateLimited)
+		return
+	}
+	quote := in.ip[:min(len(in.ip), quoteMax)]
+	b := s.scratch[:]
+	n := wire.PutIPv4(b, &wire.IPv4Fields{
+		DF: true, TOS: 0xc0, TTL: defaultTTL, Protocol: wire.ProtoICMP, // internetwork control (RFC 1812 §4.3.2.5)
+		Src: in.dst, Dst: in.src, PayloadLen: wire.ICMP4Len + len(quote),
+	})
+	n += wire.PutICMP4(b[n:], wire.ICMP4Unreachable, code, 0)
+	n += copy(b[n:], quote)
+	wire.ICMP4(b[wire.IPv4Len:n]).Seal()
+	if r := s.post(in.src, b[:n]); r != drop.None {
+		s.Count.Count(r)
+	}
+}

@@ -1,0 +1,78 @@
+package proto
+
+import (
+	"net/netip"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 894; RFC 1122 §2.3, §3.3.6 on link-layer broadcasts.
+
+// packet is what the layers below have found out about the packet in Input.
+type packet struct {
+	port     *port
+	frame    []byte // as it came, for handing it over to another core
+	src, dst netip.Addr
+	ip       []byte // from the IP header on
+	ttl, tos uint8
+	group    bool // sent to more than us, by address or by link
+	now      mono.Time
+}
+
+// Input takes a frame that arrived at a port. It is lent until Input returns.
+func (s *Stack) Input(port int, frame []byte, now mono.Time) {
+	s.Count.Count(s.input(&s.ports[port], frame, now))
+}
+
+func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
+	s.in = packet{port: p, frame: frame, now: now}
+	if p.RawIP {
+		return s.inputIP(frame)
+	}
+	eth, ok := wire.ParseEthernet(frame)
+	if !ok {
+		return drop.EthernetShort
+	}
+	if dst := eth.Dst(); dst != p.MAC {
+		if !dst.IsMulticast() {
+			return drop.EthernetNotForUs
+		}
+		s.in.group = true
+	}
+	if eth.Src().IsMulticast() {
+		return drop.EthernetSource
+	}
+	etherType, payload := eth.Type(), eth.Payload()
+	if etherType == wire.EtherTypeVLAN || etherType == wire.EtherTypeQinQ {
+		l, ok := wire.ParseLink(frame)
+		if !ok {
+			return drop.VLANShort
+		}
+		for _, tci := range l.TCI[:l.Tags] {
+			if tci.ID() != 0 { // 0 is a priority tag: the frame is of no VLAN (IEEE 802.1Q §9.6)
+				return drop.VLANNotForUs
+			}
+		}
+		etherType, payload = l.Type, frame[l.HeaderLen:]
+	}
+	switch etherType {
+	case wire.EtherTypeIPv4:
+		return s.input4(payload)
+	case wire.EtherTypeARP:
+		return s.inputARP(payload)
+	}
+	return drop.EthernetUnknownType
+}
+
+// inputIP is for links without a header, where the version says what it is.
+func (s *Stack) inputIP(b []byte) drop.Reason {
+	if len(b) == 0 {
+		return drop.FrameTruncated
+	}
+	if b[0]>>4 == 4 {
+		return s.input4(b)
+	}
+	return drop.EthernetUnknownType
+}

@@ -1,0 +1,62 @@
+package proto
+
+import (
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 791 §3.1; RFC 1122 §3.2.1, §3.2.2.1; RFC 1812 §4.2.2.11 on addresses
+// that are none.
+
+// input4 judges an IPv4 header and hands the packet to its protocol.
+func (s *Stack) input4(b []byte) drop.Reason {
+	ip, ok := wire.ParseIPv4(b)
+	if !ok {
+		switch wire.FaultIPv4(b) {
+		case wire.FaultShort:
+			return drop.IP4Short
+		case wire.FaultVersion:
+			return drop.IP4Version
+		case wire.FaultHeaderLen:
+			return drop.IP4HeaderLen
+		}
+		return drop.IP4TotalLen
+	}
+	if !ip.ChecksumOK() {
+		return drop.IP4Checksum
+	}
+	in := &s.in
+	in.ip, in.src, in.dst, in.ttl, in.tos = ip, ip.Src(), ip.Dst(), ip.TTL(), ip.TOS()
+	if in.src.IsMulticast() || in.src.IsUnspecified() || in.port.broadcast4(in.src) || in.src.As4()[0] >= 240 {
+		return drop.IP4BadSource
+	}
+	if in.src.IsLoopback() || in.dst.IsLoopback() {
+		return drop.Martian // RFC 1122 §3.2.1.3 (g): never outside a host
+	}
+	if !s.local(in.dst) {
+		switch {
+		case in.port.broadcast4(in.dst), in.dst.IsMulticast():
+			in.group = true
+		default:
+			return drop.IP4NotForUs
+		}
+	} else if in.group {
+		return drop.IP4BadDestination // unicast inside a link-layer broadcast (RFC 1122 §3.3.6)
+	}
+	if s.local(in.src) {
+		return drop.Martian // land: our own address does not come from outside
+	}
+	if ip.IsFragment() {
+		return drop.FragmentUnsupported
+	}
+	switch ip.Protocol() {
+	case wire.ProtoUDP:
+		return s.inputUDP(ip.Payload(), ip.PseudoSum())
+	case wire.ProtoTCP:
+		return s.inputTCP(ip.Payload(), ip.PseudoSum())
+	case wire.ProtoICMP:
+		return s.inputICMP4(ip.Payload())
+	}
+	s.sendUnreachable4(wire.ICMP4ProtoUnreachable)
+	return drop.IP4UnknownProtocol
+}

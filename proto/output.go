@@ -1,0 +1,135 @@
+package proto
+
+import (
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Output writes the next packet that is to leave by a port into buf and returns its
+// length; 0: there is nothing. buf has room for the port's MTU and link header.
+//
+// The order is that of what holds others up: the datagram that a program stands by
+// with, questions and answers of the link, the stack's own answers, what waited for
+// a neighbour; then sockets and connections take turns.
+func (s *Stack) Output(port int, buf []byte, now mono.Time) int {
+	p := &s.ports[port]
+	if s.direct.port == p {
+		return s.outputDirect(buf)
+	}
+	if n := s.outputFrame(p, buf); n > 0 {
+		return n
+	}
+	if p.packets.Len() > 0 {
+		if n := s.outputPacket(p, buf, now); n > 0 {
+			return n
+		}
+	}
+	if len(p.resolved) > 0 {
+		if n := s.outputParked(p, buf, now); n > 0 {
+			return n
+		}
+	}
+	if s.turn = !s.turn; s.turn {
+		if n := s.outputReady(p, buf, now); n > 0 {
+			return n
+		}
+		return s.outputTCP(p, buf, now)
+	}
+	if n := s.outputTCP(p, buf, now); n > 0 {
+		return n
+	}
+	return s.outputReady(p, buf, now)
+}
+
+// outputDirect writes the datagram on offer.
+func (s *Stack) outputDirect(buf []byte) int {
+	d := &s.direct
+	n := d.path.putLink(buf, etherTypeOf(d.dst.Addr()))
+	n += d.put(buf[n:])
+	d.port = nil
+	return n
+}
+
+// outputPacket writes the oldest packet of the stack's own that can go.
+func (s *Stack) outputPacket(p *port, buf []byte, now mono.Time) int {
+	for p.packets.Len() > 0 {
+		if n := s.outputQueued(p, &p.packets, buf, now); n > 0 {
+			return n
+		}
+	}
+	return s.outputFrame(p, buf) // a question that was asked on the way
+}
+
+// outputFrame writes the oldest whole frame.
+func (s *Stack) outputFrame(p *port, buf []byte) int {
+	n, _ := p.frames.Get(&s.record, buf, false)
+	return n
+}
+
+// outputQueued takes the oldest IP packet of a queue and writes it, if it can leave by p
+// now. Otherwise it is parked at its neighbour, or moved to the port that its route
+// has changed to, or dropped, and outputQueued returns 0.
+func (s *Stack) outputQueued(p *port, q *ring.Datagrams, buf []byte, now mono.Time) int {
+	link := p.linkLen()
+	n, _ := q.Get(&s.record, buf[link:], false)
+	m := s.record
+	w, errno := s.path(m.To.Addr(), now)
+	switch {
+	case errno != 0:
+		s.Count.Count(drop.NoRoute)
+	case n > w.mtu:
+		s.Count.Count(drop.TooBig)
+	case !w.resolved(now):
+		if !w.entry.Parked.Put(&m, buf[link:link+n]) {
+			s.Count.Count(drop.NeighbourParkingFull)
+		}
+	case w.port != p:
+		if !w.port.packets.Put(&m, buf[link:link+n]) {
+			s.Count.Count(drop.OutboxFull)
+		}
+	default:
+		w.putLink(buf, etherTypeOf(m.To.Addr()))
+		return link + n
+	}
+	return 0
+}
+
+// outputParked writes a datagram that waited for a neighbour which has answered.
+func (s *Stack) outputParked(p *port, buf []byte, now mono.Time) int {
+	for len(p.resolved) > 0 {
+		e := p.resolved[0]
+		link := p.linkLen()
+		n, ok := e.Parked.Get(&s.record, buf[link:], false)
+		if !ok {
+			p.resolved = append(p.resolved[:0], p.resolved[1:]...)
+			continue
+		}
+		e.Use(now)
+		wire.PutEthernet(buf, e.MAC, p.MAC, etherTypeOf(s.record.To.Addr()))
+		return link + n
+	}
+	return 0
+}
+
+// outputReady writes the oldest datagram of the socket whose turn it is, and puts the
+// socket at the end of the list if it has more.
+func (s *Stack) outputReady(p *port, buf []byte, now mono.Time) int {
+	for p.ready != nil {
+		sock := p.ready
+		if p.ready = sock.Ready; p.ready == nil {
+			p.readyEnd = &p.ready
+		}
+		sock.Queued, sock.Ready = false, nil
+		n := s.outputQueued(p, &sock.Send, buf, now)
+		if sock.Send.Len() > 0 {
+			s.enlist(p, sock)
+		}
+		s.Wakes.Open(sock.Gate, ring.Out)
+		if n > 0 {
+			return n
+		}
+	}
+	return s.outputFrame(p, buf)
+}

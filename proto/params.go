@@ -1,0 +1,39 @@
+package proto
+
+import "time"
+
+// Limits. Everything that a remote can make grow has one here or in the package
+// that holds it.
+const (
+	// outboxMax bounds what a port has to say on its own account (echo replies, ICMP
+	// errors; ARP has as much again), in bytes charged. A turn takes at most 64 packets and
+	// answers each at most once, so this is a turn of full-size echo requests.
+	outboxMax = 64 * 2048
+
+	// icmpPerSecond and icmpBurst bound the ICMP errors that a core sends. The values
+	// are those of Linux's icmp_msgs_per_sec and icmp_msgs_burst.
+	icmpPerSecond = 1000
+	icmpBurst     = 50
+
+	// quoteMax is how much of a packet an ICMP error quotes, so that the error fits in
+	// 576 bytes (RFC 1812 §4.3.2.3).
+	quoteMax = 576 - 20 - 8
+
+	// pathsMax is how many destinations a core remembers the way to: 1024 of some 100
+	// bytes. A destination that is not among them costs two table lookups.
+	pathsMax = 1024
+
+	// memoryMax is how much a core's sockets may queue, in bytes, unless Config says
+	// otherwise (Linux: tcp_mem).
+	memoryMax = 256 << 20
+)
+
+// defaultTTL is the initial time to live (RFC 1700, Linux ip_default_ttl), and
+// multicastTTL that of datagrams to groups (RFC 1112 §6.1).
+const (
+	defaultTTL   = 64
+	multicastTTL = 1
+)
+
+// icmpInterval is how long the right to send one ICMP error takes to come back.
+const icmpInterval = time.Second / icmpPerSecond

@@ -1,0 +1,152 @@
+package proto
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/neigh"
+	"github.com/xdpsock/xdpsock/proto/route"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// path is the way to one destination: what routes, addresses and neighbours have
+// to say about it, remembered until one of them changes.
+type path struct {
+	dst   netip.Addr
+	gen   uint32     // pathGen when this was found out
+	port  *port      // to leave by
+	src   netip.Addr // ours, unless the socket has its own
+	mtu   int
+	entry *neigh.Entry // the next hop; nil where mac is known without asking
+	mac   wire.MAC     // of a group, or everyone
+}
+
+// path returns the way to dst. The neighbour may yet be unresolved: resolved asks.
+func (s *Stack) path(dst netip.Addr, now mono.Time) (*path, unix.Errno) {
+	w := &s.paths[s.pathSlot(dst)]
+	if w.gen == s.pathGen && w.dst == dst {
+		return w, 0
+	}
+	gen := s.pathGen
+	found, errno := s.findPath(dst, now)
+	if errno != 0 {
+		return nil, errno
+	}
+	// Finding it may have pushed a neighbour out of the table, which voids all paths,
+	// this one excepted: it was looked up after that.
+	if s.pathGen != gen && found.entry != nil && found.entry.State() == neigh.Failed {
+		return nil, unix.ENOBUFS
+	}
+	found.gen = s.pathGen
+	*w = found
+	return w, 0
+}
+
+func (s *Stack) pathSlot(dst netip.Addr) uint64 {
+	a := dst.As16()
+	h := binary.LittleEndian.Uint64(a[8:]) ^ binary.LittleEndian.Uint64(a[:8])*0x9e3779b97f4a7c15
+	h = (h ^ h>>32) * s.pathSeed
+	return h >> (64 - 10) % pathsMax
+}
+
+func (s *Stack) findPath(dst netip.Addr, now mono.Time) (path, unix.Errno) {
+	if s.local(dst) || dst.IsLoopback() {
+		return path{}, unix.ENETUNREACH // a packet to ourselves has no link to go out by
+	}
+	r, ok := s.Routes.Lookup(dst)
+	if !ok && (dst == limitedBroadcast || dst.IsMulticast()) && len(s.ports) > 0 {
+		r, ok = &route.Route{}, true // the first port, where no route says otherwise
+	}
+	switch {
+	case !ok:
+		return path{}, unix.ENETUNREACH
+	case r.Kind == route.Blackhole:
+		return path{}, unix.EINVAL
+	case r.Kind == route.Prohibit:
+		return path{}, unix.EACCES
+	case r.Port < 0 || r.Port >= len(s.ports):
+		return path{}, unix.ENETUNREACH
+	}
+	p := &s.ports[r.Port]
+	w := path{dst: dst, port: p, src: r.Source, mtu: p.MTU}
+	if r.MTU > 0 {
+		w.mtu = min(w.mtu, r.MTU)
+	}
+	hop := r.Hop(dst)
+	if !w.src.IsValid() {
+		w.src = p.source(hop)
+	}
+	switch {
+	case !w.src.IsValid():
+		return path{}, unix.EADDRNOTAVAIL
+	case p.RawIP:
+	case dst.IsMulticast():
+		w.mac = wire.MulticastMAC(dst)
+	case p.broadcast4(dst):
+		w.mac = wire.Broadcast
+	default:
+		if w.entry = s.Neigh.Want(p.number, hop, now); w.entry == nil {
+			return path{}, unix.ENOBUFS
+		}
+	}
+	return w, 0
+}
+
+// source chooses an address of the port for talking to hop: one of the same link
+// before any other of the family.
+func (p *port) source(hop netip.Addr) (src netip.Addr) {
+	for _, prefix := range p.addrs {
+		switch {
+		case prefix.Addr().Is4() != hop.Is4():
+		case prefix.Contains(hop):
+			return prefix.Addr()
+		case !src.IsValid():
+			src = prefix.Addr()
+		}
+	}
+	return src
+}
+
+// resolved says whether a packet can leave by w now, and if not it begins to
+// find out where to.
+func (w *path) resolved(now mono.Time) bool {
+	if w.entry == nil {
+		return true
+	}
+	if w.entry.State() == neigh.Incomplete {
+		return false
+	}
+	w.entry.Use(now)
+	return true
+}
+
+// putLink writes the link header of a packet that leaves by w and returns its length.
+// w is resolved.
+func (w *path) putLink(buf []byte, etherType wire.EtherType) int {
+	switch {
+	case w.port.RawIP:
+		return 0
+	case w.entry != nil:
+		return wire.PutEthernet(buf, w.entry.MAC, w.port.MAC, etherType)
+	}
+	return wire.PutEthernet(buf, w.mac, w.port.MAC, etherType)
+}
+
+// linkLen is the length of the link header of a port's frames.
+func (p *port) linkLen() int {
+	if p.RawIP {
+		return 0
+	}
+	return wire.EthernetLen
+}
+
+// etherTypeOf is the EtherType of packets to a.
+func etherTypeOf(a netip.Addr) wire.EtherType {
+	if a.Is4() {
+		return wire.EtherTypeIPv4
+	}
+	return wire.EtherTypeIPv6
+}

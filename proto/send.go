@@ -1,0 +1,209 @@
+package proto
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/neigh"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/udp"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// A program's datagram takes the shortest way there is: the program holds the core's
+// lock and offers it, the core pulls it from the program's memory into a frame, and
+// Settle sees what became of it. Only what the device has no room for is queued.
+
+// direct is the datagram on offer.
+type direct struct {
+	port     *port // nil: none
+	path     *path
+	sock     *udp.Socket
+	protocol wire.Protocol
+	src, dst netip.AddrPort
+	payload  []byte // the program's
+}
+
+// Offer offers a datagram of a socket to be sent. The caller then pulls one packet
+// for the port that Offer returns, and calls Settle. Port is -1 where there is
+// nothing to pull. payload is read until Settle returns.
+//
+// The errors are those of sendto(2): EDESTADDRREQ, EINVAL, EMSGSIZE, EACCES for a
+// broadcast without SO_BROADCAST, ENETUNREACH, EADDRNOTAVAIL, ENOBUFS. A datagram
+// to a neighbour that does not answer is lost, as it would be on the wire.
+func (s *Stack) Offer(protocol wire.Protocol, sock *udp.Socket, to netip.AddrPort, payload []byte, now mono.Time) (port int, errno unix.Errno) {
+	if !to.IsValid() {
+		return -1, unix.EDESTADDRREQ
+	}
+	if to.Port() == 0 && protocol == wire.ProtoUDP {
+		return -1, unix.EINVAL
+	}
+	w, errno := s.path(to.Addr(), now)
+	if errno != 0 {
+		return -1, errno
+	}
+	if w.mac == wire.Broadcast && !sock.Broadcast {
+		return -1, unix.EACCES
+	}
+	src := sock.Local
+	if src.Addr().IsUnspecified() {
+		src = netip.AddrPortFrom(w.src, src.Port())
+	}
+	d := direct{port: w.port, path: w, sock: sock, protocol: protocol, src: src, dst: to, payload: payload}
+	if d.len() > w.mtu {
+		return -1, unix.EMSGSIZE
+	}
+	if sock.Send.Len() > 0 { // behind what waits already
+		return -1, s.queue(&d)
+	}
+	if !w.resolved(now) {
+		return w.port.number, s.park(&d)
+	}
+	s.direct = d
+	return w.port.number, 0
+}
+
+// Settle ends an Offer: what was not pulled is queued at the socket. It is EAGAIN if
+// there is no room, and the socket's gate opens when there is.
+func (s *Stack) Settle() unix.Errno {
+	if s.direct.port == nil {
+		return 0
+	}
+	errno := s.queue(&s.direct)
+	s.direct = direct{}
+	return errno
+}
+
+// len is the length of the IP packet.
+func (d *direct) len() int {
+	n := wire.IPv4Len + len(d.payload)
+	if d.protocol == wire.ProtoUDP {
+		n += wire.UDPLen
+	}
+	return n
+}
+
+// put writes the IP packet.
+func (d *direct) put(b []byte) int {
+	ttl := d.sock.TTL
+	switch {
+	case ttl != 0:
+	case d.dst.Addr().IsMulticast():
+		ttl = multicastTTL
+	default:
+		ttl = defaultTTL
+	}
+	total := d.len()
+	n := wire.PutIPv4(b, &wire.IPv4Fields{
+		DF: true, TOS: d.sock.TOS, TTL: ttl, Protocol: d.protocol,
+		Src: d.src.Addr(), Dst: d.dst.Addr(), PayloadLen: total - wire.IPv4Len,
+	})
+	if d.protocol == wire.ProtoUDP {
+		pseudo := wire.PseudoSum(d.src.Addr(), d.dst.Addr(), wire.ProtoUDP, total-n)
+		h := wire.UDP(b[n:total])
+		n += wire.PutUDP(h, d.src.Port(), d.dst.Port(), len(d.payload))
+		h.SealSum(pseudo, wire.CopySum(b[n:], d.payload, 0))
+		return total
+	}
+	copy(b[n:], d.payload)
+	return total
+}
+
+// queue puts a datagram into its socket's send queue and the socket on its port's
+// list.
+func (s *Stack) queue(d *direct) unix.Errno {
+	n := d.put(s.scratch[:])
+	if !d.sock.Send.Put(d.record(), s.scratch[:n]) {
+		return unix.EAGAIN
+	}
+	s.enlist(d.port, d.sock)
+	return 0
+}
+
+// record is what is kept of a queued packet besides its bytes: whom it is for, and
+// whose it is. Iface holds the protocol.
+func (d *direct) record() *ring.Datagram {
+	return &ring.Datagram{From: d.src, To: d.dst, Iface: uint32(d.protocol)}
+}
+
+// enlist puts a socket at the end of a port's list of those with something to send.
+func (s *Stack) enlist(p *port, sock *udp.Socket) {
+	if sock.Queued {
+		return
+	}
+	sock.Queued, sock.Ready = true, nil
+	*p.readyEnd = sock
+	p.readyEnd = &sock.Ready
+}
+
+// park lets a datagram wait for its neighbour. A full parking ring drops it: the
+// sender's socket must not wait for one dead address.
+func (s *Stack) park(d *direct) unix.Errno {
+	n := d.put(s.scratch[:])
+	if !d.path.entry.Parked.Put(d.record(), s.scratch[:n]) {
+		s.Count.Count(drop.NeighbourParkingFull)
+	}
+	return 0
+}
+
+// post queues an IP packet of the stack's own.
+func (s *Stack) post(dst netip.Addr, ip []byte) drop.Reason {
+	w, errno := s.path(dst, s.in.now)
+	switch {
+	case errno != 0:
+		return drop.NoRoute
+	case len(ip) > w.mtu:
+		return drop.TooBig
+	case !w.port.packets.Put(&ring.Datagram{To: netip.AddrPortFrom(dst, 0)}, ip):
+		return drop.OutboxFull
+	}
+	return drop.None
+}
+
+// unreachableParked tells the senders of what is parked at e that e does not answer.
+// Only a connected socket hears of it: another has no one peer whose failure it could
+// be (Linux: ip_icmp_error on an unconnected socket without IP_RECVERR).
+func (s *Stack) unreachableParked(e *neigh.Entry) {
+	for {
+		var m ring.Datagram
+		if _, ok := e.Parked.Get(&m, nil, false); !ok {
+			return
+		}
+		s.Count.Count(drop.NeighbourFailed)
+		if wire.Protocol(m.Iface) != wire.ProtoUDP {
+			continue
+		}
+		if sock := s.UDP.Lookup(m.From, m.To); sock != nil && sock.Remote.IsValid() {
+			sock.Fail(unix.EHOSTUNREACH, s.Wakes)
+		}
+	}
+}
+
+// Withdraw takes a socket that is going away off the lists; what it has queued is lost.
+func (s *Stack) Withdraw(sock *udp.Socket) {
+	if sock.Queued {
+		for i := range s.ports {
+			s.ports[i].unlist(sock)
+		}
+	}
+	sock.Send.Free()
+	if s.direct.sock == sock {
+		s.direct = direct{}
+	}
+}
+
+// unlist takes a socket off the port's list.
+func (p *port) unlist(sock *udp.Socket) {
+	p.readyEnd = &p.ready
+	for at := &p.ready; *at != nil; {
+		if *at == sock {
+			*at, sock.Ready, sock.Queued = sock.Ready, nil, false
+			continue
+		}
+		at = &(*at).Ready
+		p.readyEnd = at
+	}
+}

@@ -1,0 +1,202 @@
+package proto
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/neigh"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/route"
+	"github.com/xdpsock/xdpsock/proto/timer"
+	"github.com/xdpsock/xdpsock/proto/udp"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// PortConfig is one link of the stack.
+type PortConfig struct {
+	MAC   wire.MAC
+	MTU   int  // bytes of an IP packet
+	RawIP bool // frames have no link header (TUN)
+
+	// TrustUnfinished takes a transport checksum that the sender left to hardware as
+	// good. It is for links whose other end is a kernel of this machine (veth, TAP): such
+	// a frame has not been on a wire. On a real NIC it would let damage through.
+	TrustUnfinished bool
+}
+
+// Config is what a stack is made of.
+type Config struct {
+	Ports  []PortConfig
+	Start  mono.Time // the time now: timers count from here
+	Seed   [2]uint64 // of all that looks random: ports, sequence numbers, jitter
+	Secret [16]byte  // key of the initial sequence numbers and of hashing, one for all cores
+	Memory int       // bytes that sockets may queue; 0: memoryMax
+	Peers  Peers     // the other cores; nil: there are none
+}
+
+// Peers are the other cores of a host, and what they share.
+type Peers interface {
+	// Owner returns the core of a connection.
+	Owner(local, remote netip.AddrPort) (core int, ok bool)
+	// Claim makes this core the owner of a connection that does not exist yet. It is
+	// false if another core was faster.
+	Claim(local, remote netip.AddrPort) bool
+	// Disclaim ends what Claim began.
+	Disclaim(local, remote netip.AddrPort)
+	// HandOver copies a frame to another core. It is false if that core has no room.
+	HandOver(core, port int, frame []byte) bool
+	// Sighted tells the others of a neighbour.
+	Sighted(neigh.Sighting)
+}
+
+// A Stack is the protocols of one core.
+type Stack struct {
+	Count  drop.Counters // packets that came in, by what became of them
+	Wakes  *ring.Wakes   // gates with news
+	Pool   *ring.Pool    // memory of queues
+	UDP    udp.Table
+	Ping   udp.Table // sockets of ICMP echo, by identifier
+	Neigh  *neigh.Table
+	Routes *route.Table // replaced by SetRoutes
+
+	ports []port
+	wheel *timer.Wheel
+	rand  *rand.Rand
+	peers Peers
+
+	paths    []path // by hash of the destination
+	pathSeed uint64
+	pathGen  uint32 // of routes, addresses and neighbour entries; a path of another generation is void
+
+	in      packet // the packet that Input is looking at
+	direct  direct // the datagram that Offer has offered
+	record  ring.Datagram
+	turn    bool // sockets were asked last, so connections are next
+	icmp    bucket
+	scratch [scratchLen]byte // one packet under construction
+}
+
+// scratchLen is room for the largest packet that is built before it is queued.
+const scratchLen = 9216
+
+// port is one link and what waits to leave by it.
+type port struct {
+	PortConfig
+	number int
+	addrs  []netip.Prefix
+
+	frames   ring.Datagrams // whole frames: ARP
+	packets  ring.Datagrams // IP packets of the stack's own, To says whom they are for
+	resolved []*neigh.Entry // neighbours whose parked datagrams can go
+	ready    *udp.Socket    // sockets with something in Send for this port, a queue
+	readyEnd **udp.Socket
+}
+
+// New returns a stack without addresses and routes.
+func New(cfg Config) *Stack {
+	if cfg.Memory == 0 {
+		cfg.Memory = memoryMax
+	}
+	s := &Stack{
+		Wakes:  new(ring.Wakes),
+		Pool:   ring.NewPool(cfg.Memory),
+		Routes: route.New(nil),
+		ports:  make([]port, len(cfg.Ports)),
+		wheel:  timer.New(cfg.Start),
+		rand:   rand.New(rand.NewPCG(cfg.Seed[0], cfg.Seed[1])),
+		peers:  cfg.Peers,
+		paths:  make([]path, pathsMax),
+		icmp:   bucket{left: icmpBurst, at: cfg.Start},
+	}
+	s.pathSeed = s.rand.Uint64() | 1
+	s.pathGen = 1
+	for i := range s.ports {
+		p := &s.ports[i]
+		p.PortConfig, p.number = cfg.Ports[i], i
+		p.frames.Init(s.Pool, outboxMax)
+		p.packets.Init(s.Pool, outboxMax)
+		p.readyEnd = &p.ready
+	}
+	s.Neigh = neigh.New(neigh.Config{Link: (*link)(s), Wheel: s.wheel, Pool: s.Pool, Rand: s.rand})
+	return s
+}
+
+// SetAddrs gives a port its addresses, each with the prefix of its link.
+func (s *Stack) SetAddrs(port int, addrs []netip.Prefix) {
+	s.ports[port].addrs = slices.Clone(addrs)
+	s.pathGen++
+}
+
+// Addrs returns a port's addresses.
+func (s *Stack) Addrs(port int) []netip.Prefix { return s.ports[port].addrs }
+
+// SetRoutes replaces the routes.
+func (s *Stack) SetRoutes(t *route.Table) {
+	s.Routes = t
+	s.pathGen++
+}
+
+// Advance does what is due at now, and says how much it was.
+func (s *Stack) Advance(now mono.Time) (work int) { return s.wheel.Advance(now) }
+
+// Deadline is when Advance has something to do next.
+func (s *Stack) Deadline() mono.Time { return s.wheel.Deadline() }
+
+// local says whether a is an address of ours, on whichever port: hosts are weak
+// (RFC 1122 §3.3.4.2), as Linux is.
+func (s *Stack) local(a netip.Addr) bool {
+	for i := range s.ports {
+		for _, prefix := range s.ports[i].addrs {
+			if prefix.Addr() == a {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// broadcast4 says whether a reaches every host of p's link.
+func (p *port) broadcast4(a netip.Addr) bool {
+	if a == limitedBroadcast {
+		return true
+	}
+	for _, prefix := range p.addrs {
+		if prefix.Addr().Is4() && prefix.Bits() < 31 && prefix.Contains(a) && a == lastOf4(prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// lastOf4 is the address of an IPv4 prefix whose host bits are all ones.
+func lastOf4(p netip.Prefix) netip.Addr {
+	a := p.Addr().As4()
+	for bit := p.Bits(); bit < 32; bit++ {
+		a[bit/8] |= 0x80 >> (bit % 8)
+	}
+	return netip.AddrFrom4(a)
+}
+
+// bucket is a token bucket: the right to send so many ICMP errors.
+type bucket struct {
+	left int
+	at   mono.Time // when left was true
+}
+
+// take takes one token, if there is one.
+func (b *bucket) take(now mono.Time) bool {
+	if more := int(now.Sub(b.at) / icmpInterval); more > 0 {
+		b.left = min(b.left+more, icmpBurst)
+		b.at = now
+	}
+	if b.left == 0 {
+		return false
+	}
+	b.left--
+	return true
+}
