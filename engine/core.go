@@ -34,6 +34,7 @@ type Config struct {
 type Core struct {
 	mu      sync.Mutex
 	ports   []Device // immutable after Open
+	shut    bool     // the ports are closed: nothing of theirs may be called
 	handler Handler
 	clock   Clock
 	policy  Policy
@@ -93,6 +94,9 @@ func Open(cfg Config) (*Core, error) {
 // It is called with the lock held and says how much it did.
 func (c *Core) turn() (work int) {
 	now := c.clock.Now()
+	if c.shut {
+		return c.down(now)
+	}
 	for i, dev := range c.ports {
 		n := dev.Peek(c.rx)
 		if n == 0 {
@@ -108,8 +112,10 @@ func (c *Core) turn() (work int) {
 // down is the second half of a turn: from programs and timers to the NIC.
 func (c *Core) down(now mono.Time) (work int) {
 	work = c.handler.Advance(now)
-	for i, dev := range c.ports {
-		work += c.output(i, dev, now)
+	if !c.shut {
+		for i, dev := range c.ports {
+			work += c.output(i, dev, now)
+		}
 	}
 	for len(c.deadlines) > 0 && c.deadlines[0].deadline.Due(now) {
 		c.woken += c.deadlines[0].expire(c)
@@ -167,7 +173,7 @@ func (c *Core) Flush() {
 // Send pulls one packet for one port, without looking at timers or at other
 // ports: the short way for a datagram that was written with the lock held.
 func (c *Core) Send(port int) {
-	if !c.closed {
+	if !c.shut {
 		c.output(port, c.ports[port], c.clock.Now())
 	}
 }
@@ -213,7 +219,9 @@ type PortFailer interface {
 // kernel that a link has gone, since a sleeping core does not.
 func (c *Core) CheckPorts() {
 	c.mu.Lock()
-	c.checkPorts()
+	if !c.shut {
+		c.checkPorts()
+	}
 	c.Unlock()
 }
 
@@ -234,7 +242,8 @@ func (c *Core) checkPorts() {
 }
 
 // Close ends the core: it stops the poller, wakes everyone who waits, and closes the
-// devices. It does not wait for what is still to be sent.
+// devices. It does not wait for what is still to be sent. Wait at a closed core
+// returns false, and nothing reaches a device any more.
 func (c *Core) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -245,29 +254,29 @@ func (c *Core) Close() error {
 	c.parked.wakeAll()
 	c.mu.Unlock()
 	c.poller.stop(c)
-	c.Attention()
 
 	// A driver may still be in its turn or asleep: it sees closed once it has the lock.
 	for deadline := time.Now().Add(closeWait); ; {
+		c.Attention()
 		c.mu.Lock()
-		if c.driver == nil || time.Now().After(deadline) {
+		if c.driver == nil {
 			break
 		}
 		c.mu.Unlock()
-		c.Attention()
+		if time.Now().After(deadline) {
+			return fmt.Errorf("engine: a caller has not left the core for %v: its devices stay open", closeWait)
+		}
 		time.Sleep(100 * time.Microsecond)
 	}
 	defer c.mu.Unlock()
-	c.sleep.mu.Lock() // nobody sleeps on a device from here on
-	defer c.sleep.mu.Unlock()
-	var errs []error
+	c.shut = true
+	errs := []error{c.sleep.close()} // nobody is woken by way of a device from here on
 	for _, dev := range c.ports {
 		errs = append(errs, dev.Close())
 	}
-	c.ports = nil
-	errs = append(errs, c.sleep.close())
 	return errors.Join(errs...)
 }
 
 // closeWait is how long Close waits for a driver to leave: far longer than a turn.
+// A device that does not heed Wake is no reason to pull its memory away from under it.
 const closeWait = 5 * time.Second

@@ -22,6 +22,11 @@ type sleepState struct {
 	asleep atomic.Bool // by the sleeper, before its last look at wanted
 	wanted atomic.Bool // somebody wants the driver to look again
 
+	// Whoever saw somebody asleep may come to wake him after Close, when the
+	// descriptor is a stranger's: rousing guards the way there.
+	rousing sync.Mutex
+	closed  bool // guarded by rousing
+
 	till    mono.Time     // when the driver means to wake, 0 while it does not sleep; guarded by the core's mu
 	backoff time.Duration // for frames that a device could not send yet; guarded by the core's mu
 
@@ -59,13 +64,15 @@ func (s *sleepState) open(ports []Device) error {
 	return nil
 }
 
+// close is for when nobody sleeps any more.
 func (s *sleepState) close() error {
+	s.rousing.Lock()
+	defer s.rousing.Unlock()
+	s.closed = true
 	if s.fds == nil {
 		return nil
 	}
-	efd := int(s.fds[len(s.fds)-1].Fd)
-	s.fds = nil
-	return unix.Close(efd)
+	return unix.Close(int(s.fds[len(s.fds)-1].Fd))
 }
 
 // Attention makes the driver look at the core's state again. What it is to see has
@@ -77,6 +84,11 @@ func (c *Core) Attention() {
 }
 
 func (s *sleepState) rouse() {
+	s.rousing.Lock()
+	defer s.rousing.Unlock()
+	if s.closed {
+		return
+	}
 	if s.alone != nil {
 		s.alone.Wake()
 		return
