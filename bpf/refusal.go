@@ -128,11 +128,13 @@ func (p *Program) explain(d *device, mode Mode, err error) error {
 	return permission(err)
 }
 
-// permission adds to an error of missing privilege what would mend it.
+// permission adds to an error of missing privilege what would mend it. EACCES is
+// the verifier's, which lets a program without CAP_PERFMON move a packet pointer
+// by constants only, and headers have variable lengths.
 func permission(err error) error {
-	if !errors.Is(err, unix.EPERM) { // EACCES is the verifier's
+	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
 		return err
 	}
-	return fmt.Errorf("%w: needs CAP_BPF and CAP_NET_ADMIN (before Linux 5.8: root); "+
-		"run as root, or `setcap cap_bpf,cap_net_admin,cap_net_raw+ep` the binary, or test with `go test -exec sudo`", err)
+	return fmt.Errorf("%w: needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (before Linux 5.8: root); "+
+		"run as root, or `setcap cap_bpf,cap_perfmon,cap_net_admin,cap_net_raw+ep` the binary, or test with `go test -exec sudo`", err)
 }

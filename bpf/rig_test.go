@@ -16,7 +16,7 @@ func load(t testing.TB, cfg Config) *Program {
 	t.Helper()
 	p, err := Load(cfg)
 	if errors.Is(err, unix.EPERM) {
-		t.Skip("needs CAP_BPF and CAP_NET_ADMIN: go test -exec sudo")
+		t.Skip("needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN: go test -exec sudo")
 	}
 	if err != nil {
 		t.Fatal(err)

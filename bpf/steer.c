@@ -25,7 +25,11 @@
 // been used again. Linux keeps fragments for 30 s (net.ipv4.ipfrag_time).
 #define FRAGMENT_TTL_NS (30ULL * 1000 * 1000 * 1000)
 
-// Sizes of the rule maps; verdict.go and rules.go name them in errors.
+// Sizes of the rule maps, of which each element is memory only while it is used,
+// but for the fragments, which take about 0.5 MB. FLOWS_MAX is what a program may
+// have of connections that neither a port rule nor a block carries; FRAGMENTS_MAX
+// what a fragmenting peer can send of us within FRAGMENT_TTL_NS before the oldest
+// are forgotten.
 #define ADDRS_MAX 1024
 #define PORTS_MAX 16384
 #define FLOWS_MAX 65536
@@ -119,10 +123,6 @@ struct fragment_key {
 	__u32 proto;
 };
 
-struct counters {
-	__u64 n[VERDICTS];
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, 64); // the loader sets it to the number of queues
@@ -182,9 +182,9 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, VERDICTS);
 	__type(key, __u32);
-	__type(value, struct counters);
+	__type(value, __u64);
 } verdicts SEC(".maps");
 
 struct eth_hdr {
@@ -709,20 +709,16 @@ static __always_inline int steer(struct xdp_md *ctx)
 {
 	__u32 v = judge(ctx);
 	int action = XDP_PASS;
-	struct counters *count;
-	__u32 zero = 0;
+	__u64 *count;
 
 	if (redirects(v)) {
 		action = bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS);
 		if (action != XDP_REDIRECT)
 			v = V_PASS_EMPTY;
 	}
-	count = bpf_map_lookup_elem(&verdicts, &zero);
-	// The verifier wants the bound on the very register that is the index,
-	// and the compiler thinks that it knows better.
-	barrier_var(v);
-	if (count && v < VERDICTS)
-		count->n[v]++;
+	count = bpf_map_lookup_elem(&verdicts, &v);
+	if (count)
+		(*count)++;
 	return action;
 }
 

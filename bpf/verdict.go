@@ -98,17 +98,15 @@ func sum(counts []uint64) (n uint64) {
 	return n
 }
 
-// Counters reads the counters from the kernel: one system call.
+// Counters reads the counters from the kernel: one system call a verdict.
 func (p *Program) Counters() (Counters, error) {
 	var total Counters
-	var each []Counters // one a possible processor
-	if err := p.maps.Verdicts.Lookup(uint32(0), &each); err != nil {
-		return total, fmt.Errorf("bpf: read verdict counters: %w", err)
-	}
-	for i := range each {
-		for v, n := range each[i] {
-			total[v] += n
+	var each []uint64 // one a possible processor
+	for v := range total {
+		if err := p.maps.Verdicts.Lookup(uint32(v), &each); err != nil {
+			return total, fmt.Errorf("bpf: read the counter of %q: %w", Verdict(v), err)
 		}
+		total[v] = sum(each)
 	}
 	return total, nil
 }
