@@ -25,10 +25,10 @@ func (s *Socket) Kick() unix.Errno {
 	stuck := 0
 	// Each round sends, loses or gets stuck: the bound is for a kernel that lies.
 	for rounds := s.tx.level() + stuckMax; rounds > 0; rounds-- {
-		unsent := s.tx.level()
-		if unsent == 0 || s.info.NeedWakeup && !s.tx.needWakeup() {
+		if !s.Unsent() {
 			return 0
 		}
+		unsent := s.tx.level()
 		s.kicks.Add(1)
 		errno := s.send(unsent)
 		switch errno {

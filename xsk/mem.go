@@ -41,11 +41,11 @@ func offsetIn(mem, data []byte) (off uint64, ok bool) {
 	return uint64(at), at < uintptr(len(mem)) && cap(data) > 0
 }
 
-// getsockopt reads a struct-valued option of level SOL_XDP and says how many bytes
-// the kernel wrote: older kernels know shorter structs.
-func getsockopt[T any](fd, option int) (value T, n int, err error) {
+// getsockopt reads an option of any type and says how many bytes the kernel wrote: older
+// kernels know shorter structs.
+func getsockopt[T any](fd, level, option int) (value T, n int, err error) {
 	size := uint32(unsafe.Sizeof(value))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_XDP, uintptr(option),
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
 		uintptr(unsafe.Pointer(&value)), uintptr(unsafe.Pointer(&size)), 0)
 	if errno != 0 {
 		return value, 0, errno

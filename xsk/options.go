@@ -84,7 +84,7 @@ type Kernel struct {
 
 // KernelStats asks the kernel for its counters: a system call. Anyone may.
 func (s *Socket) KernelStats() (Kernel, error) {
-	st, _, err := getsockopt[unix.XDPStatistics](s.fd, unix.XDP_STATISTICS)
+	st, _, err := getsockopt[unix.XDPStatistics](s.fd, unix.SOL_XDP, unix.XDP_STATISTICS)
 	if err != nil {
 		return Kernel{}, fmt.Errorf("ask XDP_STATISTICS: %w", err)
 	}
@@ -99,7 +99,7 @@ func (s *Socket) Err() error {
 	if e := s.dead.Load(); e != 0 {
 		return unix.Errno(e)
 	}
-	e, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	e, _, err := getsockopt[int32](s.fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return fmt.Errorf("ask SO_ERROR: %w", err)
 	}

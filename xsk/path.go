@@ -167,8 +167,11 @@ func (s *Socket) refuse(packet []Desc) {
 	}
 }
 
-// Unsent says whether the tx ring holds frames that the kernel has not looked at yet. Anyone may ask.
-func (s *Socket) Unsent() bool { return s.tx.mem != nil && s.tx.level() != 0 }
+// Unsent says whether the tx ring holds frames that nobody will look at before the next Kick. In
+// zero-copy mode a driver that is at work takes frames without being asked. Anyone may ask.
+func (s *Socket) Unsent() bool {
+	return s.tx.mem != nil && s.tx.level() != 0 && (!s.info.NeedWakeup || s.tx.needWakeup())
+}
 
 // sendto and recvfrom with nothing in them: the kernel takes them as "look at your rings".
 // A short send is made without telling Go's scheduler, which saves a tenth of its time; a

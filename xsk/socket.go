@@ -193,7 +193,7 @@ func Open(u *UMEM, cfg Config) (s *Socket, err error) {
 		return s, err
 	}
 	s.bound = true
-	opts, _, err := getsockopt[uint32](s.fd, unix.XDP_OPTIONS)
+	opts, _, err := getsockopt[uint32](s.fd, unix.SOL_XDP, unix.XDP_OPTIONS)
 	if err != nil {
 		return s, fmt.Errorf("ask XDP_OPTIONS: %w", err)
 	}
@@ -290,7 +290,7 @@ func (s *Socket) makeRings() error {
 			return fmt.Errorf("make a %s ring of %d entries: %w", w.name, w.size, err)
 		}
 	}
-	off, n, err := getsockopt[unix.XDPMmapOffsets](s.fd, unix.XDP_MMAP_OFFSETS)
+	off, n, err := getsockopt[unix.XDPMmapOffsets](s.fd, unix.SOL_XDP, unix.XDP_MMAP_OFFSETS)
 	if err != nil {
 		return fmt.Errorf("ask XDP_MMAP_OFFSETS: %w", err)
 	}

@@ -69,8 +69,8 @@ func OpenUMEM(cfg UMEMConfig) (*UMEM, error) {
 	if cfg.Frames < 1 || cfg.Frames > 1<<24 {
 		return nil, fmt.Errorf("umem: %d frames: must be 1 to %d", cfg.Frames, 1<<24)
 	}
-	if room := cfg.FrameSize - packetHeadroom; cfg.Headroom < 0 || cfg.Headroom >= room {
-		return nil, fmt.Errorf("umem: headroom %d: must be 0 to %d bytes", cfg.Headroom, room-1)
+	if cfg.Headroom < 0 || cfg.RoomRx() < 1 {
+		return nil, fmt.Errorf("umem: headroom %d: must be 0 to %d bytes", cfg.Headroom, cfg.FrameSize-packetHeadroom-1)
 	}
 	u := &UMEM{
 		cfg:   cfg,
@@ -125,7 +125,10 @@ func (u *UMEM) Config() UMEMConfig { return u.cfg }
 func (u *UMEM) HugePagesRefused() error { return u.hugeErr }
 
 // RoomRx is the longest packet (bytes) that the kernel receives into one frame.
-func (u *UMEM) RoomRx() int { return u.cfg.FrameSize - packetHeadroom - u.cfg.Headroom }
+func (cfg UMEMConfig) RoomRx() int { return cfg.FrameSize - packetHeadroom - cfg.Headroom }
+
+// Sockets is how many sockets are open on the UMEM.
+func (u *UMEM) Sockets() int { return len(u.sockets) }
 
 // Avail is how many frames Alloc could give.
 func (u *UMEM) Avail() int { return len(u.free) }
