@@ -165,16 +165,24 @@ func (c *Core) Unlock() {
 // again if there is now something to be done before it meant to wake.
 func (c *Core) Flush() {
 	c.down(c.clock.Now())
-	if c.handler.Deadline().Before(c.sleep.till) {
-		c.Attention()
-	}
+	c.rush()
 }
 
 // Send pulls one packet for one port, without looking at timers or at other
 // ports: the short way for a datagram that was written with the lock held.
 func (c *Core) Send(port int) {
-	if !c.shut {
-		c.output(port, c.ports[port], c.clock.Now())
+	if c.shut {
+		return
+	}
+	c.output(port, c.ports[port], c.clock.Now())
+	c.rush()
+}
+
+// rush makes a sleeping driver look again if the handler now has something to do
+// before it meant to wake. The lock is held.
+func (c *Core) rush() {
+	if c.handler.Deadline().Before(c.sleep.till) {
+		c.Attention()
 	}
 }
 

@@ -26,6 +26,14 @@ func (s *Stack) Input(port int, frame []byte, now mono.Time) {
 	s.Count.Count(s.input(&s.ports[port], frame, now))
 }
 
+// InputHandedOver takes a frame that another core has received and whose connection
+// lives here.
+func (s *Stack) InputHandedOver(port int, frame []byte, now mono.Time) {
+	s.handedOver = true
+	s.Input(port, frame, now)
+	s.handedOver = false
+}
+
 func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
 	s.in = packet{port: p, frame: frame, now: now}
 	if p.RawIP {

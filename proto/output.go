@@ -123,8 +123,11 @@ func (s *Stack) outputReady(p *port, buf []byte, now mono.Time) int {
 		}
 		sock.Queued, sock.Ready = false, nil
 		n := s.outputQueued(p, &sock.Send, buf, now)
-		if sock.Send.Len() > 0 {
+		switch {
+		case sock.Send.Len() > 0:
 			s.enlist(p, sock)
+		case sock.Withdrawn:
+			sock.Send.Free()
 		}
 		s.Wakes.Open(sock.Gate, ring.Out)
 		if n > 0 {

@@ -182,28 +182,11 @@ func (s *Stack) unreachableParked(e *neigh.Entry) {
 	}
 }
 
-// Withdraw takes a socket that is going away off the lists; what it has queued is lost.
+// Withdraw is told that a socket is no longer in any table. What it has queued is
+// still sent; after that, its memory goes back.
 func (s *Stack) Withdraw(sock *udp.Socket) {
-	if sock.Queued {
-		for i := range s.ports {
-			s.ports[i].unlist(sock)
-		}
-	}
-	sock.Send.Free()
-	if s.direct.sock == sock {
-		s.direct = direct{}
-	}
-}
-
-// unlist takes a socket off the port's list.
-func (p *port) unlist(sock *udp.Socket) {
-	p.readyEnd = &p.ready
-	for at := &p.ready; *at != nil; {
-		if *at == sock {
-			*at, sock.Ready, sock.Queued = sock.Ready, nil, false
-			continue
-		}
-		at = &(*at).Ready
-		p.readyEnd = at
+	sock.Withdrawn = true
+	if sock.Send.Len() == 0 {
+		sock.Send.Free()
 	}
 }

@@ -71,12 +71,15 @@ type Stack struct {
 	pathSeed uint64
 	pathGen  uint32 // of routes, addresses and neighbour entries; a path of another generation is void
 
-	in      packet // the packet that Input is looking at
-	direct  direct // the datagram that Offer has offered
-	record  ring.Datagram
-	turn    bool // sockets were asked last, so connections are next
-	icmp    bucket
-	scratch [scratchLen]byte // one packet under construction
+	in     packet // the packet that Input is looking at
+	direct direct // the datagram that Offer has offered
+	record ring.Datagram
+	// handedOver says that the packet in Input has been handed over once: it is answered
+	// here, whatever the directory says now.
+	handedOver bool
+	turn       bool // sockets were asked last, so connections are next
+	icmp       bucket
+	scratch    [scratchLen]byte // one packet under construction
 }
 
 // scratchLen is room for the largest packet that is built before it is queued.
@@ -144,6 +147,18 @@ func (s *Stack) Advance(now mono.Time) (work int) { return s.wheel.Advance(now) 
 
 // Deadline is when Advance has something to do next.
 func (s *Stack) Deadline() mono.Time { return s.wheel.Deadline() }
+
+// Busy says whether something that was accepted from a program is still to be sent, or
+// was sent and is not yet acknowledged while no program holds it any more.
+func (s *Stack) Busy() bool {
+	for i := range s.ports {
+		p := &s.ports[i]
+		if p.packets.Len() > 0 || len(p.resolved) > 0 || p.ready != nil {
+			return true
+		}
+	}
+	return s.Neigh.Parked() || s.busyTCP()
+}
 
 // local says whether a is an address of ours, on whichever port: hosts are weak
 // (RFC 1122 §3.3.4.2), as Linux is.

@@ -18,3 +18,5 @@ func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, errno unix.
 func (s *Stack) unparkTCP(e *neigh.Entry)                         {}
 func (s *Stack) failTCP(e *neigh.Entry)                           {}
 func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int { return 0 }
+
+func (s *Stack) busyTCP() bool { return false }

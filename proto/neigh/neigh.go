@@ -143,6 +143,16 @@ func (t *Table) All(f func(*Entry)) {
 	}
 }
 
+// Parked says whether anything waits for a neighbour.
+func (t *Table) Parked() bool {
+	for e := t.newest; e != nil; e = e.next {
+		if e.Parked.Len() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Want returns the entry of a neighbour that there is something to send to, and
 // begins to resolve it if it is not known. It returns nil if the table is full
 // of neighbours that are in use.

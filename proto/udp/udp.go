@@ -39,8 +39,9 @@ type Socket struct {
 
 	Dropped uint64 // datagrams for which Recv had no room
 
-	Queued bool    // on the stack's list of sockets with something in Send
-	Ready  *Socket // next on that list
+	Queued    bool    // on the stack's list of sockets with something in Send
+	Ready     *Socket // next on that list
+	Withdrawn bool    // in no table any more: Send is given back when it has drained
 
 	next *Socket // of the same port
 }

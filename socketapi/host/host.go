@@ -1,0 +1,403 @@
+package host
+
+import (
+	crand "crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/engine"
+	"github.com/xdpsock/xdpsock/proto"
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/route"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Checksums says what to do with TCP and UDP checksums that the sender left
+// unfinished.
+type Checksums uint8
+
+const (
+	// ChecksumsAuto takes an unfinished checksum as good on a link whose other end is a
+	// kernel of this machine (veth, TAP, TUN), where every sender leaves them so.
+	ChecksumsAuto Checksums = iota
+	// ChecksumsVerify wants every checksum complete.
+	ChecksumsVerify
+	// ChecksumsTrust takes an unfinished checksum as good on any link.
+	ChecksumsTrust
+)
+
+// Interface is one link of the host.
+type Interface struct {
+	// Name is the interface to open with AF_XDP (see Open of package engine for what
+	// happens where it cannot be). Mode and Queues are passed on.
+	Name     string
+	Mode     engine.Mode
+	Queues   []int
+	BusyPoll bool
+
+	// Devices is instead of Name: one device for each core. They are closed with the host,
+	// also when Open fails.
+	Devices []engine.Device
+
+	// Addrs are the host's addresses on this link, each with the link's prefix. All
+	// traffic for them comes to the host and none to the kernel.
+	Addrs []netip.Prefix
+	// Gateways are the default routers, at most one for each family.
+	Gateways []netip.Addr
+
+	Checksums Checksums
+}
+
+// Config is what a host is made of.
+type Config struct {
+	Interfaces []Interface
+	Policy     engine.Policy // how cores idle
+	Clock      engine.Clock  // nil: the system's
+	Manual     bool          // no background pollers: for simulations
+	Seed       *[2]uint64    // of everything random; nil: from the system. A simulation sets it to replay.
+	Memory     int           // bytes that the sockets of a core may queue; 0: 256 MiB
+}
+
+// drainMax is how long Close waits for what programs have sent and was not yet
+// answered for: an ARP resolution and a few retransmissions.
+const drainMax = 5 * time.Second
+
+// A Host is the cores of a program and what they share.
+type Host struct {
+	Ports *Ports
+
+	cores     []*Core
+	nics      []*engine.NIC // of the interfaces that were opened by name
+	directory *directory
+	clock     engine.Clock
+	ports     int // interfaces
+
+	mu      sync.Mutex
+	sockets int // open ones; guarded by mu
+	closed  bool
+}
+
+// Open opens the interfaces, makes a core for each of their queues, and takes the
+// addresses. What it has opened is closed if it fails.
+func Open(cfg Config) (h *Host, err error) {
+	h = &Host{clock: cfg.Clock}
+	if h.clock == nil {
+		h.clock = engine.SystemClock
+	}
+	devices := make([][]engine.Device, len(cfg.Interfaces)) // by interface, then core
+	defer func() {
+		if err != nil {
+			h.undo(devices)
+			h = nil
+		}
+	}()
+	for i := range cfg.Interfaces {
+		if devices[i], err = h.openInterface(&cfg.Interfaces[i]); err != nil {
+			return h, err
+		}
+	}
+	if err = check(&cfg, devices); err != nil {
+		return h, err
+	}
+	if err = h.makeCores(&cfg, devices); err != nil {
+		return h, err
+	}
+	return h, h.takeAddrs(&cfg)
+}
+
+// openInterface returns the devices of an interface, one for each core.
+func (h *Host) openInterface(in *Interface) ([]engine.Device, error) {
+	if in.Name == "" {
+		return in.Devices, nil
+	}
+	if in.Devices != nil {
+		return in.Devices, fmt.Errorf("host: interface %s has both a name and devices: give one of them", in.Name)
+	}
+	nic, err := engine.OpenNIC(engine.NICConfig{Interface: in.Name, Mode: in.Mode, Queues: in.Queues, BusyPoll: in.BusyPoll})
+	if err != nil {
+		return nil, err
+	}
+	h.nics = append(h.nics, nic)
+	return nic.Devices(), nil
+}
+
+// check finds what cannot work before anything runs.
+func check(cfg *Config, devices [][]engine.Device) error {
+	if len(devices) == 0 {
+		return errors.New("host: no interface: a host needs at least one")
+	}
+	for i, d := range devices {
+		in := &cfg.Interfaces[i]
+		if len(d) == 0 {
+			return fmt.Errorf("host: interface %d has no device", i)
+		}
+		if len(d) != len(devices[0]) {
+			return fmt.Errorf("host: %s has %d queues and %s has %d, but every core needs one of each: make them equal with 'ethtool -L IFACE combined N'",
+				devices[0][0].Info().Name, len(devices[0]), d[0].Info().Name, len(d))
+		}
+		for _, p := range in.Addrs {
+			if !p.IsValid() {
+				return fmt.Errorf("host: %s: an address is not valid", d[0].Info().Name)
+			}
+			if a := p.Addr(); a.IsMulticast() || a.IsUnspecified() || a.IsLoopback() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+				return fmt.Errorf("host: %s: %s is not an address that a host can have", d[0].Info().Name, a)
+			}
+			if !p.Addr().Is4() {
+				return fmt.Errorf("host: %s: %s: IPv6 addresses are not supported yet", d[0].Info().Name, p)
+			}
+		}
+		for _, gw := range in.Gateways {
+			if !slices.ContainsFunc(in.Addrs, func(p netip.Prefix) bool { return p.Contains(gw) }) {
+				return fmt.Errorf("host: gateway %s is on none of the links of %s: give an address with a prefix that contains it", gw, d[0].Info().Name)
+			}
+		}
+	}
+	return nil
+}
+
+// makeCores makes the cores, each with one device of every interface.
+func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
+	seed := cfg.Seed
+	if seed == nil {
+		var b [16]byte
+		crand.Read(b[:]) // never fails (Go 1.24)
+		seed = &[2]uint64{binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])}
+	}
+	random := rand.New(rand.NewPCG(seed[0], seed[1]))
+	h.Ports = newPorts(rand.New(rand.NewPCG(random.Uint64(), random.Uint64())))
+	h.directory = newDirectory()
+	h.ports = len(devices)
+	var secret [16]byte
+	binary.LittleEndian.PutUint64(secret[:], random.Uint64())
+	binary.LittleEndian.PutUint64(secret[8:], random.Uint64())
+
+	count := len(devices[0])
+	for i := range count {
+		c := &Core{Index: i, host: h, to: make([]bool, count)}
+		c.mail.frames.Init(ring.NewPool(mailMax), mailMax)
+		c.mail.scratch = make([]byte, 1<<16)
+		pcfg := proto.Config{Start: h.clock.Now(), Seed: [2]uint64{random.Uint64(), random.Uint64()}, Secret: secret, Memory: cfg.Memory}
+		if count > 1 {
+			pcfg.Peers = (*peers)(c)
+		}
+		for j := range devices {
+			pcfg.Ports = append(pcfg.Ports, portConfig(&cfg.Interfaces[j], devices[j][i].Info()))
+		}
+		c.Stack = proto.New(pcfg)
+		h.cores = append(h.cores, c)
+	}
+	h.setAddrs(cfg)
+	for i, c := range h.cores {
+		own := make([]engine.Device, len(devices))
+		for j := range devices {
+			own[j] = devices[j][i]
+		}
+		core, err := engine.Open(engine.Config{
+			Devices: own, Handler: (*handler)(c), Clock: h.clock, Policy: cfg.Policy, Manual: cfg.Manual,
+		})
+		if err != nil {
+			return err
+		}
+		c.Core = core
+		for j := range devices {
+			devices[j][i] = nil // the core's from here on
+		}
+	}
+	return nil
+}
+
+func portConfig(in *Interface, info engine.Info) proto.PortConfig {
+	p := proto.PortConfig{MTU: min(info.MTU, info.FrameLen-wire.EthernetLen), RawIP: info.RawIP}
+	copy(p.MAC[:], info.Addr)
+	switch in.Checksums {
+	case ChecksumsAuto:
+		p.TrustUnfinished = info.Virtual
+	case ChecksumsTrust:
+		p.TrustUnfinished = true
+	}
+	return p
+}
+
+// setAddrs gives the stacks their addresses and routes.
+func (h *Host) setAddrs(cfg *Config) {
+	var routes []route.Route
+	for j := range cfg.Interfaces {
+		in := &cfg.Interfaces[j]
+		for _, p := range in.Addrs {
+			routes = append(routes, route.Route{Prefix: p, Port: j, Source: p.Addr()})
+		}
+		for _, gw := range in.Gateways {
+			all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+			if !gw.Is4() {
+				all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+			}
+			routes = append(routes, route.Route{Prefix: all, Port: j, Gateway: gw, Metric: j})
+		}
+	}
+	table := route.New(routes)
+	for _, c := range h.cores {
+		for j := range cfg.Interfaces {
+			c.Stack.SetAddrs(j, cfg.Interfaces[j].Addrs)
+		}
+		c.Stack.SetRoutes(table)
+	}
+}
+
+// takeAddrs steers the addresses' traffic to the host and tells the links of them.
+func (h *Host) takeAddrs(cfg *Config) error {
+	nics := h.nics
+	for j := range cfg.Interfaces {
+		in := &cfg.Interfaces[j]
+		if in.Name == "" {
+			continue
+		}
+		nic := nics[0]
+		nics = nics[1:]
+		for _, p := range in.Addrs {
+			if err := nic.AddAddr(p.Addr()); err != nil {
+				return fmt.Errorf("host: take %s on %s: %w", p.Addr(), in.Name, err)
+			}
+		}
+	}
+	first := h.cores[0]
+	first.Lock()
+	for j := range cfg.Interfaces {
+		first.Stack.Announce(j)
+	}
+	first.Flush()
+	first.Unlock()
+	return nil
+}
+
+// Cores returns the cores.
+func (h *Host) Cores() []*Core { return h.cores }
+
+// Clock returns the host's clock.
+func (h *Host) Clock() engine.Clock { return h.clock }
+
+// NICs returns the interfaces that were opened by name.
+func (h *Host) NICs() []*engine.NIC { return h.nics }
+
+// Local says whether a socket can be bound to a: it is an address of the host, or
+// stands for all.
+func (h *Host) Local(a netip.Addr) bool {
+	if a.IsUnspecified() {
+		return true
+	}
+	// Addresses do not change after Open.
+	for j := range h.ports {
+		for _, p := range h.cores[0].Stack.Addrs(j) {
+			if p.Addr() == a {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Stats returns what became of the packets that came in, over all cores.
+func (h *Host) Stats() (total drop.Counters) {
+	for _, c := range h.cores {
+		c.Lock()
+		total.Add(&c.Stack.Count)
+		c.Unlock()
+	}
+	return total
+}
+
+// SocketOpened and SocketClosed count sockets. When the last one closes, it waits
+// until what was sent has left, since the program may be about to end.
+func (h *Host) SocketOpened() unix.Errno {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return unix.ENETDOWN
+	}
+	h.sockets++
+	return 0
+}
+
+// SocketClosed is called after a socket has given up what it held.
+func (h *Host) SocketClosed() {
+	h.mu.Lock()
+	h.sockets--
+	last := h.sockets == 0 && !h.closed
+	h.mu.Unlock()
+	if last {
+		h.drain(drainMax)
+	}
+}
+
+// drain waits until nothing that was accepted from programs is still to be sent, or
+// for at most max. It turns the cores meanwhile if nobody does.
+func (h *Host) drain(max time.Duration) {
+	w := engine.NewWaiter()
+	for _, c := range h.cores {
+		until := h.clock.Now().Add(max)
+		c.Wait(w, &drained{c: c, until: until})
+	}
+}
+
+// drained is over when a core has nothing left to send. Nobody calls its waiter: it
+// looks again each millisecond.
+type drained struct {
+	c     *Core
+	until mono.Time
+	next  mono.Time
+}
+
+func (d *drained) Done(now mono.Time) bool {
+	d.next = now.Add(time.Millisecond)
+	return !d.c.Stack.Busy() || d.until.Due(now)
+}
+func (d *drained) Deadline() mono.Time   { return min(d.next, d.until) }
+func (d *drained) Arm(*engine.Waiter)    {}
+func (d *drained) Disarm(*engine.Waiter) {}
+
+// portFailed hears that an interface has gone. Sockets find out by their calls.
+func (h *Host) portFailed(port int, err error) {}
+
+// Close sends what programs have sent and ends the host. Sockets that are still open
+// fail from then on.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	h.mu.Unlock()
+	h.drain(drainMax)
+	return h.undo(nil)
+}
+
+// undo closes everything that is open, in reverse.
+func (h *Host) undo(devices [][]engine.Device) error {
+	var errs []error
+	for _, nic := range h.nics { // first: from here on every frame is the kernel's
+		errs = append(errs, nic.Close())
+	}
+	for _, c := range h.cores {
+		if c.Core != nil {
+			errs = append(errs, c.Core.Close())
+		}
+	}
+	for _, of := range devices {
+		for _, dev := range of {
+			if dev != nil {
+				errs = append(errs, dev.Close())
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

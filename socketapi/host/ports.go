@@ -1,0 +1,134 @@
+package host
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// The range of ports that the host chooses from (RFC 6056 §3.2; Linux:
+// net.ipv4.ip_local_port_range).
+const (
+	ephemeralFirst = 32768
+	ephemeralLast  = 60999
+)
+
+// Ports is who holds which port. A port is held by its protocol, for one address or
+// for all (Linux: inet_csk_get_port and udp_lib_get_port).
+type Ports struct {
+	mu   sync.Mutex
+	rand *rand.Rand
+	held map[portKey][]*Hold
+}
+
+type portKey struct {
+	protocol wire.Protocol
+	port     uint16
+}
+
+// A Hold is one socket's claim on a port.
+type Hold struct {
+	Protocol wire.Protocol
+	Local    netip.AddrPort
+	Only6    bool
+	// ReuseAddr lets datagram sockets share an address, and stream sockets share one that
+	// nobody listens on. ReusePort lets any share it that ask for it too.
+	ReuseAddr, ReusePort bool
+	listening            bool // guarded by Ports.mu
+}
+
+func newPorts(r *rand.Rand) *Ports {
+	return &Ports{rand: r, held: make(map[portKey][]*Hold)}
+}
+
+// Take holds h.Local, or a free port of its address if its port is 0. It is
+// EADDRINUSE if that cannot be.
+func (p *Ports) Take(h *Hold) unix.Errno {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h.Local.Port() != 0 {
+		return p.take(h)
+	}
+	// RFC 6056 §3.3.1: from a random port on, the first that is free.
+	const count = ephemeralLast - ephemeralFirst + 1
+	start := p.rand.IntN(count)
+	addr := h.Local.Addr()
+	for i := range count {
+		port := uint16(ephemeralFirst + (start+i)%count)
+		if len(p.held[portKey{h.Protocol, port}]) > 0 {
+			continue // never shared: a free one is wanted
+		}
+		h.Local = netip.AddrPortFrom(addr, port)
+		return p.take(h)
+	}
+	return unix.EADDRINUSE
+}
+
+func (p *Ports) take(h *Hold) unix.Errno {
+	key := portKey{h.Protocol, h.Local.Port()}
+	for _, other := range p.held[key] {
+		if conflict(h, other) {
+			return unix.EADDRINUSE
+		}
+	}
+	p.held[key] = append(p.held[key], h)
+	return 0
+}
+
+// conflict says whether two claims on one port cannot stand together.
+func conflict(a, b *Hold) bool {
+	if !overlap(a, b) {
+		return false
+	}
+	if a.ReusePort && b.ReusePort {
+		return false
+	}
+	if a.ReuseAddr && b.ReuseAddr {
+		return a.Protocol == wire.ProtoTCP && (a.listening || b.listening)
+	}
+	return true
+}
+
+// overlap says whether there is an address that both claims cover.
+func overlap(a, b *Hold) bool {
+	x, y := a.Local.Addr(), b.Local.Addr()
+	if x.Is4() == y.Is4() {
+		return x == y || x.IsUnspecified() || y.IsUnspecified()
+	}
+	// Of different families: only [::] covers IPv4 addresses, unless it is IPv6 only.
+	if x.Is4() {
+		return y.IsUnspecified() && !b.Only6
+	}
+	return x.IsUnspecified() && !a.Only6
+}
+
+// Listen turns a claim into a listener's. It is EADDRINUSE if another listens there.
+func (p *Ports) Listen(h *Hold) unix.Errno {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, other := range p.held[portKey{h.Protocol, h.Local.Port()}] {
+		if other != h && other.listening && overlap(h, other) && !(h.ReusePort && other.ReusePort) {
+			return unix.EADDRINUSE
+		}
+	}
+	h.listening = true
+	return 0
+}
+
+// Drop ends a claim.
+func (p *Ports) Drop(h *Hold) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := portKey{h.Protocol, h.Local.Port()}
+	rest := slices.DeleteFunc(p.held[key], func(other *Hold) bool { return other == h })
+	if len(rest) == 0 {
+		delete(p.held, key)
+		return
+	}
+	p.held[key] = rest
+}
