@@ -176,7 +176,7 @@ func (c *Core) finish(w *Waiter) {
 }
 
 // take gives w the role, from nobody or from the poller, which sees it at its next
-// wake. The lock is held.
+// wake: at the latest when w drops the role. The lock is held.
 func (c *Core) take(w *Waiter) {
 	c.driver = w
 	c.departs++
@@ -189,6 +189,9 @@ func (c *Core) drop(w *Waiter) {
 	c.departs++
 	w.state.Store(waiterIdle)
 	c.poller.unpark()
+	if c.poller.away { // displaced, and asleep for longer than what w leaves behind allows
+		c.Attention()
+	}
 }
 
 // park waits until somebody wakes w. The lock is held before and after, not

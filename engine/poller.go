@@ -16,6 +16,7 @@ const pollTick = time.Millisecond
 type pollerState struct {
 	role   Waiter // stands for the poller in Core.driver
 	parked bool   // a caller drives all the time; guarded by the core's mu
+	away   bool   // looks or sleeps without the lock, displaced or not; guarded by the core's mu
 	gate   chan struct{}
 	done   chan struct{} // nil if there is no poller
 }
@@ -116,7 +117,9 @@ func (c *Core) takeOver() {
 			}
 		default:
 			quick = 0
+			p.away = true
 			c.await(c.nextDeadline())
+			p.away = false
 		}
 	}
 	if c.departs == gen {
