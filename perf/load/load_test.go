@@ -114,6 +114,19 @@ func TestHonestServers(t *testing.T) {
 	}
 }
 
+// A server that takes its time shows as one, whatever else the machine does.
+func TestSlowServer(t *testing.T) {
+	const nap = 5 * time.Millisecond
+	c := quick(udpServer(t, func(p []byte) []byte { time.Sleep(nap); return p }))
+	r, err := UDPEcho(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := 1 / nap.Seconds(); r.Rate() > most || r.Latency.Quantile(0.5) < nap {
+		t.Errorf("%.0f requests/s with a median of %v, from a server that sleeps %v on each", r.Rate(), r.Latency.Quantile(0.5), nap)
+	}
+}
+
 // One flipped bit, a byte too few or too many, or the answer to something that was
 // never asked ends the measurement.
 func TestLyingServers(t *testing.T) {

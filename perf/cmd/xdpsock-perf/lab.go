@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/xdpsock/xdpsock/engine/netlab"
+)
+
+var (
+	clientAddr = netip.MustParsePrefix("10.77.0.2/24")
+	kernelAddr = netip.MustParsePrefix("10.77.0.1/24") // the server end's own address
+	engineAddr = netip.MustParsePrefix("10.77.0.9/24") // nobody's until the engine answers for it
+)
+
+// A lab is two namespaces and the veth pair between them. The server's
+// candidates run one after the other at the same end of the same pair.
+type lab struct {
+	client, server *netlab.NS
+	veth           *netlab.Veth // A at the client, B at the server
+	notes          []string
+	body           []byte // what the first HTTP server answered
+}
+
+// newLab makes one, with addresses or, for raw frames, with none, and with
+// offloads as asked.
+func (e *env) newLab(raw bool) (l *lab, err error) {
+	l = new(lab)
+	if err := e.track(l); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	// Nothing may speak unasked: an IPv6 host would announce itself into the counts.
+	if l.client, err = netlab.NewNS(netlab.NoIPv6()); err != nil {
+		return nil, err
+	}
+	if l.server, err = netlab.NewNS(netlab.NoIPv6()); err != nil {
+		return nil, err
+	}
+	client, server := netlab.End{NS: l.client, Name: "client"}, netlab.End{NS: l.server, Name: "server"}
+	if !raw {
+		client.Addrs, server.Addrs = []netip.Prefix{clientAddr}, []netip.Prefix{kernelAddr}
+	}
+	if e.opt.offloads != "on" {
+		client.Off = netlab.OnWire
+	}
+	if e.opt.offloads == "both-off" {
+		server.Off = netlab.OnWire
+	}
+	l.veth, err = netlab.VethPair(client, server)
+	return l, err
+}
+
+// close takes the lab down; processes that still run in it are killed.
+func (l *lab) close() {
+	for _, ns := range []*netlab.NS{l.server, l.client} {
+		if ns == nil {
+			continue
+		}
+		if err := ns.Close(); err != nil {
+			progress("%v", err)
+		}
+	}
+}
+
+// describe says what both ends leave to the device, as the kernel has it now.
+func (l *lab) describe() string {
+	var ends []string
+	for _, link := range []*netlab.Link{l.veth.A, l.veth.B} {
+		on, err := link.Offloads()
+		if err != nil {
+			return err.Error()
+		}
+		names := []string{}
+		for _, o := range []struct {
+			bit  netlab.Offload
+			name string
+		}{{netlab.TxChecksum, "tx"}, {netlab.TSO, "tso"}, {netlab.GSO, "gso"}, {netlab.GRO, "gro"}} {
+			state := "off"
+			if on&o.bit != 0 {
+				state = "on"
+			}
+			names = append(names, o.name+" "+state)
+		}
+		ends = append(ends, link.Name+" end: "+strings.Join(names, ", "))
+	}
+	return strings.Join(ends, "; ")
+}
+
+// note remembers something to print below the table, once.
+func (l *lab) note(format string, args ...any) {
+	s := fmt.Sprintf(format, args...)
+	for _, n := range l.notes {
+		if n == s {
+			return
+		}
+	}
+	l.notes = append(l.notes, s)
+}
+
+// received is how many frames the client's end has received, by the kernel's count.
+func (l *lab) received() (n uint64, err error) {
+	err = l.client.Do(func() error {
+		b, err := os.ReadFile("/proc/thread-self/net/dev")
+		if err != nil {
+			return err
+		}
+		n, err = rxPackets(b, l.veth.A.Name)
+		return err
+	})
+	return n, err
+}
+
+// rxPackets reads /proc/net/dev: after the name come bytes, then packets.
+func rxPackets(b []byte, name string) (uint64, error) {
+	for line := range bytes.Lines(b) {
+		key, rest, ok := strings.Cut(string(line), ":")
+		if !ok || strings.TrimSpace(key) != name {
+			continue
+		}
+		if f := strings.Fields(rest); len(f) > 1 {
+			return strconv.ParseUint(f[1], 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("/proc/net/dev has no line for %s", name)
+}
+
+// attached says whether the server's end has an XDP program.
+func (l *lab) attached() (yes bool, err error) {
+	err = l.server.Do(func() error {
+		link, err := netlink.LinkByName(l.veth.B.Name)
+		if err != nil {
+			return err
+		}
+		yes = link.Attrs().Xdp != nil && link.Attrs().Xdp.Attached
+		return nil
+	})
+	return yes, err
+}
