@@ -54,7 +54,7 @@ type AFXDP struct {
 	spare  [batchMax]uint64
 	spares int
 
-	back   []uint64           // scratch of Peek and Release: frames that go to the fill ring
+	back   []uint64           // scratch, empty between calls: frames that go to the fill ring, or stay spare
 	descs  [batchMax]xsk.Desc // scratch of Submit: packets on their way to the tx ring
 	queued int                // of descs
 	big    scratch            // packets of several descriptors

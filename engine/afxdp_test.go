@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
@@ -244,6 +245,66 @@ func TestAFXDPMixedSlots(t *testing.T) {
 	}
 	closeDevice(t, near)
 	closeDevice(t, far)
+}
+
+// Whatever a handler does that the contract allows, in whatever mixture, every frame stays accounted for, and the
+// device goes on.
+func TestAFXDPRandomHandler(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	l := newXDPLink(t, 1, 1500)
+	near, far := l.open(l.a, 0, nil), l.open(l.b, 0, nil)
+	var rx, tx [batchMax]Frame
+	held := map[*AFXDP][]Frame{}
+	for range 20_000 {
+		d := near
+		if rng.IntN(2) == 0 {
+			d = far
+		}
+		kept := held[d]
+		n := d.Peek(rx[:rng.IntN(batchMax+1)])
+		for i := range n {
+			if len(kept) < d.Info().KeepMax && rng.IntN(3) == 0 {
+				rx[i].Keep()
+				kept = append(kept, rx[i])
+			}
+		}
+		d.Release(rx[:n])
+		for len(kept) > 0 && rng.IntN(3) == 0 {
+			d.Free(kept[len(kept)-1])
+			kept = kept[:len(kept)-1]
+		}
+		r := d.Reserve(tx[:rng.IntN(batchMax+1)])
+		m := rng.IntN(r + 1)
+		for i := range m {
+			if len(kept) > 0 && rng.IntN(2) == 0 {
+				last := kept[len(kept)-1]
+				kept = kept[:len(kept)-1]
+				tx[i] = last
+				continue
+			}
+			tx[i].Data = tx[i].Data[:18+rng.IntN(1496)]
+			putHeader(tx[i].Data, 0)
+		}
+		if m > 0 || rng.IntN(2) == 0 {
+			d.Submit(tx[:m], r)
+		}
+		held[d] = kept
+		if c := d.umem.Census(); c.Lent != len(kept)+d.spares || c.Free+c.Lent+c.Fill+c.Tx != c.Frames {
+			t.Fatalf("%v; %d kept, %d shown", c, len(kept), d.spares)
+		}
+	}
+	for _, d := range []*AFXDP{near, far} {
+		s := d.Stats()
+		if s.TxInvalid != 0 || s.RxPackets == 0 || s.TxPackets == 0 {
+			t.Errorf("%+v", s)
+		}
+		for _, f := range held[d] {
+			d.Free(f)
+		}
+		closeDevice(t, d)
+	}
 }
 
 // What Submit cannot send is counted, and costs no frame.

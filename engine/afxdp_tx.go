@@ -16,9 +16,8 @@ func (d *AFXDP) Reserve(frames []Frame) int {
 		d.spares += d.umem.Alloc(d.spare[d.spares:want])
 	}
 	n := min(want, d.spares)
-	if n == 0 {
+	if n == 0 && len(frames) > 0 {
 		d.count.txNoFrame.Add(1)
-		return 0
 	}
 	for i := range n {
 		addr := d.slot(i)
@@ -45,8 +44,8 @@ func (d *AFXDP) Submit(frames []Frame, reserved int) {
 
 // enqueue puts frames into the tx ring.
 func (d *AFXDP) enqueue(frames []Frame, reserved int) {
-	var unused [batchMax]uint64 // frames of slots that something else stood in
-	spared, bytes := 0, 0
+	unused := d.back[:0] // frames of slots that something else stood in
+	bytes := 0
 	for i := range frames {
 		f := &frames[i]
 		slot, shown := uint64(0), i < reserved
@@ -69,14 +68,13 @@ func (d *AFXDP) enqueue(frames []Frame, reserved int) {
 			shown = false
 		}
 		if shown {
-			unused[spared] = slot
-			spared++
+			unused = append(unused, slot)
 		}
 		bytes += len(f.Data)
 	}
 	d.flush()
 	d.spares -= min(len(frames), reserved)
-	d.spares += copy(d.spare[d.spares:], unused[:spared])
+	d.spares += copy(d.spare[d.spares:], unused)
 	d.count.txPackets.Add(uint64(len(frames)))
 	d.count.txBytes.Add(uint64(bytes))
 }

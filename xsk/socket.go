@@ -187,7 +187,7 @@ func Open(u *UMEM, cfg Config) (s *Socket, err error) {
 		return s, err
 	}
 	if n := s.Refill(cfg.Prime); n < cfg.Prime {
-		return s, fmt.Errorf("prime the fill ring with %d frames: the umem has %d free", cfg.Prime, n)
+		return s, fmt.Errorf("prime the fill ring with %d frames: it had room, and the umem free frames, for %d", cfg.Prime, n)
 	}
 	if err := s.bind(); err != nil {
 		return s, err
@@ -254,11 +254,11 @@ func (s *Socket) register() error {
 }
 
 // leader returns an open, bound socket of the UMEM whose queue is ours, or if there is
-// none, any bound one; nil if we are the first.
+// none, any bound one; nil if we are the first. One whose interface is gone leads nobody.
 func (s *Socket) leader() *Socket {
 	var any *Socket
 	for _, other := range s.umem.sockets {
-		if !other.bound {
+		if !other.bound || other.Err() != nil {
 			continue
 		}
 		if other.lead && other.queue == s.queue {

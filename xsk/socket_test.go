@@ -152,7 +152,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"odd ring", "power of two", func(c *Config) { c.RxSize = 100 }},
 		{"no ring", "neither", func(c *Config) { c.RxSize, c.TxSize = 0, 0 }},
 		{"too much prime", "fill ring has", func(c *Config) { c.Prime = 1000 }},
-		{"prime beyond the umem", "umem has 64 free", func(c *Config) { c.Prime = 65 }},
+		{"prime beyond the umem", "free frames, for 64", func(c *Config) { c.Prime = 65 }},
 		{"no queue", "no queue 7", func(c *Config) { c.Queue, c.Prime = 7, 0 }},
 		{"no interface", "is gone", func(c *Config) { c.Index, c.Prime = 9999, 0 }},
 		{"zero-copy", "no AF_XDP zero-copy", func(c *Config) { c.Mode, c.Prime = ZeroCopy, 0 }},
@@ -338,6 +338,41 @@ func TestDownUpDeleted(t *testing.T) {
 	}
 	a.close()
 	b.close()
+}
+
+// A memory whose first interface is gone serves others all the same.
+func TestSharedWithTheDead(t *testing.T) {
+	w := newWire(t, 1)
+	a := w.va.open(t, w.va.config())
+	la, err := netlink.LinkByName("va")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkDel(la); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the death", func() bool { return a.Err() != nil })
+	w2 := newWire(t, 1)
+	cfg := w2.va.config()
+	cfg.Index, cfg.Queue = w2.va.index, 0
+	if cfg.Index == w.va.index { // indices are a namespace's own: vb's is another one
+		cfg = w2.vb.config()
+		w2.va, w2.vb = w2.vb, w2.va
+	}
+	s, err := Open(a.UMEM(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w2.va.steer(t, s)
+	next := &port{t: t, Socket: s}
+	far := w2.vb.open(t, w2.vb.config())
+	next.send(1, 1, 60)
+	eventually(t, "a frame", func() bool { return far.receive(func([]byte) {}) == 1 })
+	far.close()
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	next.close()
 }
 
 // A frame that the device drops is counted and comes back; it is not sent again.
