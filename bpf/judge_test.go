@@ -27,6 +27,7 @@ func rows(t testing.TB) []row {
 	add(both("a protocol without ports to our own address is ours", RedirectAddress, func(v int) []byte { return eth(ip(remote[v], own[v], 132, nil)) })...)
 	add(both("UDP to an address without rules passes", PassForeign, func(v int) []byte { return eth(ip(remote[v], foreign[v], 17, udp(9, 53))) })...)
 	add(both("a broadcast frame passes whatever its IP destination", PassGroup, func(v int) []byte { return to(macAll, eth(ip(remote[v], own[v], 17, udp(9, 9)))) })...)
+	add(both("the unspecified address is no wildcard on the wire", PassForeign, func(v int) []byte { return eth(ip(remote[v], []string{"0.0.0.0", "::"}[v], 17, udp(9, 53))) })...)
 	add(row{"IPv4 to the limited broadcast address passes", to(macAll, eth(ip4(remote[0], "255.255.255.255", 17, udp(67, 68)))), PassGroup},
 		row{"IPv6 to a group passes", to(macGroup, eth(ip6(remote[1], "ff02::1", 17, udp(9, 443)))), PassGroup},
 		row{"a later IPv4 fragment to our own address goes by its address", eth(ip4(remote[0], own[0], 17, make([]byte, 8), fragment(3, false, 800))), RedirectAddress},

@@ -52,7 +52,7 @@ func (m *model) known(a netip.Addr) bool {
 		return true
 	}
 	for r := range m.ports {
-		if r.local.Addr() == a || !r.local.Addr().IsValid() {
+		if !r.local.Addr().IsValid() || r.local.Addr() == a && !a.IsUnspecified() {
 			return true
 		}
 	}
@@ -357,7 +357,7 @@ func (m *model) flow(proto Proto, local, remote netip.AddrPort) Verdict {
 		}
 	}
 	switch {
-	case m.shared[local.Addr()] && at(wild), at(local.Addr()):
+	case m.shared[local.Addr()] && at(wild), !local.Addr().IsUnspecified() && at(local.Addr()):
 		return RedirectPort
 	case m.flows[modelFlow{proto, local, remote}]:
 		return RedirectFlow

@@ -120,6 +120,8 @@ func (p *Program) explain(d *device, mode Mode, err error) error {
 		return fmt.Errorf("the driver has no native XDP for frames of several buffers: %w", err)
 	case errors.Is(err, unix.EOPNOTSUPP) && mode == Native:
 		return fmt.Errorf("the driver has no native XDP: %w", err)
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("the kernel has no %v XDP for this interface: %w", mode, err)
 	case errors.Is(err, unix.ENOSPC) && mode == Native:
 		return fmt.Errorf("too few queues: a veth needs as many receive queues as its peer has transmit queues (`ethtool -L %s rx N`): %w", d.name, err)
 	case errors.Is(err, unix.ENODEV):

@@ -323,22 +323,37 @@ func (r *rules) useBlock(proto Proto, first, last uint16, delta int) error {
 			return ErrNoRule
 		}
 	}
-	for port := int(first); port <= int(last); port++ {
-		uses[port] += uint32(delta)
+	count := func(delta int) {
+		for port := int(first); port <= int(last); port++ {
+			uses[port] += uint32(delta)
+		}
 	}
+	count(delta)
+	if err := r.putBlock(side, first, last); err != nil {
+		count(-delta)
+		return errors.Join(err, r.putBlock(side, first, last))
+	}
+	return nil
+}
+
+// putBlock writes the words of the bitmap that have the ports first to last.
+func (r *rules) putBlock(side int, first, last uint16) error {
 	for word := int(first) / 64; word <= int(last)/64; word++ {
 		var bits uint64
-		for i, n := range uses[word*64 : word*64+64] {
+		for i, n := range r.blocks[side][word*64 : word*64+64] {
 			if n > 0 {
 				bits |= 1 << i
 			}
 		}
-		if err := r.maps.Blocks.Update(uint32(side<<10+word), bits, ebpf.UpdateAny); err != nil {
+		if err := r.maps.Blocks.Update(uint32(side*blockWords+word), bits, ebpf.UpdateAny); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// blockWords is BLOCK_WORDS of steer.c: the words of one protocol's bitmap.
+const blockWords = 1 << 16 / 64
 
 // The keys of the maps, as steer.c has them.
 type (

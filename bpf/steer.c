@@ -235,8 +235,8 @@ struct ip6_hdr {
 struct ext_hdr { // the first eight bytes of any extension header
 	__u8 next;
 	__u8 len;
-	__be16 frag;        // fragment header: offset and the M bit
-	__be32 id;          // fragment header: identification
+	__be16 frag; // fragment header: offset and the M bit; routing header: type and segments left
+	__be32 id;   // fragment header: identification
 };
 
 struct icmp_hdr {
@@ -266,7 +266,8 @@ struct cursor {
 #define OFF_MAX 0x7fff
 
 // take steps over n bytes and returns where they begin, or NULL if the frame's
-// linear part or the datagram ends before.
+// linear part or the datagram ends before. The pointer may be moved by what a
+// header says, for which the verifier wants CAP_PERFMON.
 static __always_inline void *take(struct cursor *c, __u32 n)
 {
 	void *p, *end = (void *)(long)c->ctx->data_end;
@@ -283,11 +284,11 @@ static __always_inline void *take(struct cursor *c, __u32 n)
 
 // What parsing has found of a packet that is judged by its ports.
 struct packet {
-	struct flow_key flow;       // local is the address that it was sent to
-	struct fragment_key name;   // of the datagram, if leads
-	__u32 bits;                 // of flow.local
-	__u8 leads;                 // the first of several fragments
-	__u8 quoted;                // the flow is that of a packet in an ICMP error
+	struct flow_key flow;     // local is the address that it was sent to
+	struct fragment_key name; // of the datagram, if leads
+	__u32 bits;               // of flow.local
+	__u8 leads;               // the first of several fragments
+	__u8 quoted;              // the flow is that of a packet in an ICMP error
 };
 
 // What parsing returns when it is left to judge_flow: no verdict yet.
