@@ -122,7 +122,8 @@ func PseudoSum(src, dst netip.Addr, p Protocol, length int) Sum {
 }
 
 // UpdateChecksum returns a checksum after one word under it has changed
-// (RFC 1624 §3, equation 3). A field that straddles words is updated word by word.
+// (RFC 1624 §3, equation 3). A field that straddles words is updated word by word. Of a message
+// that has become all zeros it makes 0 where the checksum is 0xffff.
 func UpdateChecksum(checksum, from, to uint16) uint16 {
 	s := uint32(^checksum) + uint32(^from) + uint32(to)
 	s = s&0xffff + s>>16

@@ -26,6 +26,7 @@ var crashers = []struct{ name, hex string }{
 	{"tcp sack of no block", "01010502"},
 	{"tcp sack of five blocks", "052a" + "00000001000000020000000300000004000000050000000600000007000000080000000900000010"},
 	{"tcp fast open cookie of 18 bytes", "2214000102030405060708090a0b0c0d0e0f1011"},
+	{"icmp echo of nothing but zeros: the reply's checksum is 0xffff, and an update makes 0", "0000000000000000"},
 	{"igmp v3 query that promises 65535 sources", "110000000000000000000000" + "0000ffff"},
 	{"mld v2 query that promises 65535 sources", "8200000000000000" + "ff020000000000000000000000000001" + "0000ffff"},
 	{"igmp v3 report that promises 65535 records", "220000000000ffff"},

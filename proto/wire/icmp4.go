@@ -154,6 +154,9 @@ func ICMPEcho(ident, seq uint16) uint32 { return uint32(ident)<<16 | uint32(seq)
 // EchoReply turns an echo request of whatever payload into its reply, in place,
 // checksum included.
 func (h ICMP4) EchoReply() {
-	h.SetChecksum(UpdateChecksum(h.Checksum(), uint16(h[0])<<8|uint16(h[1]), uint16(ICMP4EchoReply)<<8))
+	checksum := UpdateChecksum(h.Checksum(), uint16(h[0])<<8|uint16(h[1]), uint16(ICMP4EchoReply)<<8)
 	h[0], h[1] = uint8(ICMP4EchoReply), 0
+	if h.SetChecksum(checksum); checksum == 0 {
+		h.Seal() // a reply may be all zeros, the one case that an update cannot tell
+	}
 }
