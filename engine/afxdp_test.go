@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
@@ -32,31 +33,38 @@ type xdpEnd struct {
 	*netlab.Link
 	prog *bpf.Program
 	mtu  int
+	skb  bool
 }
 
 func newXDPLink(t testing.TB, queues, mtu int) *xdpLink {
 	t.Helper()
+	return newXDPLinkMode(t, queues, mtu, bpf.Native)
+}
+
+func newXDPLinkMode(t testing.TB, queues, mtu int, mode bpf.Mode) *xdpLink {
+	t.Helper()
 	netlab.RequireRoot(t)
 	l := &xdpLink{t: t, ns: netlab.TestNS(t, netlab.NoIPv6())}
-	l.veth = netlab.TestVeth(t, netlab.End{NS: l.ns, Queues: queues, MTU: mtu}, netlab.End{NS: l.ns, Queues: queues, MTU: mtu})
-	l.a, l.b = l.end(l.veth.A, queues, mtu), l.end(l.veth.B, queues, mtu)
+	l.veth = netlab.TestVeth(t, netlab.End{NS: l.ns, Queues: queues, MTU: mtu, Addrs: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}},
+		netlab.End{NS: l.ns, Queues: queues, MTU: mtu})
+	l.a, l.b = l.end(l.veth.A, queues, mtu, mode), l.end(l.veth.B, queues, mtu, mode)
 	return l
 }
 
-func (l *xdpLink) end(link *netlab.Link, queues, mtu int) xdpEnd {
+func (l *xdpLink) end(link *netlab.Link, queues, mtu int, mode bpf.Mode) xdpEnd {
 	l.t.Helper()
 	prog, err := bpf.Load(bpf.Config{Queues: queues, Frags: mtu > 3500})
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { prog.Close() })
-	if err := l.ns.Do(func() error { _, err := prog.Attach(link.Index, bpf.Native); return err }); err != nil {
+	if err := l.ns.Do(func() error { _, err := prog.Attach(link.Index, mode); return err }); err != nil {
 		l.t.Fatal(err)
 	}
 	if err := prog.Everything(true); err != nil {
 		l.t.Fatal(err)
 	}
-	return xdpEnd{link, prog, mtu}
+	return xdpEnd{link, prog, mtu, mode == bpf.Generic}
 }
 
 func testUMEM(t testing.TB, mtu, ports int) *xsk.UMEM {
@@ -86,7 +94,10 @@ func (l *xdpLink) tryOpen(e xdpEnd, queue int, umem *xsk.UMEM) (d *AFXDP, err er
 	cfg := AFXDPConfig{
 		UMEM: umem, CloseUMEM: true,
 		Interface: e.Name, Index: e.Index, Queue: queue, Driver: "veth", Addr: e.MAC, MTU: e.mtu, Virtual: true,
-		Steer: e.prog.SetSocket,
+		SKB: e.skb, Steer: e.prog.SetSocket,
+	}
+	if e.skb {
+		cfg.MultiBuffer = xsk.Require
 	}
 	if _, multi := UMEMFor(e.mtu, 1); multi {
 		cfg.MultiBuffer = xsk.Require
@@ -416,12 +427,61 @@ func TestAFXDPJumbo(t *testing.T) {
 	closeDevice(t, far)
 }
 
+// In generic mode the kernel hands up what its own stack left to hardware: a datagram of 20,000 bytes arrives
+// as one packet of several descriptors.
+func TestAFXDPGeneric(t *testing.T) {
+	l := newXDPLinkMode(t, 1, 1500, bpf.Generic)
+	there := netip.MustParseAddr("192.0.2.2")
+	if err := l.veth.A.AddRoute(netip.PrefixFrom(there, 32), netip.Addr{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.veth.A.AddNeigh(there, l.veth.B.MAC); err != nil {
+		t.Fatal(err)
+	}
+	d := l.open(l.b, 0, nil)
+	if d.Info().Mode != "skb" {
+		t.Error(d.Info())
+	}
+	const segment, payload = 1400, 20_000
+	if err := l.ns.Do(func() error { return sendSegments(segment, make([]byte, payload)) }); err != nil {
+		t.Fatal(err)
+	}
+	got, longest := 0, 0
+	comeTrue(t, "the datagrams", func() bool {
+		readFrames(d, func(f *Frame) {
+			if n := len(f.Data) - 14 - 20 - 8; n > 0 && f.Data[12] == 8 && f.Data[23] == unix.IPPROTO_UDP {
+				got, longest = got+n, max(longest, n)
+			}
+		})
+		return got >= payload
+	})
+	if s := d.Stats(); got != payload || longest <= segment || s.RxDropped != 0 || s.RxOversize != 0 {
+		t.Errorf("%d bytes, the longest packet %d: %+v", got, longest, s)
+	}
+	closeDevice(t, d)
+}
+
+// sendSegments sends a UDP datagram that the kernel, or the NIC, is to cut into segments (UDP GSO).
+func sendSegments(segment int, payload []byte) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, segment); err != nil {
+		return err
+	}
+	return unix.Sendto(fd, payload, 0, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{192, 0, 2, 2}})
+}
+
 func TestAFXDPDownUp(t *testing.T) {
 	l := newXDPLink(t, 1, 1500)
 	near, far := l.open(l.a, 0, nil), l.open(l.b, 0, nil)
 	if err := l.veth.A.SetDown(); err != nil {
 		t.Fatal(err)
 	}
+	closeDevice(t, near)
+	near = l.open(l.a, 0, nil) // as well as when it is up
 	writeFrames(near, 0, 3, 60)
 	if !near.Unsent() || near.Stats().KickErrors == 0 {
 		t.Errorf("a device that is down has sent: %+v", near.Stats())
