@@ -14,29 +14,47 @@ type row struct {
 	want  Verdict
 }
 
-func rows(t testing.TB) []row {
-	both := func(name string, want Verdict, frame func(v int) []byte) []row {
-		return []row{{name + ", IPv4", frame(0), want}, {name + ", IPv6", frame(1), want}}
-	}
-	var all []row
-	add := func(rs ...row) { all = append(all, rs...) }
+// both is a row for each IP version; v is 0 or 1.
+func both(name string, want Verdict, frame func(v int) []byte) []row {
+	return []row{{name + ", IPv4", frame(0), want}, {name + ", IPv6", frame(1), want}}
+}
 
-	// By address.
-	add(both("UDP to our own address is ours", RedirectAddress, func(v int) []byte { return gopacketUDP(t, remote[v], own[v], 9, 9) })...)
-	add(both("TCP to our own address is ours", RedirectAddress, func(v int) []byte { return eth(ip(remote[v], own[v], 6, tcp(9, 9))) })...)
-	add(both("a protocol without ports to our own address is ours", RedirectAddress, func(v int) []byte { return eth(ip(remote[v], own[v], 132, nil)) })...)
-	add(both("UDP to an address without rules passes", PassForeign, func(v int) []byte { return eth(ip(remote[v], foreign[v], 17, udp(9, 53))) })...)
-	add(both("a broadcast frame passes whatever its IP destination", PassGroup, func(v int) []byte { return to(macAll, eth(ip(remote[v], own[v], 17, udp(9, 9)))) })...)
-	add(both("the unspecified address is no wildcard on the wire", PassForeign, func(v int) []byte { return eth(ip(remote[v], []string{"0.0.0.0", "::"}[v], 17, udp(9, 53))) })...)
-	add(row{"IPv4 to the limited broadcast address passes", to(macAll, eth(ip4(remote[0], "255.255.255.255", 17, udp(67, 68)))), PassGroup},
+// table collects rows.
+type table []row
+
+func (all *table) add(rs ...row) { *all = append(*all, rs...) }
+
+// rows is the whole table.
+func rows(t testing.TB) []row {
+	var all table
+	all.byAddress(t)
+	all.byTarget(t)
+	all.byPorts()
+	all.byQuote()
+	all.byChain()
+	all.byForm(t)
+	return all
+}
+
+// byAddress has frames that are judged by address alone.
+func (all *table) byAddress(t testing.TB) {
+	all.add(both("UDP to our own address is ours", RedirectAddress, func(v int) []byte { return gopacketUDP(t, remote[v], own[v], 9, 9) })...)
+	all.add(both("TCP to our own address is ours", RedirectAddress, func(v int) []byte { return eth(ip(remote[v], own[v], 6, tcp(9, 9))) })...)
+	all.add(both("a protocol without ports to our own address is ours", RedirectAddress, func(v int) []byte { return eth(ip(remote[v], own[v], 132, nil)) })...)
+	all.add(both("UDP to an address without rules passes", PassForeign, func(v int) []byte { return eth(ip(remote[v], foreign[v], 17, udp(9, 53))) })...)
+	all.add(both("a broadcast frame passes whatever its IP destination", PassGroup, func(v int) []byte { return to(macAll, eth(ip(remote[v], own[v], 17, udp(9, 9)))) })...)
+	all.add(both("the unspecified address is no wildcard on the wire", PassForeign, func(v int) []byte { return eth(ip(remote[v], []string{"0.0.0.0", "::"}[v], 17, udp(9, 53))) })...)
+	all.add(row{"IPv4 to the limited broadcast address passes", to(macAll, eth(ip4(remote[0], "255.255.255.255", 17, udp(67, 68)))), PassGroup},
 		row{"IPv6 to a group passes", to(macGroup, eth(ip6(remote[1], "ff02::1", 17, udp(9, 443)))), PassGroup},
 		row{"a later IPv4 fragment to our own address goes by its address", eth(ip4(remote[0], own[0], 17, make([]byte, 8), fragment(3, false, 800))), RedirectAddress},
 		row{"a later IPv6 fragment to our own address goes by its address", eth(ip6(remote[1], own[1], 44, fragment6(17, 3, false, 800))), RedirectAddress},
 		row{"a neighbour advertisement to our own address is ours", eth(ip6(remote[1], own[1], 58, icmp(136, 0, make([]byte, 16)))), RedirectAddress},
 	)
+}
 
-	// ARP and neighbour discovery.
-	add(row{"an ARP request for our own address is ours", arp(t, 1, own[0]), RedirectARP},
+// byTarget has ARP and neighbour discovery.
+func (all *table) byTarget(t testing.TB) {
+	all.add(row{"an ARP request for our own address is ours", arp(t, 1, own[0]), RedirectARP},
 		row{"an ARP reply to our own address is ours", arp(t, 2, own[0]), RedirectARP},
 		row{"an ARP request for a shared address is the kernel's", arp(t, 1, shared[0]), PassForeign},
 		row{"an ARP request for another's address passes", arp(t, 1, foreign[0]), PassForeign},
@@ -49,9 +67,11 @@ func rows(t testing.TB) []row {
 		row{"a router advertisement passes", edit(solicit(t, own[1]), 54, 134), PassGroup},
 		row{"a fragmented neighbour solicitation passes", to(macGroup, eth(ip6(remote[1], "ff02::1:ff00:1", 44, join(fragment6(58, 1, false, 0), solicit(t, own[1])[54:])))), PassGroup},
 	)
+}
 
-	// By ports.
-	add(row{"a wildcard UDP port at a shared address is ours", eth(ip4(remote[0], shared[0], 17, udp(9, 53))), RedirectPort},
+// byPorts has packets with ports.
+func (all *table) byPorts() {
+	all.add(row{"a wildcard UDP port at a shared address is ours", eth(ip4(remote[0], shared[0], 17, udp(9, 53))), RedirectPort},
 		row{"an IPv4 wildcard port does not hold for IPv6", eth(ip6(remote[1], shared[1], 17, udp(9, 53))), PassUnruled},
 		row{"a wildcard TCP port at a shared IPv6 address is ours", eth(ip6(remote[1], shared[1], 6, tcp(9, 443))), RedirectPort},
 		row{"a wildcard port of UDP does not hold for TCP", eth(ip4(remote[0], shared[0], 6, tcp(9, 53))), PassUnruled},
@@ -70,27 +90,29 @@ func rows(t testing.TB) []row {
 		port int
 		want Verdict
 	}{{32769, PassUnruled}, {32770, RedirectBlock}, {32831, RedirectBlock}, {32832, RedirectBlock}, {33000, RedirectBlock}, {33001, PassUnruled}} {
-		add(both(fmt.Sprintf("TCP port %d beside or in the block 32770-33000", b.port), b.want, func(v int) []byte { return eth(ip(remote[v], shared[v], 6, tcp(80, b.port))) })...)
+		all.add(both(fmt.Sprintf("TCP port %d beside or in the block 32770-33000", b.port), b.want, func(v int) []byte { return eth(ip(remote[v], shared[v], 6, tcp(80, b.port))) })...)
 	}
-	add(both("a UDP port of a TCP block passes", PassUnruled, func(v int) []byte { return eth(ip(remote[v], shared[v], 17, udp(80, 32770))) })...)
-	add(both("the last UDP port of a UDP block is ours", RedirectBlock, func(v int) []byte { return eth(ip(remote[v], shared[v], 17, udp(80, 40063))) })...)
-	add(both("a block does not hold at a named address", PassUnruled, func(v int) []byte { return eth(ip(remote[v], named[v], 17, udp(80, 40000))) })...)
-	add(both("echo to a shared address is the kernel's", PassProtocol, func(v int) []byte {
+	all.add(both("a UDP port of a TCP block passes", PassUnruled, func(v int) []byte { return eth(ip(remote[v], shared[v], 17, udp(80, 32770))) })...)
+	all.add(both("the last UDP port of a UDP block is ours", RedirectBlock, func(v int) []byte { return eth(ip(remote[v], shared[v], 17, udp(80, 40063))) })...)
+	all.add(both("a block does not hold at a named address", PassUnruled, func(v int) []byte { return eth(ip(remote[v], named[v], 17, udp(80, 40000))) })...)
+	all.add(both("echo to a shared address is the kernel's", PassProtocol, func(v int) []byte {
 		return eth(ip(remote[v], shared[v], []byte{1, 58}[v], icmp([]byte{8, 128}[v], 0, nil)))
 	})...)
-	add(both("SCTP to a shared address passes", PassProtocol, func(v int) []byte { return eth(ip(remote[v], shared[v], 132, tcp(9, 443))) })...)
-	add(row{"ports in the padding after an IPv4 packet are none", join(eth(ip4(remote[0], shared[0], 17, nil)), udp(9, 53)), PassShort},
+	all.add(both("SCTP to a shared address passes", PassProtocol, func(v int) []byte { return eth(ip(remote[v], shared[v], 132, tcp(9, 443))) })...)
+	all.add(row{"ports in the padding after an IPv4 packet are none", join(eth(ip4(remote[0], shared[0], 17, nil)), udp(9, 53)), PassShort},
 		row{"ports in the padding after an IPv6 packet are none", join(eth(ip6(remote[1], shared[1], 6, nil)), tcp(9, 443)), PassShort})
+}
 
-	// ICMP errors.
-	add(both("an ICMP error that quotes our TCP block is ours", RedirectICMP, func(v int) []byte { return eth(icmpError(shared[v], ip(shared[v], remote[v], 6, tcp(32770, 80)))) })...)
-	add(both("an ICMP error that quotes another socket's packet is the kernel's", PassUnruled, func(v int) []byte { return eth(icmpError(shared[v], ip(shared[v], remote[v], 6, tcp(80, 32770)))) })...)
-	add(both("an ICMP error that quotes what another address sent passes", PassForeign, func(v int) []byte { return eth(icmpError(shared[v], ip(foreign[v], remote[v], 6, tcp(32770, 80)))) })...)
-	add(both("an ICMP error that quotes an ICMP packet is the kernel's", PassProtocol, func(v int) []byte {
+// byQuote has ICMP errors.
+func (all *table) byQuote() {
+	all.add(both("an ICMP error that quotes our TCP block is ours", RedirectICMP, func(v int) []byte { return eth(icmpError(shared[v], ip(shared[v], remote[v], 6, tcp(32770, 80)))) })...)
+	all.add(both("an ICMP error that quotes another socket's packet is the kernel's", PassUnruled, func(v int) []byte { return eth(icmpError(shared[v], ip(shared[v], remote[v], 6, tcp(80, 32770)))) })...)
+	all.add(both("an ICMP error that quotes what another address sent passes", PassForeign, func(v int) []byte { return eth(icmpError(shared[v], ip(foreign[v], remote[v], 6, tcp(32770, 80)))) })...)
+	all.add(both("an ICMP error that quotes an ICMP packet is the kernel's", PassProtocol, func(v int) []byte {
 		return eth(icmpError(shared[v], ip(shared[v], remote[v], []byte{1, 58}[v], icmp([]byte{8, 128}[v], 0, nil))))
 	})...)
-	add(both("an ICMP error to our own address is ours whatever it quotes", RedirectAddress, func(v int) []byte { return eth(icmpError(own[v], nil)) })...)
-	add(row{"an ICMP error that quotes a flow is ours", eth(icmpError(flowing[0], ip4(flowing[0], remote[0], 6, tcp(5000, 80)))), RedirectICMP},
+	all.add(both("an ICMP error to our own address is ours whatever it quotes", RedirectAddress, func(v int) []byte { return eth(icmpError(own[v], nil)) })...)
+	all.add(row{"an ICMP error that quotes a flow is ours", eth(icmpError(flowing[0], ip4(flowing[0], remote[0], 6, tcp(5000, 80)))), RedirectICMP},
 		row{"an ICMP error that quotes a port rule is ours", eth(icmpError(named[1], ip6(named[1], remote[1], 17, udp(80, 9)))), RedirectICMP},
 		row{"an ICMP error of time exceeded is ours", edit(eth(icmpError(flowing[0], ip4(flowing[0], remote[0], 6, tcp(5000, 80)))), 34, 11), RedirectICMP},
 		row{"an ICMP redirect is the kernel's", edit(eth(icmpError(flowing[0], ip4(flowing[0], remote[0], 6, tcp(5000, 80)))), 34, 5), PassProtocol},
@@ -101,8 +123,10 @@ func rows(t testing.TB) []row {
 		row{"an ICMPv6 error that quotes a first fragment is ours", eth(icmpError(flowing[1], ip6(flowing[1], remote[1], 44, join(fragment6(17, 1, true, 0), udp(5000, 80))))), RedirectICMP},
 		row{"an ICMPv6 error that quotes a later fragment passes", eth(icmpError(flowing[1], ip6(flowing[1], remote[1], 44, fragment6(17, 1, true, 8)))), PassFragment},
 	)
+}
 
-	// Extension headers.
+// byChain has IPv6 extension headers.
+func (all *table) byChain() {
 	chain := func(headers int) []byte {
 		b := tcp(9, 443)
 		next := byte(6)
@@ -112,9 +136,9 @@ func rows(t testing.TB) []row {
 		return eth(ip6(remote[1], shared[1], next, b))
 	}
 	for n := range 7 {
-		add(row{fmt.Sprintf("TCP behind %d extension headers is ours", n), chain(n), RedirectPort})
+		all.add(row{fmt.Sprintf("TCP behind %d extension headers is ours", n), chain(n), RedirectPort})
 	}
-	add(row{"TCP behind 7 extension headers passes", chain(7), PassDepth},
+	all.add(row{"TCP behind 7 extension headers passes", chain(7), PassDepth},
 		row{"TCP behind hop-by-hop options of 40 bytes is ours", eth(ip6(remote[1], shared[1], 0, join(ext(6, 4, 8), tcp(9, 443)))), RedirectPort},
 		row{"TCP behind an authentication header is ours", eth(ip6(remote[1], shared[1], 51, join(ext(6, 4, 4), tcp(9, 443)))), RedirectPort},
 		row{"TCP behind a routing header that has been followed is ours", eth(ip6(remote[1], shared[1], 43, join(ext(6, 2, 8), tcp(9, 443)))), RedirectPort},
@@ -125,10 +149,12 @@ func rows(t testing.TB) []row {
 		row{"two fragment headers pass", eth(ip6(remote[1], shared[1], 44, join(fragment6(44, 1, false, 0), fragment6(6, 2, false, 0), tcp(9, 443)))), PassMalformed},
 		row{"a jumbogram passes", jumbo(eth(ip6(remote[1], shared[1], 6, tcp(9, 443)))), PassShort},
 	)
+}
 
-	// Links and malformed headers.
+// byForm has links and malformed headers.
+func (all *table) byForm(t testing.TB) {
 	plain := gopacketUDP(t, remote[0], shared[0], 9, 53)
-	add(row{"one 802.1Q tag is read", tagged(plain, 0x8100), RedirectPort},
+	all.add(row{"one 802.1Q tag is read", tagged(plain, 0x8100), RedirectPort},
 		row{"one 802.1ad tag is read", tagged(plain, 0x88a8), RedirectPort},
 		row{"two tags are read", tagged(plain, 0x88a8, 0x8100), RedirectPort},
 		row{"three tags pass", tagged(plain, 0x88a8, 0x8100, 0x8100), PassDepth},
@@ -146,9 +172,8 @@ func rows(t testing.TB) []row {
 		if ihl < 5 {
 			want = PassMalformed
 		}
-		add(row{fmt.Sprintf("UDP behind an IPv4 header of %d words", ihl), eth(withOptions(ihl, ip4(remote[0], shared[0], 17, udp(9, 53)))), want})
+		all.add(row{fmt.Sprintf("UDP behind an IPv4 header of %d words", ihl), eth(withOptions(ihl, ip4(remote[0], shared[0], 17, udp(9, 53)))), want})
 	}
-	return all
 }
 
 // edit returns a frame with one byte changed.

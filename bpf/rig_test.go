@@ -127,14 +127,14 @@ func (r *rig) forget(t testing.TB) {
 	}
 }
 
-// programVerdicts reads enum verdict in the program's source.
+// programVerdicts reads enum verdict in the program's header.
 func programVerdicts(t testing.TB) []string {
 	t.Helper()
-	source, err := os.ReadFile("steer.c")
+	source, err := os.ReadFile("rules.h")
 	must(t, err)
 	enum := regexp.MustCompile(`(?s)enum verdict \{(.*?)\};`).FindSubmatch(source)
 	if enum == nil {
-		t.Fatal("steer.c has no enum verdict")
+		t.Fatal("rules.h has no enum verdict")
 	}
 	var names []string
 	for _, n := range regexp.MustCompile(`(?m)^\t(\w+),`).FindAllSubmatch(enum[1], -1) {

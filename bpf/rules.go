@@ -33,7 +33,7 @@ func (pr Proto) String() string {
 var ErrNoRule = errors.New("no such rule")
 
 // Kinds of use of an address; their bits in the kernel are enum address of
-// steer.c.
+// rules.h.
 const (
 	useOwn = iota
 	useShared
@@ -54,7 +54,7 @@ func (u addrUse) bits() (bits uint32) {
 	return bits
 }
 
-// Bits of rules_in_force: enum rule of steer.c.
+// Bits of rules_in_force: enum rule of rules.h.
 const (
 	ruleEverything = 1 << iota
 	ruleWild
@@ -352,10 +352,10 @@ func (r *rules) putBlock(side int, first, last uint16) error {
 	return nil
 }
 
-// blockWords is BLOCK_WORDS of steer.c: the words of one protocol's bitmap.
+// blockWords is BLOCK_WORDS of rules.h: the words of one protocol's bitmap.
 const blockWords = 1 << 16 / 64
 
-// The keys of the maps, as steer.c has them.
+// The keys of the maps, as rules.h has them.
 type (
 	addrKey [16]byte // in IPv6 form
 

@@ -7,7 +7,7 @@ import (
 )
 
 // A Verdict is what the program did with a frame and why. The order is that of
-// enum verdict in steer.c.
+// enum verdict in rules.h.
 type Verdict uint32
 
 // Verdicts that redirect a frame to the AF_XDP socket of its queue.
