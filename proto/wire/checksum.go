@@ -58,11 +58,21 @@ func (s Sum) OK() bool { return s.Fold() == 0xffff }
 // before it (RFC 1071). The initial part has an even length.
 func Checksum(b []byte, initial Sum) uint16 { return sumBytes(b, initial).Checksum() }
 
+// CopySum copies src to dst, which is at least as long, and returns initial plus the sum of
+// what was copied. It is two passes on purpose: one pass of loads, stores and adds with carry was
+// slower at every length from 20 bytes to 9000, since copy moves 32 bytes at once and
+// leaves dst in the nearest cache.
+func CopySum(dst, src []byte, initial Sum) Sum {
+	n := copy(dst[:len(src)], src)
+	return sumBytes(dst[:n], initial)
+}
+
 // sumBytes adds b to s.
 //
 // It adds little-endian words of 64 bits with end-around carry, since the sum does not care about
 // byte order until the end (RFC 1071 §2(B)): one byte swap of the whole then gives the
-// big-endian sum, as a byte at an even place moves to an odd one and back.
+// big-endian sum, as a byte at an even place moves to an odd one and back. Steps of 64 bytes keep the
+// carry in the flags; two sums side by side were not faster.
 func sumBytes(b []byte, s Sum) Sum {
 	var acc, c uint64
 	for len(b) >= 64 {
@@ -78,7 +88,21 @@ func sumBytes(b []byte, s Sum) Sum {
 		acc += c
 		b = b[64:]
 	}
-	for len(b) >= 8 {
+	if len(b) >= 32 {
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b[0:8]), 0)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b[8:16]), c)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b[16:24]), c)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b[24:32]), c)
+		acc += c
+		b = b[32:]
+	}
+	if len(b) >= 16 {
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b[0:8]), 0)
+		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b[8:16]), c)
+		acc += c
+		b = b[16:]
+	}
+	if len(b) >= 8 {
 		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(b), 0)
 		acc += c
 		b = b[8:]
