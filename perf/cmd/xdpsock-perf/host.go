@@ -19,9 +19,8 @@ type host struct {
 	CPUs          int     `json:"cpus"`
 	Go            string  `json:"go"`
 	Commit        string  `json:"commit"`
-	LoadBefore    string  `json:"load_before"` // one minute's average
-	LoadAfter     string  `json:"load_after"`
-	StolenPercent float64 `json:"stolen_percent"` // of the processors' time, by the machine's own host
+	OthersPercent float64 `json:"others_percent"` // of the processors' time, used by processes that were not measured
+	StolenPercent float64 `json:"stolen_percent"` // of it, taken by the machine's own host
 }
 
 func describeHost(root string) host {
@@ -30,7 +29,7 @@ func describeHost(root string) host {
 	return host{
 		Date:   time.Now().UTC().Format("2006-01-02 15:04 UTC"),
 		Kernel: unix.ByteSliceToString(u.Release[:]), CPU: cpuModel(), CPUs: runtime.NumCPU(),
-		Go: runtime.Version(), Commit: commit(root), LoadBefore: loadAverage(),
+		Go: runtime.Version(), Commit: commit(root),
 	}
 }
 
@@ -60,17 +59,12 @@ func cpuModel() string {
 	return runtime.GOARCH
 }
 
-func loadAverage() string {
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	first, _, _ := strings.Cut(string(b), " ")
-	return first
-}
+// cpuTimes is what all processors did since the machine began, in ticks (the first
+// line of /proc/stat), and how much of it this process and its children were.
+type cpuTimes struct{ total, idle, stolen, own uint64 }
 
-// cpuTimes is the first line of /proc/stat, in ticks.
-type cpuTimes struct{ total, stolen uint64 }
+// tick is the unit of /proc/stat: USER_HZ, 100 on every architecture that Go runs on.
+const tick = 10 * time.Millisecond
 
 func readCPUTimes() (t cpuTimes) {
 	b, err := os.ReadFile("/proc/stat")
@@ -84,16 +78,30 @@ func readCPUTimes() (t cpuTimes) {
 			continue
 		}
 		t.total += n
-		if i == 8 {
+		switch i {
+		case 4, 5: // idle, iowait
+			t.idle += n
+		case 8:
 			t.stolen = n
+		}
+	}
+	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var u unix.Rusage
+		if unix.Getrusage(who, &u) == nil {
+			t.own += uint64(time.Duration(u.Utime.Nano()+u.Stime.Nano()) / tick)
 		}
 	}
 	return t
 }
 
-func (t cpuTimes) stolenSince(from cpuTimes) float64 {
-	if t.total == from.total {
-		return 0
+// since says, in percent of the processors' time, what the machine's own host took and
+// what other processes used.
+func (t cpuTimes) since(from cpuTimes) (stolen, others float64) {
+	total := float64(t.total - from.total)
+	if total == 0 {
+		return 0, 0
 	}
-	return 100 * float64(t.stolen-from.stolen) / float64(t.total-from.total)
+	stolen = float64(t.stolen - from.stolen)
+	others = total - float64(t.idle-from.idle) - stolen - float64(t.own-from.own)
+	return 100 * stolen / total, 100 * max(others, 0) / total
 }

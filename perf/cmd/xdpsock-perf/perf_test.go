@@ -119,9 +119,18 @@ func TestParsers(t *testing.T) {
 	}
 }
 
-func TestStolen(t *testing.T) {
-	if got := (cpuTimes{total: 200, stolen: 15}).stolenSince(cpuTimes{total: 100, stolen: 10}); got != 5 {
-		t.Errorf("got %v %%, want 5", got)
+func TestCPUTimes(t *testing.T) {
+	from := cpuTimes{total: 1000, idle: 500, stolen: 10, own: 100}
+	stolen, others := (cpuTimes{total: 1200, idle: 540, stolen: 20, own: 150}).since(from)
+	if stolen != 5 || others != 50 {
+		t.Errorf("stolen %v %%, others %v %%; want 5 and 50", stolen, others)
+	}
+	// The clocks differ by a tick or two.
+	if _, others := (cpuTimes{total: 1100, idle: 500, own: 300}).since(cpuTimes{total: 1000, idle: 500}); others != 0 {
+		t.Errorf("others used %v %%", others)
+	}
+	if now := readCPUTimes(); now.total == 0 || now.idle == 0 {
+		t.Errorf("/proc/stat says %+v", now)
 	}
 }
 

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -69,9 +67,18 @@ func raw(mode rawMode) func(*env) ([]candidate, []string) {
 	}
 }
 
+// sourceCPU is the packet source's own processor; the candidates have all before it.
+// Where there is one only, all share it.
+func sourceCPU() int { return runtime.NumCPU() - 1 }
+
+// pinned begins a command line that runs on the processors from first to last alone.
+func pinned(first, last int) []string {
+	return []string{"taskset", "-c", fmt.Sprintf("%d-%d", first, max(first, last))}
+}
+
 // measure runs one forwarder, and the packet source against it where it receives.
 func (f forwarder) measure(e *env, l *lab, mode rawMode, twin string) (sample, error) {
-	c, err := start(l.server, f.argv(mode)...)
+	c, err := start(l.server, append(pinned(0, sourceCPU()-1), f.argv(mode)...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -138,17 +145,12 @@ func (f forwarder) receives(e *env, l *lab, mode rawMode, c *child, twin string)
 	if err != nil {
 		return nil, err
 	}
-	source, err := start(l.client, twin, "txonly", "-i", l.veth.A.Name, "-s", strconv.Itoa(frameSize), "-D", l.veth.B.MAC.String())
+	source, err := start(l.client, append(pinned(sourceCPU(), sourceCPU()),
+		twin, "txonly", "-i", l.veth.A.Name, "-s", strconv.Itoa(frameSize), "-D", l.veth.B.MAC.String())...)
 	if err != nil {
 		return nil, err
 	}
 	defer source.kill()
-	// The source has a processor to itself where there are two.
-	last := new(unix.CPUSet)
-	last.Set(runtime.NumCPU() - 1)
-	if err := unix.SchedSetaffinity(source.pid(), last); err != nil {
-		return nil, fmt.Errorf("bind the packet source to a processor: %w", err)
-	}
 	if err := source.await("sign of being ready", readyMax, source.says("ready\n")); err != nil {
 		return nil, err
 	}
@@ -260,8 +262,7 @@ func testpmd(path string) forwarder {
 		argv: func(mode rawMode) []string {
 			return []string{
 				"stdbuf", "-oL", path, // into a pipe it would say nothing until its end
-				// The main core only waits; the forwarding one is where the source is not.
-				"--lcores", fmt.Sprintf("0@%d,1@0", runtime.NumCPU()-1),
+				"--lcores", "0@0,1@0", // the main core only waits
 				"--no-huge", "-m", "512", "--no-pci", "--no-telemetry", "--no-shconf", "--file-prefix", dpdkPrefix(),
 				"--vdev", "net_af_xdp0,iface=server,start_queue=0,queue_count=1",
 				"--", "--forward-mode=" + modes[mode], "--total-num-mbufs=16384", "--no-mlockall",

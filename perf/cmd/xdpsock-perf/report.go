@@ -38,16 +38,15 @@ func newReport(e *env) *report {
 
 // finish adds what the machine did meanwhile.
 func (r *report) finish() {
-	r.Host.LoadAfter = loadAverage()
-	r.Host.StolenPercent = readCPUTimes().stolenSince(r.from)
+	r.Host.StolenPercent, r.Host.OthersPercent = readCPUTimes().since(r.from)
 }
 
 // print writes the table: ratios first, medians behind them.
 func (r *report) print(w io.Writer) error {
 	h := r.Host
 	fmt.Fprintf(w, "%s, Linux %s, %d × %s, %s, commit %s\n", h.Date, h.Kernel, h.CPUs, h.CPU, h.Go, h.Commit)
-	fmt.Fprintf(w, "%d rounds of %g s after %g s of warming up; offloads %s; load average %s before, %s after; %.1f %% of the processors' time stolen\n\n",
-		r.Rounds, r.Seconds, r.Warm, r.Offloads, h.LoadBefore, h.LoadAfter, h.StolenPercent)
+	fmt.Fprintf(w, "%d rounds of %g s after %g s of warming up; offloads %s; others used %.0f %% of the processors meanwhile, the machine's host %.1f %%\n\n",
+		r.Rounds, r.Seconds, r.Warm, r.Offloads, h.OthersPercent, h.StolenPercent)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "suite\tmetric\tcompared\tratio of medians\tof single rounds\tgoal\tmedians\tunit")
 	for _, o := range r.Suites {
