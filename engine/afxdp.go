@@ -13,7 +13,7 @@ import (
 type AFXDPConfig struct {
 	// UMEM is the memory; the ports of one core share it, no two cores do.
 	UMEM *xsk.UMEM
-	// CloseUMEM closes the UMEM with the last device on it.
+	// CloseUMEM closes the UMEM with the last device on it. An Open that fails leaves it open.
 	CloseUMEM bool
 
 	Interface string
@@ -194,7 +194,11 @@ func (d *AFXDP) Stats() DeviceStats {
 // the same, if not every frame is accounted for.
 func (d *AFXDP) Close() error {
 	d.xs.Kick()
-	return d.undo()
+	err := d.undo()
+	if d.closeUMEM && d.umem.Sockets() == 0 {
+		err = errors.Join(err, d.umem.Close())
+	}
+	return err
 }
 
 func (d *AFXDP) undo() error {
@@ -207,9 +211,6 @@ func (d *AFXDP) undo() error {
 		errs = append(errs, d.xs.Close())
 	}
 	errs = append(errs, d.sleep.close())
-	if d.closeUMEM && d.umem.Sockets() == 0 {
-		errs = append(errs, d.umem.Close())
-	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("engine: close queue %d of %s: %w", d.info.Queue, d.info.Name, err)
 	}

@@ -2,22 +2,36 @@ package engine
 
 import "github.com/xdpsock/xdpsock/xsk"
 
-// inScratch in a handle says that the frame lies in the scratch, not in the UMEM.
+// inScratch in a handle says that the frame lies in the scratch, not in the UMEM. The
+// other bits are the scratch's age then.
 const inScratch = 1 << 63
 
 // A scratch is where packets of several descriptors are made contiguous, one behind the
-// other, until the next Peek.
+// other, until the next Peek. What is kept longer takes the memory along: it is
+// replaced, and the garbage collector has it when the last holder lets go.
 type scratch struct {
 	mem  []byte // nil until the first such packet
 	used int
-	kept bool // something in mem was kept: the holder has it now, and the next Peek a new one
+	age  uint64 // how often mem was replaced
+	kept int    // frames in mem that a handler holds
 }
 
 func (s *scratch) reset() {
-	if s.kept {
-		s.mem, s.kept = nil, false
+	if s.kept > 0 {
+		s.mem, s.kept = nil, 0
+		s.age++
 	}
 	s.used = 0
+}
+
+// handle names a frame in mem.
+func (s *scratch) handle() uint64 { return inScratch | s.age }
+
+// free is told of a frame that its holder lets go.
+func (s *scratch) free(handle uint64) {
+	if handle == s.handle() {
+		s.kept--
+	}
 }
 
 // room returns an empty slice for n bytes, which must fit.
@@ -50,7 +64,7 @@ func (d *AFXDP) Peek(frames []Frame) int {
 			}
 			used += took
 			if data != nil {
-				frames[lent] = Frame{Data: data, Handle: inScratch}
+				frames[lent] = Frame{Data: data, Handle: d.big.handle()}
 				lent++
 				bytes += len(data)
 			}
@@ -120,9 +134,9 @@ func (d *AFXDP) Release(frames []Frame) {
 	for i := range frames {
 		f := &frames[i]
 		switch {
-		case f.Handle&inScratch != 0:
-			d.big.kept = d.big.kept || f.kept
-		case !f.kept:
+		case f.kept && f.Handle == d.big.handle():
+			d.big.kept++
+		case !f.kept && f.Handle&inScratch == 0:
 			d.back = append(d.back, f.Handle)
 		}
 	}
@@ -155,7 +169,9 @@ func (d *AFXDP) Ready() bool { return d.xs.Ready() }
 
 // Free gives back a kept frame.
 func (d *AFXDP) Free(f Frame) {
-	if f.Handle&inScratch == 0 {
-		d.umem.Free(f.Handle)
+	if f.Handle&inScratch != 0 {
+		d.big.free(f.Handle)
+		return
 	}
+	d.umem.Free(f.Handle)
 }
