@@ -152,7 +152,7 @@ func (l *link) Dropped(e *neigh.Entry, failed bool, now mono.Time) {
 	}
 	s.unreachableParked(e)
 	if failed {
-		s.failTCP(e)
+		s.failTCP(e, now)
 	} else {
 		s.unparkTCP(e) // they ask anew
 	}

@@ -50,7 +50,7 @@ func (s *Stack) echo4(request wire.ICMP4) drop.Reason {
 	})
 	n += copy(b[n:], request)
 	wire.ICMP4(b[wire.IPv4Len:n]).EchoReply()
-	return s.post(s.in.src, b[:n])
+	return s.post(s.in.src, b[:n], s.in.now)
 }
 
 // deliverEcho hands an echo reply, from its ICMP header on, to its ping socket.
@@ -111,7 +111,7 @@ func (s *Stack) inputError4(icmp wire.ICMP4) drop.Reason {
 			return drop.ICMP4QuoteShort
 		}
 		local, remote := netip.AddrPortFrom(quoted.Src(), src), netip.AddrPortFrom(quoted.Dst(), dst)
-		return s.errorTCP(local, remote, seq, errno, hard, icmp.MTU())
+		return s.errorTCP(local, remote, seq, errno, icmp.MTU())
 	}
 	return drop.ICMP4QuoteUnknown
 }
@@ -169,7 +169,7 @@ func (s *Stack) sendUnreachable4(code uint8) {
 	n += wire.PutICMP4(b[n:], wire.ICMP4Unreachable, code, 0)
 	n += copy(b[n:], quote)
 	wire.ICMP4(b[wire.IPv4Len:n]).Seal()
-	if r := s.post(in.src, b[:n]); r != drop.None {
+	if r := s.post(in.src, b[:n], in.now); r != drop.None {
 		s.Count.Count(r)
 	}
 }

@@ -150,3 +150,12 @@ func etherTypeOf(a netip.Addr) wire.EtherType {
 	}
 	return wire.EtherTypeIPv6
 }
+
+// Source returns the address that packets to dst leave with.
+func (s *Stack) Source(dst netip.Addr, now mono.Time) (netip.Addr, unix.Errno) {
+	w, errno := s.path(dst, now)
+	if errno != 0 {
+		return netip.Addr{}, errno
+	}
+	return w.src, 0
+}

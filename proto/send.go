@@ -150,8 +150,8 @@ func (s *Stack) park(d *direct) unix.Errno {
 }
 
 // post queues an IP packet of the stack's own.
-func (s *Stack) post(dst netip.Addr, ip []byte) drop.Reason {
-	w, errno := s.path(dst, s.in.now)
+func (s *Stack) post(dst netip.Addr, ip []byte, now mono.Time) drop.Reason {
+	w, errno := s.path(dst, now)
 	switch {
 	case errno != 0:
 		return drop.NoRoute

@@ -10,6 +10,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/neigh"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/route"
+	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/timer"
 	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
@@ -35,6 +36,7 @@ type Config struct {
 	Secret [16]byte  // key of the initial sequence numbers and of hashing, one for all cores
 	Memory int       // bytes that sockets may queue; 0: memoryMax
 	Peers  Peers     // the other cores; nil: there are none
+	TCP    tcp.Params
 }
 
 // Peers are the other cores of a host, and what they share.
@@ -59,6 +61,7 @@ type Stack struct {
 	Pool   *ring.Pool    // memory of queues
 	UDP    udp.Table
 	Ping   udp.Table // sockets of ICMP echo, by identifier
+	TCP    *tcp.TCP
 	Neigh  *neigh.Table
 	Routes *route.Table // replaced by SetRoutes
 
@@ -71,7 +74,10 @@ type Stack struct {
 	pathSeed uint64
 	pathGen  uint32 // of routes, addresses and neighbour entries; a path of another generation is void
 
-	in     packet // the packet that Input is looking at
+	in       packet                       // the packet that Input is looking at
+	waiting  map[*neigh.Entry][]*tcp.Conn // connections by the neighbour that they wait for
+	stranded []*tcp.Conn                  // those that have no route
+
 	direct direct // the datagram that Offer has offered
 	record ring.Datagram
 	// handedOver says that the packet in Input has been handed over once: it is answered
@@ -104,15 +110,16 @@ func New(cfg Config) *Stack {
 		cfg.Memory = memoryMax
 	}
 	s := &Stack{
-		Wakes:  new(ring.Wakes),
-		Pool:   ring.NewPool(cfg.Memory),
-		Routes: route.New(nil),
-		ports:  make([]port, len(cfg.Ports)),
-		wheel:  timer.New(cfg.Start),
-		rand:   rand.New(rand.NewPCG(cfg.Seed[0], cfg.Seed[1])),
-		peers:  cfg.Peers,
-		paths:  make([]path, pathsMax),
-		icmp:   bucket{left: icmpBurst, at: cfg.Start},
+		Wakes:   new(ring.Wakes),
+		Pool:    ring.NewPool(cfg.Memory),
+		Routes:  route.New(nil),
+		ports:   make([]port, len(cfg.Ports)),
+		wheel:   timer.New(cfg.Start),
+		rand:    rand.New(rand.NewPCG(cfg.Seed[0], cfg.Seed[1])),
+		peers:   cfg.Peers,
+		paths:   make([]path, pathsMax),
+		waiting: make(map[*neigh.Entry][]*tcp.Conn),
+		icmp:    bucket{left: icmpBurst, at: cfg.Start},
 	}
 	s.pathSeed = s.rand.Uint64() | 1
 	s.pathGen = 1
@@ -124,6 +131,7 @@ func New(cfg Config) *Stack {
 		p.readyEnd = &p.ready
 	}
 	s.Neigh = neigh.New(neigh.Config{Link: (*link)(s), Wheel: s.wheel, Pool: s.Pool, Rand: s.rand})
+	s.TCP = tcp.New(s.tcpConfig(&cfg))
 	return s
 }
 
@@ -131,6 +139,7 @@ func New(cfg Config) *Stack {
 func (s *Stack) SetAddrs(port int, addrs []netip.Prefix) {
 	s.ports[port].addrs = slices.Clone(addrs)
 	s.pathGen++
+	s.unstrand()
 }
 
 // Addrs returns a port's addresses.
@@ -140,6 +149,7 @@ func (s *Stack) Addrs(port int) []netip.Prefix { return s.ports[port].addrs }
 func (s *Stack) SetRoutes(t *route.Table) {
 	s.Routes = t
 	s.pathGen++
+	s.unstrand()
 }
 
 // Advance does what is due at now, and says how much it was.

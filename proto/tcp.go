@@ -8,15 +8,176 @@ import (
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/neigh"
+	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
-func (s *Stack) inputTCP(b []byte, pseudo wire.Sum) drop.Reason { return drop.TCPNoListener }
-func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, errno unix.Errno, hard bool, mtu int) drop.Reason {
-	return drop.ICMP4QuoteUnknown
+// tcpConfig is what the core's TCP gets from the stack.
+func (s *Stack) tcpConfig(cfg *Config) tcp.Config {
+	t := tcp.Config{
+		Pool: s.Pool, Wheel: s.wheel, Wakes: s.Wakes, Count: &s.Count,
+		Secret: cfg.Secret, Rand: s.rand, Params: cfg.TCP, MSS: s.mss,
+	}
+	if s.peers != nil {
+		t.Miss, t.Claim, t.Disclaim = s.missTCP, s.peers.Claim, s.peers.Disclaim
+	}
+	return t
 }
-func (s *Stack) unparkTCP(e *neigh.Entry)                         {}
-func (s *Stack) failTCP(e *neigh.Entry)                           {}
-func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int { return 0 }
 
-func (s *Stack) busyTCP() bool { return false }
+// mss is the largest segment between two addresses, without header and options (RFC
+// 9293 §3.7.1: from the MTU of the link).
+func (s *Stack) mss(_, remote netip.Addr) uint16 {
+	mtu := s.ports[0].MTU
+	if r, ok := s.Routes.Lookup(remote); ok && r.Port < len(s.ports) {
+		mtu = s.ports[r.Port].MTU
+		if r.MTU > 0 {
+			mtu = min(mtu, r.MTU)
+		}
+	}
+	header := wire.IPv4Len
+	if !remote.Is4() {
+		header = wire.IPv6Len
+	}
+	return uint16(max(mtu-header-wire.TCPLen, 0))
+}
+
+// missTCP hands the packet in Input over to the core that its connection lives on.
+func (s *Stack) missTCP(local, remote netip.AddrPort) bool {
+	if s.handedOver {
+		return false
+	}
+	core, ok := s.peers.Owner(local, remote)
+	return ok && s.peers.HandOver(core, s.in.port.number, s.in.frame)
+}
+
+// inputTCP judges a segment's checksum and gives it to TCP.
+func (s *Stack) inputTCP(b []byte, pseudo wire.Sum) drop.Reason {
+	in := &s.in
+	if in.group {
+		return drop.TCPNotUnicast // RFC 1122 §4.2.3.10
+	}
+	h, ok := wire.ParseTCP(b)
+	if !ok {
+		if wire.FaultTCP(b) == wire.FaultShort {
+			return drop.TCPShort
+		}
+		return drop.TCPOffset
+	}
+	if !(in.port.TrustUnfinished && wire.Unfinished(h.Checksum(), pseudo)) && h.Check(pseudo) != wire.ChecksumGood {
+		return drop.TCPChecksum
+	}
+	return s.TCP.Input(in.dst, in.src, b, in.now)
+}
+
+// errorTCP hands an ICMP error to the connection whose segment it quotes, on whichever
+// core that is.
+func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, errno unix.Errno, mtu int) drop.Reason {
+	if s.peers != nil && !s.handedOver {
+		if s.missTCP(local, remote) {
+			return drop.None
+		}
+	}
+	believed := false
+	if errno == unix.EMSGSIZE {
+		believed = s.TCP.TooBig(local, remote, seq, mtu, s.in.now)
+	} else {
+		believed = s.TCP.Unreachable(local, remote, seq, errno, s.in.now)
+	}
+	if !believed {
+		return drop.ICMP4QuoteImplausible
+	}
+	return drop.None
+}
+
+// outputTCP writes one segment that leaves by p.
+func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
+	if n := s.outputReply(p, buf, now); n > 0 {
+		return n
+	}
+	link := p.linkLen()
+	for c := s.TCP.Front(); c != nil; c = s.TCP.Front() {
+		local, remote := c.Local().Addr(), c.Remote().Addr()
+		w, errno := s.path(remote, now)
+		switch {
+		case errno != 0:
+			s.TCP.Fail(c, errno, now)
+			s.TCP.Park(c)
+			s.stranded = append(s.stranded, c)
+			continue
+		case w.port != p:
+			return 0 // it goes when that port is asked
+		case !w.resolved(now):
+			s.TCP.Park(c)
+			s.waiting[w.entry] = append(s.waiting[w.entry], c)
+			continue
+		}
+		n := s.TCP.Output(c, buf[link+wire.IPv4Len:link+w.mtu], now)
+		if n > 0 {
+			w.putLink(buf, wire.EtherTypeIPv4)
+			return link + s.putTCP(buf[link:], local, remote, n)
+		}
+	}
+	return s.outputFrame(p, buf) // a question that was asked on the way
+}
+
+// putTCP writes the IP header before a segment of n bytes and returns the length of the
+// packet.
+func (s *Stack) putTCP(b []byte, local, remote netip.Addr, n int) int {
+	return n + wire.PutIPv4(b, &wire.IPv4Fields{
+		DF: true, TTL: defaultTTL, Protocol: wire.ProtoTCP, Src: local, Dst: remote, PayloadLen: n,
+	})
+}
+
+// outputReply writes a segment that belongs to no connection.
+func (s *Stack) outputReply(p *port, buf []byte, now mono.Time) int {
+	link := p.linkLen()
+	for {
+		n, local, remote := s.TCP.Reply(buf[link+wire.IPv4Len:], now)
+		if n == 0 {
+			return 0
+		}
+		n = s.putTCP(buf[link:], local, remote, n)
+		w, errno := s.path(remote, now)
+		if errno == 0 && w.port == p && w.resolved(now) {
+			w.putLink(buf, wire.EtherTypeIPv4)
+			return link + n
+		}
+		if r := s.post(remote, buf[link:link+n], now); r != drop.None {
+			s.Count.Count(r)
+		}
+	}
+}
+
+// unparkTCP lets the connections go that waited for a neighbour.
+func (s *Stack) unparkTCP(e *neigh.Entry) {
+	for _, c := range s.waiting[e] {
+		s.TCP.Unpark(c)
+	}
+	delete(s.waiting, e)
+}
+
+// failTCP tells the connections that waited for a neighbour that it does not
+// answer. They ask again when they have something to send again.
+func (s *Stack) failTCP(e *neigh.Entry, now mono.Time) {
+	waiting := s.waiting[e]
+	delete(s.waiting, e)
+	for _, c := range waiting {
+		s.TCP.Fail(c, unix.EHOSTUNREACH, now)
+	}
+}
+
+// unstrand lets connections that had no route look for one again.
+func (s *Stack) unstrand() {
+	stranded := s.stranded
+	s.stranded = nil
+	for _, c := range stranded {
+		s.TCP.Unpark(c)
+	}
+}
+
+// busyTCP says whether a connection still has to hear that its last data and FIN have
+// arrived: in every state that a close leads to, but those where it has.
+func (s *Stack) busyTCP() bool {
+	t := s.TCP
+	return t.Replies() || t.Count(tcp.FinWait1)+t.Count(tcp.Closing)+t.Count(tcp.LastAck) > 0
+}

@@ -69,8 +69,6 @@ type Entry struct {
 	// Parked holds datagrams that wait for the address, as whole IP packets. The stack
 	// puts them in and takes them out.
 	Parked ring.Datagrams
-	// Waiting are the connections that wait for the address, by index. The stack's.
-	Waiting []uint32
 
 	table  *Table
 	timer  timer.Timer

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -80,7 +81,8 @@ type Host struct {
 	nics      []*engine.NIC // of the interfaces that were opened by name
 	directory *directory
 	clock     engine.Clock
-	ports     int // interfaces
+	ports     int           // interfaces
+	turn      atomic.Uint32 // of cores, for Choose
 
 	mu      sync.Mutex
 	sockets int // open ones; guarded by mu
@@ -281,6 +283,15 @@ func (h *Host) takeAddrs(cfg *Config) error {
 
 // Cores returns the cores.
 func (h *Host) Cores() []*Core { return h.cores }
+
+// Choose returns the core that a new connection to a peer is to live on: they take
+// turns. Its answers come in wherever the NIC hashes them to, and are handed over.
+func (h *Host) Choose(netip.AddrPort) *Core {
+	if len(h.cores) == 1 {
+		return h.cores[0]
+	}
+	return h.cores[h.turn.Add(1)%uint32(len(h.cores))]
+}
 
 // Clock returns the host's clock.
 func (h *Host) Clock() engine.Clock { return h.clock }

@@ -1,0 +1,365 @@
+package socketapi
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/udp"
+	"github.com/xdpsock/xdpsock/proto/wire"
+	"github.com/xdpsock/xdpsock/socketapi/host"
+)
+
+// Default sizes of a datagram socket's queues, in bytes with overhead (Linux:
+// net.core.rmem_default and wmem_default).
+const (
+	datagramRecvDefault = 212992
+	datagramSendDefault = 212992
+)
+
+// datagram is a socket that sends and receives datagrams: UDP, or ICMP echo. It has
+// one end on every core, each with queues of its own; its goroutines share a lock
+// in each direction, which is held for the copy and never for a wait.
+type datagram struct {
+	waiting
+	protocol wire.Protocol
+	ends     []*udp.Socket // by core
+	gateOf   ring.Gate
+	soErr    ring.Errno
+
+	mu     sync.Mutex // guards what follows; taken before a core's lock
+	hold   *host.Hold // nil: not bound
+	only6  bool
+	closed bool
+
+	placed   atomic.Bool                    // it is bound: hold is set, and stays
+	remote   atomic.Pointer[netip.AddrPort] // nil: not connected
+	readShut atomic.Bool
+
+	recv struct {
+		sync.Mutex
+		next int // the core to look at first, so that none starves
+	}
+}
+
+// newDatagram returns a socket that is bound to nothing.
+func newDatagram(h *host.Host, protocol wire.Protocol) (*datagram, unix.Errno) {
+	if errno := h.SocketOpened(); errno != 0 {
+		return nil, errno
+	}
+	s := &datagram{protocol: protocol}
+	s.host, s.of, s.gate = h, s, &s.gateOf
+	s.gateOf.Init(&s.who)
+	cores := h.Cores()
+	if len(cores) == 1 {
+		s.core = cores[0]
+	}
+	for _, c := range cores {
+		end := &udp.Socket{Gate: &s.gateOf, Error: &s.soErr}
+		end.Recv.Init(c.Stack.Pool, datagramRecvDefault/len(cores))
+		end.Send.Init(c.Stack.Pool, datagramSendDefault)
+		s.ends = append(s.ends, end)
+	}
+	return s, 0
+}
+
+// table is where a core keeps the sockets of this protocol.
+func (s *datagram) table(c *host.Core) *udp.Table {
+	if s.protocol == wire.ProtoICMP {
+		return &c.Stack.Ping
+	}
+	return &c.Stack.UDP
+}
+
+// bind takes a local address; a port of 0 is chosen. It is EINVAL if the socket has
+// one, EADDRNOTAVAIL if it is not the host's, EADDRINUSE.
+func (s *datagram) bind(local netip.AddrPort, reuseAddr, reusePort bool) unix.Errno {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hold != nil {
+		return unix.EINVAL
+	}
+	return s.bindLocked(local, reuseAddr, reusePort)
+}
+
+func (s *datagram) bindLocked(local netip.AddrPort, reuseAddr, reusePort bool) unix.Errno {
+	switch {
+	case s.closed:
+		return unix.EBADF
+	case !s.host.Local(local.Addr()):
+		return unix.EADDRNOTAVAIL
+	}
+	hold := &host.Hold{Protocol: s.protocol, Local: local, Only6: s.only6, ReuseAddr: reuseAddr, ReusePort: reusePort}
+	if errno := s.host.Ports.Take(hold); errno != 0 {
+		return errno
+	}
+	s.hold = hold
+	s.place(func(end *udp.Socket) { end.Local, end.Only6 = hold.Local, s.only6 })
+	s.placed.Store(true)
+	return 0
+}
+
+// place changes the socket's ends while no core can find them, and puts them in.
+func (s *datagram) place(change func(*udp.Socket)) {
+	for i, c := range s.host.Cores() {
+		c.Lock()
+		t := s.table(c)
+		t.Remove(s.ends[i])
+		change(s.ends[i])
+		t.Add(s.ends[i])
+		c.Unlock()
+	}
+}
+
+// bound makes sure that the socket has a port.
+func (s *datagram) bound(to netip.AddrPort) unix.Errno {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hold != nil {
+		return 0
+	}
+	addr := netip.IPv4Unspecified()
+	if !to.Addr().Is4() {
+		addr = netip.IPv6Unspecified()
+	}
+	return s.bindLocked(netip.AddrPortFrom(addr, 0), false, false)
+}
+
+// connect sets the peer; an invalid one takes it back (AF_UNSPEC).
+func (s *datagram) connect(to netip.AddrPort) unix.Errno {
+	if !to.IsValid() {
+		s.remote.Store(nil)
+		s.place(func(end *udp.Socket) { end.Remote = netip.AddrPort{} })
+		return 0
+	}
+	if errno := s.bound(to); errno != 0 {
+		return errno
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return unix.EBADF
+	}
+	local, errno := s.sourceFor(to)
+	if errno != 0 {
+		return errno
+	}
+	s.place(func(end *udp.Socket) { end.Local, end.Remote = local, to })
+	s.remote.Store(&to)
+	return 0
+}
+
+// sourceFor is the local address of a socket that is connected to a peer.
+func (s *datagram) sourceFor(to netip.AddrPort) (netip.AddrPort, unix.Errno) {
+	local := s.ends[0].Local
+	if !local.Addr().IsUnspecified() {
+		return local, 0
+	}
+	c := s.host.Cores()[0]
+	c.Lock()
+	src, errno := c.Stack.Source(to.Addr(), c.Now())
+	c.Unlock()
+	return netip.AddrPortFrom(src, local.Port()), errno
+}
+
+// local returns the socket's own address, not valid if it has none yet.
+func (s *datagram) local() netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hold == nil {
+		return netip.AddrPort{}
+	}
+	return s.ends[0].Local
+}
+
+// peer returns the address it is connected to, not valid if it is not.
+func (s *datagram) peer() netip.AddrPort {
+	if p := s.remote.Load(); p != nil {
+		return *p
+	}
+	return netip.AddrPort{}
+}
+
+// coreFor is the core that datagrams for a destination leave by, always the same one so
+// that they stay in order.
+func (s *datagram) coreFor(to netip.AddrPort) int {
+	n := len(s.ends)
+	if n == 1 {
+		return 0
+	}
+	a := to.Addr().As16()
+	h := binary.LittleEndian.Uint64(a[8:]) ^ uint64(to.Port())<<48
+	h *= 0x9e3779b97f4a7c15
+	return int(h >> 33 % uint64(n))
+}
+
+// send sends one datagram, to the peer if to is not valid.
+func (s *datagram) send(p []byte, to netip.AddrPort, flags int) unix.Errno {
+	if !to.IsValid() {
+		if to = s.peer(); !to.IsValid() {
+			return unix.EDESTADDRREQ
+		}
+	}
+	if errno := unix.Errno(s.soErr.Take()); errno != 0 {
+		return errno
+	}
+	if s.over.Load() {
+		return unix.EBADF
+	}
+	if !s.placed.Load() {
+		if errno := s.bound(to); errno != 0 {
+			return errno
+		}
+	}
+	i := s.coreFor(to)
+	for {
+		errno := s.offer(i, p, to)
+		if errno != unix.EAGAIN || flags&unix.MSG_DONTWAIT != 0 {
+			return errno
+		}
+		if errno := s.wait(ring.Out, &s.write, mono.Never); errno != 0 {
+			return errno
+		}
+		if s.over.Load() {
+			return unix.EBADF
+		}
+	}
+}
+
+// offer sends a datagram by a core, or queues it there if the device is full.
+func (s *datagram) offer(i int, p []byte, to netip.AddrPort) unix.Errno {
+	c := s.host.Cores()[i]
+	c.Lock()
+	port, errno := c.Stack.Offer(s.protocol, s.ends[i], to, p, c.Now())
+	if port >= 0 {
+		c.Send(port)
+		errno = c.Stack.Settle()
+	}
+	waits := s.ends[i].Send.Len() > 0
+	c.Unlock()
+	if waits {
+		c.Attention() // what could not be sent is somebody's work now
+	}
+	return errno
+}
+
+// receive takes one datagram, or looks at it, and says how long it is and from where.
+// A length beyond len(p) was cut off.
+func (s *datagram) receive(p []byte, flags int) (m ring.Datagram, n int, errno unix.Errno) {
+	for {
+		var ok bool
+		if n, ok = s.take(&m, p, flags&unix.MSG_PEEK != 0); ok {
+			return m, n, 0
+		}
+		if errno := unix.Errno(s.soErr.Take()); errno != 0 {
+			return m, 0, errno
+		}
+		switch {
+		case s.over.Load():
+			return m, 0, unix.EBADF
+		case s.readShut.Load():
+			return m, 0, 0
+		case flags&unix.MSG_DONTWAIT != 0:
+			return m, 0, unix.EAGAIN
+		}
+		if errno := s.wait(ring.In, &s.read, mono.Never); errno != 0 {
+			return m, 0, errno
+		}
+	}
+}
+
+// take takes the oldest datagram of a core that has one.
+func (s *datagram) take(m *ring.Datagram, p []byte, peek bool) (n int, ok bool) {
+	s.recv.Lock()
+	defer s.recv.Unlock()
+	if s.over.Load() {
+		return 0, false
+	}
+	for range s.ends {
+		end := s.ends[s.recv.next]
+		if !peek {
+			if s.recv.next++; s.recv.next == len(s.ends) {
+				s.recv.next = 0
+			}
+		}
+		if n, ok = end.Recv.Get(m, p, peek); ok {
+			return n, true
+		}
+		if peek {
+			if s.recv.next++; s.recv.next == len(s.ends) {
+				s.recv.next = 0
+			}
+		}
+	}
+	return 0, false
+}
+
+// ready returns what would not block.
+func (s *datagram) ready() (ev ring.Events) {
+	for _, end := range s.ends {
+		if end.Recv.Len() > 0 {
+			ev |= ring.In
+		}
+		if end.Send.Room(1) {
+			ev |= ring.Out
+		}
+	}
+	if s.readShut.Load() {
+		ev |= ring.In
+	}
+	if s.soErr.Peek() != 0 {
+		ev |= ring.Err
+	}
+	return ev
+}
+
+// shutdown ends one direction. A socket without a peer is ENOTCONN, but its readers are
+// woken all the same, as on Linux.
+func (s *datagram) shutdown(how int) unix.Errno {
+	if how == unix.SHUT_RD || how == unix.SHUT_RDWR {
+		s.readShut.Store(true)
+		s.rouse()
+	}
+	if !s.peer().IsValid() {
+		return unix.ENOTCONN
+	}
+	return 0
+}
+
+// close ends the socket. What it has sent is still sent.
+func (s *datagram) close() unix.Errno {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return unix.EBADF
+	}
+	s.closed = true
+	hold := s.hold
+	s.mu.Unlock()
+	s.end()
+	for i, c := range s.host.Cores() {
+		c.Lock()
+		if hold != nil {
+			s.table(c).Remove(s.ends[i])
+		}
+		c.Stack.Withdraw(s.ends[i])
+		c.Unlock()
+	}
+	// No core can reach the receive queues any more, and once recv is held no
+	// program does.
+	s.recv.Lock()
+	for _, end := range s.ends {
+		end.Recv.Free()
+	}
+	s.recv.Unlock()
+	if hold != nil {
+		s.host.Ports.Drop(hold)
+	}
+	s.host.SocketClosed()
+	return 0
+}

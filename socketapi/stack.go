@@ -1,0 +1,29 @@
+package socketapi
+
+import (
+	"github.com/xdpsock/xdpsock/socketapi/host"
+)
+
+// A Stack is the sockets of a program over one host.
+type Stack struct {
+	host *host.Host
+}
+
+// New returns a stack without sockets over h, which stays the caller's to close.
+func New(h *host.Host) *Stack { return &Stack{host: h} }
+
+// Open opens a host and returns a stack over it. Close closes both.
+func Open(cfg host.Config) (*Stack, error) {
+	h, err := host.Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return New(h), nil
+}
+
+// Host returns what the stack is over.
+func (s *Stack) Host() *host.Host { return s.host }
+
+// Close closes the host: it sends what was accepted from programs, and ends what is
+// still open.
+func (s *Stack) Close() error { return s.host.Close() }

@@ -1,0 +1,197 @@
+package socketapi
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/xdpsock/xdpsock/engine"
+	"github.com/xdpsock/xdpsock/engine/netlab"
+	"github.com/xdpsock/xdpsock/socketapi/host"
+)
+
+// The lab of these tests:
+//
+//	namespace "ours"                  namespace "peer"
+//	engine 10.99.0.2 ── va ═════ vb ── 10.99.0.1 Linux sockets
+//
+// The kernel of "ours" has no address: all of 10.99.0.2 is the engine's.
+const (
+	engineAddr = "10.99.0.2"
+	kernelAddr = "10.99.0.1"
+)
+
+// lab opens a stack on a veth pair with that many queues, and returns it and the
+// kernel's end.
+func lab(t testing.TB, queues int, mode engine.Mode) (*Stack, *netlab.NS) {
+	t.Helper()
+	netlab.RequireRoot(t)
+	ours, peer := netlab.TestNS(t), netlab.TestNS(t)
+	netlab.TestVeth(t,
+		netlab.End{NS: ours, Name: "va", Queues: queues},
+		netlab.End{NS: peer, Name: "vb", Queues: queues, Addrs: []netip.Prefix{netip.MustParsePrefix(kernelAddr + "/24")}})
+	var st *Stack
+	err := ours.Do(func() (err error) {
+		st, err = Open(host.Config{Interfaces: []host.Interface{{
+			Name: "va", Mode: mode, Addrs: []netip.Prefix{netip.MustParsePrefix(engineAddr + "/24")},
+		}}})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			stats := st.Host().Stats()
+			for r, n := range stats.All() {
+				t.Logf("dropped %d: %v", n, r)
+			}
+		}
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return st, peer
+}
+
+func within(t testing.TB, d time.Duration, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(d):
+		t.Fatalf("%s: not done after %v", what, d)
+	}
+}
+
+func echoUDP(c *UDPConn) {
+	buf := make([]byte, 2048)
+	for {
+		n, from, err := c.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return
+		}
+		c.WriteToUDPAddrPort(buf[:n], from)
+	}
+}
+
+func TestUDPEchoToAKernelSocket(t *testing.T) {
+	for _, queues := range []int{1, 2} {
+		st, peer := lab(t, queues, engine.ModeAuto)
+		c, err := st.ListenUDP(netip.MustParseAddrPort(engineAddr + ":7"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan struct{})
+		go func() { defer close(served); echoUDP(c) }()
+		for flow := range 8 {
+			k, err := peer.Dial("udp", engineAddr+":7")
+			if err != nil {
+				t.Fatal(err)
+			}
+			k.SetDeadline(time.Now().Add(10 * time.Second))
+			buf := make([]byte, 2048)
+			for i := range 200 {
+				body := bytes.Repeat([]byte{byte(i + flow)}, 1+i*7)
+				if _, err := k.Write(body); err != nil {
+					t.Fatal(err)
+				}
+				n, err := k.Read(buf)
+				if err != nil || !bytes.Equal(buf[:n], body) {
+					t.Fatalf("queues %d flow %d datagram %d: %d bytes, %v", queues, flow, i, n, err)
+				}
+			}
+			k.Close()
+		}
+		c.Close()
+		within(t, 5*time.Second, "close wakes the reader", func() { <-served })
+	}
+}
+
+func TestTCPBothWaysWithAKernelSocket(t *testing.T) {
+	for _, queues := range []int{1, 2} {
+		st, peer := lab(t, queues, engine.ModeAuto)
+		l, err := st.Listen("tcp", engineAddr+":7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() { io.Copy(c, c); c.Close() }()
+			}
+		}()
+		for i := range 4 {
+			within(t, 20*time.Second, "kernel to engine", func() {
+				k, err := peer.Dial("tcp", engineAddr+":7")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				bulkEcho(t, k, 1<<20, uint64(i))
+			})
+		}
+		kl, err := peer.Listen("tcp", kernelAddr+":7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for {
+				c, err := kl.Accept()
+				if err != nil {
+					return
+				}
+				go func() { io.Copy(c, c); c.Close() }()
+			}
+		}()
+		for i := range 4 {
+			within(t, 20*time.Second, "engine to kernel", func() {
+				c, err := st.Dial("tcp", kernelAddr+":7")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				bulkEcho(t, c, 1<<20, uint64(i))
+			})
+		}
+		kl.Close()
+		l.Close()
+	}
+}
+
+type halfCloser interface{ CloseWrite() error }
+
+// bulkEcho sends size random bytes, closes its direction, and wants the same bytes
+// back and then the end.
+func bulkEcho(t testing.TB, c net.Conn, size int, seed uint64) {
+	defer c.Close()
+	body := make([]byte, size)
+	chacha := rand.NewChaCha8([32]byte{byte(seed)})
+	chacha.Read(body)
+	go func() {
+		if _, err := c.Write(body); err != nil {
+			t.Error("write:", err)
+		}
+		if err := c.(halfCloser).CloseWrite(); err != nil {
+			t.Error("close write:", err)
+		}
+	}()
+	sum := sha256.New()
+	n, err := io.Copy(sum, c)
+	if err != nil || n != int64(size) {
+		t.Errorf("read %d of %d bytes: %v", n, size, err)
+		return
+	}
+	if want := sha256.Sum256(body); !bytes.Equal(sum.Sum(nil), want[:]) {
+		t.Error("the bytes that came back are others")
+	}
+}
