@@ -17,7 +17,8 @@ const batchMax = 64
 // Config is what a core is made of.
 type Config struct {
 	// Devices are the ports of the core, numbered in order. They belong to the core
-	// from Open on and are closed with it. At most one of them may be no [Pollable].
+	// from Open on and are closed with it. One that is neither [Pollable] nor a
+	// loop ([Info.Loop]) must be the only one besides loops.
 	Devices []Device
 	Handler Handler
 	Clock   Clock  // nil: SystemClock
@@ -47,7 +48,7 @@ type Core struct {
 	parked    waiterList
 	deadlines waiterHeap
 	closed    bool
-	failed    []bool // ports whose device has reported its end
+	failed    []atomic.Bool // ports whose device has reported its end; written with mu held
 
 	// Sleeping: sleep.go.
 	sleep sleepState
@@ -68,7 +69,7 @@ func Open(cfg Config) (*Core, error) {
 		handler: cfg.Handler,
 		clock:   cfg.Clock,
 		policy:  cfg.Policy,
-		failed:  make([]bool, len(cfg.Devices)),
+		failed:  make([]atomic.Bool, len(cfg.Devices)),
 	}
 	if c.clock == nil {
 		c.clock = SystemClock
@@ -112,6 +113,7 @@ func (c *Core) turn() (work int) {
 // down is the second half of a turn: from programs and timers to the NIC.
 func (c *Core) down(now mono.Time) (work int) {
 	work = c.handler.Advance(now)
+	c.sleep.held = false
 	if !c.shut {
 		for i, dev := range c.ports {
 			work += c.output(i, dev, now)
@@ -131,18 +133,21 @@ func (c *Core) down(now mono.Time) (work int) {
 func (c *Core) output(i int, dev Device, now mono.Time) (work int) {
 	for lot := 1; ; lot = len(c.tx) {
 		r := dev.Reserve(c.tx[:lot])
-		if r == 0 {
-			if dev.Unsent() {
-				dev.Submit(nil, 0)
-			}
-			return work
+		m := 0
+		if r > 0 {
+			m = c.handler.Output(i, c.tx[:r], now)
 		}
-		m := c.handler.Output(i, c.tx[:r], now)
-		work += m
-		if m > 0 || dev.Unsent() {
+		if m > 0 {
+			work += m
+			c.sleep.backoff = 0
+		}
+		unsent := dev.Unsent()
+		if m > 0 || unsent {
 			dev.Submit(c.tx[:m], r)
+			unsent = dev.Unsent()
 		}
-		if m < r || lot > 1 {
+		if m < r || lot > 1 || r == 0 {
+			c.sleep.held = c.sleep.held || unsent || r == 0
 			return work
 		}
 	}
@@ -178,10 +183,12 @@ func (c *Core) Send(port int) {
 	c.rush()
 }
 
-// rush makes a sleeping driver look again if the handler now has something to do
-// before it meant to wake. The lock is held.
+// rush makes a sleeping driver look again if somebody else has left something to do
+// before it means to wake: a timer, frames to be tried again, or frames to ourselves.
+// The lock is held.
 func (c *Core) rush() {
-	if c.handler.Deadline().Before(c.sleep.till) {
+	s := &c.sleep
+	if s.till != 0 && (c.handler.Deadline().Before(s.till) || s.held && !s.retries || s.loopReady()) {
 		c.Attention()
 	}
 }
@@ -236,11 +243,11 @@ func (c *Core) CheckPorts() {
 // checkPorts is CheckPorts with the lock held.
 func (c *Core) checkPorts() {
 	for i, dev := range c.ports {
-		if c.failed[i] {
+		if c.failed[i].Load() {
 			continue
 		}
 		if err := dev.Err(); err != nil {
-			c.failed[i] = true
+			c.failed[i].Store(true)
 			if h, ok := c.handler.(PortFailer); ok {
 				h.PortFailed(i, err)
 				c.woken += c.handler.Wake()

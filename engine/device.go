@@ -35,9 +35,9 @@ func (f *Frame) Keep() { f.kept = true }
 func (f *Frame) Kept() bool { return f.kept }
 
 // A Device is one queue of one interface: frames in, frames out. Nothing in it
-// may be called by two goroutines at once, except Wake, which anyone may call at
-// any time, and Wait, which one goroutine may sleep in while another calls the
-// rest.
+// may be called by two goroutines at once, except Ready, Err, Stats and Wake, which
+// anyone may call at any time, and Wait, which one goroutine may sleep in while
+// another calls the rest.
 //
 // A turn uses it in this order:
 //
@@ -110,6 +110,7 @@ type Info struct {
 	Addr     net.HardwareAddr // nil on a raw IP device
 	MTU      int              // bytes of an IP packet, without the link header
 	RawIP    bool             // frames start at the IP header (TUN)
+	Loop     bool             // only what Submit takes arrives, in Peek: nobody waits for it, and Wait and Wake are not called
 	Virtual  bool             // the other end is this kernel or this process: checksums may be left unfinished
 	KeepMax  int              // how many frames may be kept at once; 0: none
 	Region   uint64           // devices with the same Region other than 0 can send each other's kept frames

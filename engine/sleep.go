@@ -27,31 +27,46 @@ type sleepState struct {
 	rousing sync.Mutex
 	closed  bool // guarded by rousing
 
-	till    mono.Time     // when the driver means to wake, 0 while it does not sleep; guarded by the core's mu
-	backoff time.Duration // for frames that a device could not send yet; guarded by the core's mu
+	// Guarded by the core's mu.
+	till    mono.Time     // when the driver means to wake, 0 while it does not sleep
+	held    bool          // at the last look a device kept frames back, or had no room for more
+	retries bool          // till heeds held
+	backoff time.Duration // the pause before the last such try
 
 	spins bool          // the devices can change without the clock's help, so looking pays
-	alone Device        // the only port
-	fds   []unix.PollFd // several ports: their descriptors, then the wake descriptor
+	alone Device        // the only port to wait for
+	waits []int         // several: their numbers
+	fds   []unix.PollFd // several: their descriptors in that order, then the wake descriptor
+	loops []Device      // ports that nobody waits for
 }
 
-// How long a core with unsent frames sleeps before it tries again: an interface
-// that is down keeps them.
+// How long a core sleeps before it tries again to send what a device has kept, or
+// looks again for room in it: an interface that is down keeps frames, and no
+// descriptor says when a queue that was full has frames again.
 const (
 	unsentBackoffMin = 50 * time.Microsecond
 	unsentBackoffMax = 10 * time.Millisecond
 )
 
 func (s *sleepState) open(ports []Device) error {
-	if len(ports) == 1 {
-		s.alone = ports[0]
-		_, s.spins = ports[0].(Pollable)
+	for i, dev := range ports {
+		if dev.Info().Loop {
+			s.loops = append(s.loops, dev)
+			continue
+		}
+		s.waits = append(s.waits, i)
+		if _, ok := dev.(Pollable); ok {
+			s.spins = true
+		}
+	}
+	if len(s.waits) == 1 {
+		s.alone = ports[s.waits[0]]
 		return nil
 	}
-	for _, dev := range ports {
-		p, ok := dev.(Pollable)
+	for _, i := range s.waits {
+		p, ok := ports[i].(Pollable)
 		if !ok {
-			return fmt.Errorf("engine: %s has no descriptor to wait for, so it must be the only device of its core", dev.Info().Name)
+			return fmt.Errorf("engine: %s has no descriptor to wait for, so it must be the only device of its core", ports[i].Info().Name)
 		}
 		s.fds = append(s.fds, unix.PollFd{Fd: int32(p.FD()), Events: unix.POLLIN})
 	}
@@ -60,7 +75,6 @@ func (s *sleepState) open(ports []Device) error {
 		return fmt.Errorf("engine: make the descriptor that wakes a core: %w", err)
 	}
 	s.fds = append(s.fds, unix.PollFd{Fd: int32(efd), Events: unix.POLLIN})
-	s.spins = true
 	return nil
 }
 
@@ -97,15 +111,21 @@ func (s *sleepState) rouse() {
 	unix.Write(int(s.fds[len(s.fds)-1].Fd), one[:]) // EAGAIN: it is readable already
 }
 
+// loopReady says whether a port that nobody waits for has frames.
+func (s *sleepState) loopReady() bool {
+	for _, dev := range s.loops {
+		if dev.Ready() {
+			return true
+		}
+	}
+	return false
+}
+
 // await sleeps until a port is ready, somebody wants the driver, or until. The
 // caller has the role; the lock is held before and after, not meanwhile.
 func (c *Core) await(until mono.Time) {
 	s := &c.sleep
-	unsent := false
-	for _, dev := range c.ports {
-		unsent = unsent || dev.Unsent()
-	}
-	if unsent {
+	if s.retries = s.held; s.held {
 		s.backoff = min(max(2*s.backoff, unsentBackoffMin), unsentBackoffMax)
 		until = min(until, c.clock.Now().Add(s.backoff))
 	} else {
@@ -122,7 +142,9 @@ func (c *Core) await(until mono.Time) {
 		s.till = 0
 		s.wanted.Store(false)
 	}
-	c.checkPorts()
+	if !c.rxReady() { // a device that has died wakes its sleeper without a frame, if at all
+		c.checkPorts()
+	}
 }
 
 // lookPause is after how many looks the clock is read: a look is some 2 ns, the
@@ -182,6 +204,11 @@ func (c *Core) doze(until mono.Time) {
 	}
 	if c.rxReady() {
 		return
+	}
+	for i, port := range s.waits {
+		if c.failed[port].Load() { // its descriptor may be ready for ever
+			s.fds[i].Fd = -1
+		}
 	}
 	s.poll(until, c.clock)
 }
