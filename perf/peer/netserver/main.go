@@ -55,7 +55,7 @@ func main() {
 		go serveTCP(at(*chargen), s.chargenTCP)
 	}
 	if *web != 0 {
-		go func() { log.Fatal(http.ListenAndServe(at(*web), http.HandlerFunc(s.hello))) }()
+		go serveHTTP(at(*web), s.hello)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -89,4 +89,13 @@ func serveTCP(addr string, serve func(net.Conn)) {
 			serve(c)
 		}()
 	}
+}
+
+// serveHTTP sets the limits that a server on a network sets. They cost timers on each
+// request, so both sides of a comparison have to have them.
+func serveHTTP(addr string, hello http.HandlerFunc) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", hello)
+	s := &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	log.Fatal(s.ListenAndServe())
 }

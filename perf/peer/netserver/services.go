@@ -87,16 +87,12 @@ var lines = func() []byte {
 	return p
 }()
 
-// chargenTCP is RFC 864. It writes some 64 KiB at once, as one would who wants to be fast.
+// chargenTCP is RFC 864, the pattern once through at each write.
 func (s services) chargenTCP(c net.Conn) {
 	go io.Copy(io.Discard, c) // what the client says is thrown away
-	var block []byte
-	for len(block) < 63<<10 {
-		block = append(block, lines...)
-	}
 	for {
 		s.work()
-		if _, err := c.Write(block); err != nil {
+		if _, err := c.Write(lines); err != nil {
 			return
 		}
 	}
