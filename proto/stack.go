@@ -94,8 +94,9 @@ const scratchLen = 9216
 // port is one link and what waits to leave by it.
 type port struct {
 	PortConfig
-	number int
-	addrs  []netip.Prefix
+	number     int
+	addrs      []netip.Prefix
+	broadcasts []netip.Addr // of the links of addrs
 
 	frames   ring.Datagrams // whole frames: ARP
 	packets  ring.Datagrams // IP packets of the stack's own, To says whom they are for
@@ -137,7 +138,14 @@ func New(cfg Config) *Stack {
 
 // SetAddrs gives a port its addresses, each with the prefix of its link.
 func (s *Stack) SetAddrs(port int, addrs []netip.Prefix) {
-	s.ports[port].addrs = slices.Clone(addrs)
+	p := &s.ports[port]
+	p.addrs = slices.Clone(addrs)
+	p.broadcasts = nil
+	for _, prefix := range addrs {
+		if prefix.Addr().Is4() && prefix.Bits() < 31 { // RFC 3021: a /31 has none
+			p.broadcasts = append(p.broadcasts, lastOf4(prefix))
+		}
+	}
 	s.pathGen++
 	s.unstrand()
 }
@@ -185,15 +193,12 @@ func (s *Stack) local(a netip.Addr) bool {
 
 // broadcast4 says whether a reaches every host of p's link.
 func (p *port) broadcast4(a netip.Addr) bool {
-	if a == limitedBroadcast {
-		return true
-	}
-	for _, prefix := range p.addrs {
-		if prefix.Addr().Is4() && prefix.Bits() < 31 && prefix.Contains(a) && a == lastOf4(prefix) {
+	for _, b := range p.broadcasts {
+		if a == b {
 			return true
 		}
 	}
-	return false
+	return a == limitedBroadcast
 }
 
 var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
