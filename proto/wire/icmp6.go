@@ -73,19 +73,27 @@ func (t ICMP6Type) IsError() bool { return t < 128 }
 
 // Codes of ICMP6Unreachable (RFC 4443 §3.1).
 const (
-	ICMP6NoRoute          = 0
-	ICMP6AdminProhibited  = 1
-	ICMP6BeyondScope      = 2
-	ICMP6AddrUnreachable  = 3
-	ICMP6PortUnreachable  = 4
-	ICMP6SourcePolicy     = 5
-	ICMP6RejectRoute      = 6
-	ICMP6HopLimitExceeded = 0 // of ICMP6TimeExceeded, as the next
-	ICMP6ReassemblyTime   = 1
-	ICMP6BadField         = 0 // of ICMP6ParamProblem, as the next
-	ICMP6BadNextHeader    = 1
-	ICMP6BadOption        = 2
-	ICMP6FirstFragment    = 3 // RFC 7112
+	ICMP6NoRoute         = 0
+	ICMP6AdminProhibited = 1
+	ICMP6BeyondScope     = 2
+	ICMP6AddrUnreachable = 3
+	ICMP6PortUnreachable = 4
+	ICMP6SourcePolicy    = 5
+	ICMP6RejectRoute     = 6
+)
+
+// Codes of ICMP6TimeExceeded (RFC 4443 §3.3).
+const (
+	ICMP6HopLimitExceeded   = 0
+	ICMP6ReassemblyExceeded = 1
+)
+
+// Codes of ICMP6ParamProblem (RFC 4443 §3.4, RFC 7112 §5).
+const (
+	ICMP6BadField      = 0
+	ICMP6BadNextHeader = 1
+	ICMP6BadOption     = 2
+	ICMP6FirstFragment = 3
 )
 
 // ICMP6 is an ICMPv6 message.

@@ -140,7 +140,7 @@ type IPv4Fields struct {
 	Protocol       Protocol
 	Src, Dst       netip.Addr
 	Options        []byte // a multiple of 4 bytes, at most 40
-	PayloadLen     int    // bytes after the header
+	PayloadLen     int    // bytes after the header, at most 65535 with it
 }
 
 // PutIPv4 writes an IPv4 header with its checksum and returns its length.

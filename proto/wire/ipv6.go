@@ -86,7 +86,7 @@ type IPv6Fields struct {
 	NextHeader   Protocol
 	FlowLabel    uint32 // 20 bits
 	Src, Dst     netip.Addr
-	PayloadLen   int // bytes after the header, extension headers included
+	PayloadLen   int // bytes after the header, extension headers included; at most 65535
 }
 
 // PutIPv6 writes an IPv6 header and returns its length.
