@@ -1,0 +1,170 @@
+package tcp
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 9293 §3.6, §3.10.4, §3.10.5, RFC 2525 §2.17, shutdown(2).
+
+// Shutdown ends one direction or both: how is unix.SHUT_RD, SHUT_WR or SHUT_RDWR. What was
+// written still goes out, and a FIN after it. It fails with ENOTCONN where there is no
+// connection (any more).
+func (c *Conn) Shutdown(how int, now mono.Time) unix.Errno {
+	if how < unix.SHUT_RD || how > unix.SHUT_RDWR {
+		return unix.EINVAL
+	}
+	switch c.state {
+	case Closed, Listen:
+		return unix.ENOTCONN
+	case SynSent: // as Linux: nothing is left to wait for
+		c.end(0, now)
+		return 0
+	}
+	if how != unix.SHUT_WR {
+		c.status.Or(statusReadShut)
+		c.t.wakes.Open(&c.Gate, ring.In)
+	}
+	if how != unix.SHUT_RD {
+		c.endSend()
+	}
+	return 0
+}
+
+// endSend is the CLOSE call of §3.10.4: no more SENDs; a FIN follows what is queued.
+func (c *Conn) endSend() {
+	if c.tx.Sealed() {
+		return
+	}
+	c.tx.Seal()
+	switch c.state {
+	case Established:
+		c.setState(FinWait1)
+	case CloseWait:
+		c.setState(LastAck)
+	case SynReceived: // the state changes when the connection is made, and then the FIN goes
+	}
+	ev := ring.Out
+	if c.rx.Sealed() {
+		ev |= ring.Hup
+	}
+	c.t.wakes.Open(&c.Gate, ev)
+	c.t.ready(c)
+}
+
+// Close gives the connection up: the program does not use c any more. What was
+// written still goes out, then a FIN, and the connection lives on by itself until its
+// last state has ended. If the program left data unread the peer is told by a reset
+// instead (RFC 2525 §2.17), as it would wrongly think that all had arrived.
+func (c *Conn) Close(now mono.Time) {
+	if c.orphan {
+		return
+	}
+	c.orphan = true
+	c.status.Or(statusReadShut)
+	switch {
+	case c.state == Closed:
+		c.arm(timerFree, now+1)
+		return
+	case c.state == SynSent || c.state == SynReceived && c.passive:
+		c.end(0, now)
+		return
+	case c.rx.Len() > 0:
+		c.t.stats.AbortOnData++
+		c.abort(0, now)
+		return
+	}
+	c.endSend()
+	if c.state == FinWait2 {
+		c.armFinWait2(now)
+	}
+	c.t.ready(c)
+}
+
+// Abort ends the connection at once by a reset (§3.10.5; SO_LINGER with 0 seconds). The program
+// does not use c any more.
+func (c *Conn) Abort(now mono.Time) {
+	c.orphan = true
+	if c.state == Closed {
+		c.arm(timerFree, now+1)
+		return
+	}
+	c.abort(0, now)
+}
+
+// abort resets the connection where the peer knows of it, and ends it.
+func (c *Conn) abort(errno unix.Errno, now mono.Time) {
+	if c.state >= SynReceived && c.state != TimeWait {
+		c.t.resetConn(c)
+	}
+	c.end(errno, now)
+}
+
+// end makes a connection CLOSED: errno is what the program will hear, 0 nothing. What has
+// arrived can still be read.
+func (c *Conn) end(errno unix.Errno, now mono.Time) {
+	if c.state == Closed {
+		return
+	}
+	t := c.t
+	if c.state < Established {
+		t.stats.AttemptFails++
+	}
+	c.unlist()
+	t.unready(c)
+	t.table.remove(&c.key, ref(c.index+1))
+	t.disclaim(&c.key)
+	c.finish(errno, now)
+}
+
+// finish is the part of the end that TIME-WAIT shares: the key stays in the table there.
+func (c *Conn) finish(errno unix.Errno, now mono.Time) {
+	t := c.t
+	t.unready(c)
+	c.setState(Closed)
+	c.want = 0
+	c.stopAll()
+	c.dropFlight()
+	c.dropHoles()
+	if errno != 0 {
+		c.soErr.Store(uint64(errno))
+	}
+	c.tx.Seal()
+	c.rx.Seal()
+	c.status.Or(statusClosed)
+	if n := c.tx.Len(); n > 0 {
+		c.tx.Release(n)
+	}
+	tx, rx := c.tx.Reclaim(), c.rx.Reclaim()
+	ev := ring.In | ring.Out | ring.Hup
+	if errno != 0 {
+		ev |= ring.Err
+	}
+	t.wakes.Open(&c.Gate, ev)
+	switch {
+	case c.orphan || !c.accepted && c.listener == nil:
+		c.arm(timerFree, now+1)
+	case !tx || !rx: // unread, or the program is inside
+		c.armIdle(now)
+	}
+}
+
+// finAcked says whether the peer has our FIN.
+func (c *Conn) finAcked() bool { return c.finSent && c.snd.una.After(c.snd.fin) }
+
+// rxOffset returns the place in the receive buffer of a sequence number that has
+// not been received yet. Until the FIN, tail stands for rcv.nxt.
+func (c *Conn) rxOffset(s wire.Seq) uint64 { return c.rx.Tail() + uint64(s.Sub(c.rcv.nxt)) }
+
+// txOffset returns the place in the send buffer of a sequence number from snd.una
+// on. Head stands for snd.una, but the SYN takes a number and no place.
+func (c *Conn) txOffset(s wire.Seq) uint64 {
+	una := c.snd.una
+	if una == c.snd.iss {
+		una = una.Add(1)
+	}
+	return c.tx.Head() + uint64(s.Sub(una))
+}

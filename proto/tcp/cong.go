@@ -1,0 +1,137 @@
+package tcp
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+)
+
+// Read first: RFC 5681 §3, RFC 9438, RFC 6928.
+
+// An Algorithm names a congestion control.
+type Algorithm uint8
+
+const (
+	AlgorithmDefault Algorithm = iota // the host's, else CUBIC
+	CUBIC                             // RFC 9438
+	NewReno                           // RFC 5681, RFC 6582
+	algorithms
+)
+
+// algorithmNames are Linux's, for TCP_CONGESTION.
+var algorithmNames = [algorithms]string{AlgorithmDefault: "default", CUBIC: "cubic", NewReno: "reno"}
+
+func (a Algorithm) String() string {
+	if a < algorithms {
+		return algorithmNames[a]
+	}
+	return "Algorithm(" + strconv.Itoa(int(a)) + ")"
+}
+
+// ParseAlgorithm returns the algorithm that TCP_CONGESTION calls name.
+func ParseAlgorithm(name string) (Algorithm, bool) {
+	for a := CUBIC; a < algorithms; a++ {
+		if algorithmNames[a] == name {
+			return a, true
+		}
+	}
+	return 0, false
+}
+
+// congestion is one connection's congestion control: what all algorithms share, and
+// the state of the one that was chosen. The methods of this file are all that the rest
+// of TCP knows of it; each goes to the algorithm by a switch, since a segment makes no
+// interface call. A rate-based one sets pace as well.
+type congestion struct {
+	cwnd, ssthresh uint32 // bytes
+	pace           uint64 // bytes a second, 0: none
+	algorithm      Algorithm
+	reno           reno
+	cubic          cubic
+}
+
+// cwndMax is half the sequence space's quarter: more is never in flight.
+const cwndMax = 1 << 30
+
+// choose begins with an algorithm, or changes to one in the middle: windows stay.
+func (g *congestion) choose(a Algorithm) {
+	g.algorithm = a
+	g.reno, g.cubic = reno{}, cubic{}
+	g.pace = 0
+}
+
+// start sets the initial window once the MSS is known (RFC 6928 §2).
+func (g *congestion) start(mss int) {
+	g.cwnd = uint32(min(initialWindow*mss, max(2*mss, initialWindow*1460)))
+	g.ssthresh = infiniteWindow
+}
+
+func (g *congestion) slowStart() bool { return g.cwnd < g.ssthresh }
+
+// acked takes in n bytes newly acknowledged outside of fast recovery. The window grows only if
+// it was what limited the sender (RFC 9293 §3.8.2, RFC 7661 §4).
+func (g *congestion) acked(n, mss int, limited bool, rtt time.Duration, now mono.Time) {
+	if !limited {
+		return
+	}
+	if g.slowStart() {
+		// RFC 3465 without its limit, since bursts of acknowledgements are cut by
+		// the receiver's delayed ones alone.
+		room := int(g.ssthresh - g.cwnd)
+		grow := min(n, room)
+		g.grow(grow)
+		if n -= grow; n == 0 {
+			return
+		}
+	}
+	switch g.algorithm {
+	case NewReno:
+		g.reno.acked(g, n, mss)
+	default:
+		g.cubic.acked(g, n, mss, rtt, now)
+	}
+}
+
+func (g *congestion) grow(n int) { g.cwnd = uint32(min(int(g.cwnd)+n, cwndMax)) }
+
+// lost begins a fast recovery: the window shrinks to the new threshold.
+func (g *congestion) lost(mss int, now mono.Time) {
+	g.reduce(mss)
+	g.cwnd = g.ssthresh
+}
+
+// timeout shrinks the window to one segment (RFC 5681 §3.1).
+func (g *congestion) timeout(_, mss int, now mono.Time) {
+	g.reduce(mss)
+	g.cwnd = uint32(mss)
+}
+
+// reduce sets the threshold after a loss: two segments at least (RFC 5681 equation 4).
+func (g *congestion) reduce(mss int) {
+	var to int
+	switch g.algorithm {
+	case NewReno:
+		to = g.reno.reduced(g)
+	default:
+		to = g.cubic.reduced(g, mss)
+	}
+	g.ssthresh = uint32(max(to, 2*mss))
+}
+
+// recovered ends a fast recovery.
+func (g *congestion) recovered() { g.cwnd = g.ssthresh }
+
+// restart is told that nothing was sent for a time longer than a timeout (RFC 5681 §4.1): the
+// window halves for each timeout, down to the initial one, as Linux does.
+func (g *congestion) restart(idle, rto time.Duration, mss int, shrink bool) {
+	g.cubic.restart(idle)
+	if !shrink {
+		return
+	}
+	initial := uint32(initialWindow * mss)
+	g.ssthresh = max(g.ssthresh, g.cwnd/4*3)
+	for ; idle > rto && g.cwnd > initial; idle -= rto {
+		g.cwnd = max(g.cwnd/2, initial)
+	}
+}

@@ -1,0 +1,171 @@
+package tcp
+
+import (
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/timer"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// A Conn is one connection. Connections stand in slabs and never move; after its program
+// has closed it and its last state has ended, the slot becomes another connection.
+//
+// Everything belongs to the core, but for what the methods of program.go use: they
+// are for the program, without the core's lock.
+type Conn struct {
+	// Gate is where programs wait. Whoever gets the connection from Connect or Accept calls
+	// Init on it before anything else.
+	Gate ring.Gate
+
+	t  *TCP
+	rx ring.Bytes // the core writes at rcv.nxt and beyond, the program reads
+	tx ring.Bytes // the program writes, the core reads from snd.una on
+
+	soErr  ring.Word // SO_ERROR: an errno, 0: none; set by the core, taken by the program
+	status ring.Word // the bits below; set by the core, read by the program
+	edge   ring.Word // offset in rx up to which the peer may send; set by the core, read by the program
+
+	tm  timer.Timer
+	due [timers]mono.Time // see timers.go
+
+	key    key
+	pseudo wire.Sum // of the addresses, without the length
+	index  uint32
+
+	next, prev   uint32 // ready list, or free list: index plus one
+	qnext, qprev uint32 // the listener's list of half-open or of ready connections
+	listener     *Listener
+
+	flight *flight // what is on its way, nil if nothing is
+	holes  *holes  // what came out of order, nil if nothing did
+
+	snd struct {
+		una, nxt, iss wire.Seq
+		wl1, wl2      wire.Seq // SEG.SEQ and SEG.ACK of the last window update
+		small         wire.Seq // end of the last segment below the MSS (Minshall's Nagle)
+		fin           wire.Seq // of our FIN, if finSent
+		wnd, maxWnd   uint32   // bytes, scaled up
+		mss           uint16   // payload and options: the least of the peer's, the path's and the program's
+		pathMSS       uint16   // what one packet of the path holds
+		peerMSS       uint16   // as the peer said, 0: it did not
+		scale         uint8
+	}
+	rcv struct {
+		nxt, irs wire.Seq
+		wup      wire.Seq // nxt as last acknowledged (Last.ACK.sent of RFC 7323)
+		adv      wire.Seq // right edge of the window as last offered; never moves back
+		fin      wire.Seq // of the peer's FIN, if finSeen
+		mss      uint16   // the largest segment lately: what a delayed acknowledgement waits for two of
+		scale    uint8
+	}
+	ts struct {
+		offset   uint32 // of our clock
+		recent   uint32 // TS.Recent
+		recentAt mono.Time
+	}
+	rtt struct {
+		smooth, variance, min time.Duration
+		rto                   time.Duration
+	}
+	cc congestion
+
+	rxTune struct { // receive buffer autotuning
+		at   mono.Time
+		head uint64
+		rtt  time.Duration
+	}
+
+	lastRecv   mono.Time // a segment of the peer that fitted
+	lastSend   mono.Time // data of ours
+	lastData   mono.Time // data of the peer
+	stuckSince mono.Time // when the oldest data was first sent again without an answer; Never: all is well
+	challenged mono.Time // the last answer to a segment that did not fit
+
+	opt       *Options // never written to: the connections of a listener share one
+	softErr   unix.Errno // the last ICMP error: why, if it times out
+	state     State
+	want      want
+	backoff   uint8 // expired timers in a row: of data, of probes, or of a SYN
+	probes    uint8 // probes without an answer
+	quick     uint8 // acknowledgements still sent at once
+	dupacks   uint16
+	burst     uint8
+	retrans   uint32 // segments sent again
+	segsIn    uint32
+	segsOut   uint32
+	idleAfter time.Duration
+
+	listed      bool // on the ready list
+	parked      bool // waits for its neighbour
+	orphan      bool // the program has closed it
+	accepted    bool // a program has it
+	tsOK        bool // timestamps in both directions
+	sackOK      bool
+	scaleOK     bool
+	finSent     bool
+	finSeen     bool // rcv.fin is known
+	pingpong    bool // the program answers what it reads: acknowledgements can wait for its data
+	outOfRoom   bool // a Write found the buffer full since the gate last said Out
+	cwndLimited bool // the congestion window kept something back
+	passive     bool // opened by a listener
+	autoRx      bool // the receive buffer may grow
+	autoTx      bool
+	persisting  bool // due[timerRetransmit] is the persist timer
+}
+
+// want is what a connection has been asked to say beside data.
+type want uint8
+
+const (
+	wantSYN   want = 1 << iota // SYN, or SYN-ACK in SYN-RECEIVED
+	wantACK                    // an acknowledgement, now
+	wantProbe                  // a zero-window or keepalive probe
+	wantForce                  // one segment regardless of the congestion window
+)
+
+// Bits of Conn.status.
+const (
+	statusConnected = 1 << iota // has been ESTABLISHED
+	statusReadShut              // shutdown(SHUT_RD), or closed
+	statusClosed                // no more segments will come or go
+	statusStarved               // a Write found the pool exhausted
+	statusOutOfRoom             // a Write found the buffer full
+)
+
+// Local returns our end.
+func (c *Conn) Local() netip.AddrPort {
+	local, _ := c.key.addrs()
+	return netip.AddrPortFrom(local, c.key.localPort())
+}
+
+// Remote returns the peer's end.
+func (c *Conn) Remote() netip.AddrPort {
+	_, remote := c.key.addrs()
+	return netip.AddrPortFrom(remote, c.key.remotePort())
+}
+
+// Index returns the connection's slot: small numbers, dense, used again. What others
+// keep about a connection can stand in an array.
+func (c *Conn) Index() uint32 { return c.index }
+
+// State returns the connection's state. A connection that is in TIME-WAIT after its
+// program closed it is not a Conn any more.
+func (c *Conn) State() State { return c.state }
+
+// MSS returns the most payload that a segment to the peer has now (TCP_MAXSEG).
+func (c *Conn) MSS() int { return c.sendMSS() }
+
+// SetPMTU tells the path's MTU in bytes of an IP packet, when it has become
+// smaller (RFC 1191, RFC 8201) or may be larger again.
+func (c *Conn) SetPMTU(mtu int, now mono.Time) {
+	header := 60
+	if c.key.is4() {
+		header = 40
+	}
+	c.setPathMSS(uint16(min(max(mtu-header, mssMin), 65535)), now)
+}

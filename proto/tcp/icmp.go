@@ -1,0 +1,61 @@
+package tcp
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 9293 §3.9.2.2, RFC 5927 §4, §6, RFC 5461.
+
+// Unreachable is told of an ICMP error that quotes a segment of ours with number seq. It is
+// believed only if that is in flight (RFC 5927 §4). It says whether it was.
+//
+// A connection that is being opened ends with errno. On an established one no ICMP error is
+// fatal, hard or not (RFC 5927 §5.2, as Linux): it is kept as the reason for when the
+// connection times out.
+func (t *TCP) Unreachable(local, remote netip.AddrPort, seq wire.Seq, errno unix.Errno, now mono.Time) bool {
+	c := t.quoted(local, remote, seq)
+	if c == nil {
+		return false
+	}
+	if (c.state == SynSent || c.state == SynReceived) && c.accepted {
+		c.end(errno, now)
+		return true
+	}
+	c.softErr = errno
+	return true
+}
+
+// TooBig is told of an ICMP "packet too big" that quotes a segment of ours with number seq and
+// says the next hop's MTU. It says whether that was believed.
+func (t *TCP) TooBig(local, remote netip.AddrPort, seq wire.Seq, mtu int, now mono.Time) bool {
+	c := t.quoted(local, remote, seq)
+	if c == nil {
+		return false
+	}
+	c.SetPMTU(mtu, now)
+	return true
+}
+
+// quoted returns the connection that an ICMP error is about, nil if it is none or seq is not in flight.
+func (t *TCP) quoted(local, remote netip.AddrPort, seq wire.Seq) *Conn {
+	c := t.Lookup(local, remote)
+	if c == nil || seq.Before(c.snd.una) || seq.AtOrAfter(c.snd.nxt) {
+		return nil
+	}
+	return c
+}
+
+// Lookup returns the connection between two ends, nil if there is none on this core (or
+// it is in TIME-WAIT).
+func (t *TCP) Lookup(local, remote netip.AddrPort) *Conn {
+	k := keyOf(local.Addr(), local.Port(), remote.Addr(), remote.Port())
+	if r := t.find(&k); r != 0 && r&refTimeWait == 0 {
+		return t.conn(uint32(r) - 1)
+	}
+	return nil
+}

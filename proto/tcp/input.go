@@ -1,0 +1,107 @@
+package tcp
+
+import (
+	"net/netip"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 9293 §3.10.7.
+
+// Input takes one segment, b being TCP header and payload, with a good checksum. It
+// returns why it was dropped, drop.None if it was not. b is read until Input returns.
+func (t *TCP) Input(local, remote netip.Addr, b []byte, now mono.Time) drop.Reason {
+	h, ok := wire.ParseTCP(b)
+	if !ok {
+		if len(b) < wire.TCPLen {
+			return drop.TCPShort
+		}
+		return drop.TCPOffset
+	}
+	t.stats.SegsIn++
+	if h.SrcPort() == 0 || h.DstPort() == 0 {
+		return drop.TCPPortZero
+	}
+	k := keyOf(local, h.DstPort(), remote, h.SrcPort())
+	r := t.find(&k)
+	if r != 0 && r&refTimeWait == 0 {
+		c := t.conn(uint32(r) - 1)
+		c.segsIn++
+		if c.state == Established && c.predicted(h) {
+			return c.fast(h, now)
+		}
+		var s segment
+		s.parse(h)
+		return c.input(&s, now)
+	}
+	var s segment
+	s.parse(h)
+	if r != 0 {
+		return t.tw.input(r, &s, now)
+	}
+	return t.inputClosed(&k, local, remote, &s, now)
+}
+
+// predicted says whether a segment of an established connection is what most are (header prediction):
+// the next in order, within the window, with no flag but ACK and PSH, with the options that
+// were agreed on, not older than the last, and acknowledging nothing strange.
+func (c *Conn) predicted(h wire.TCP) bool {
+	if h.Flags()&^wire.PSH != wire.ACK || h.Seq() != c.rcv.nxt || c.holes != nil ||
+		len(h.Payload()) > c.rcv.adv.Sub(c.rcv.nxt) {
+		return false
+	}
+	if ack := h.Ack(); ack.Before(c.snd.una) || ack.After(c.snd.nxt) {
+		return false
+	}
+	o := h.Options()
+	if !c.tsOK {
+		return len(o) == 0
+	}
+	val, _, ok := timestamps(o)
+	return ok && int32(val-c.ts.recent) >= 0
+}
+
+// timestamps reads the options of a segment that has nothing but timestamps, laid out as everyone does.
+func timestamps(o []byte) (val, ecr uint32, ok bool) {
+	if len(o) != wire.TCPTimestampsLen || o[0] != 1 || o[1] != 1 || o[2] != 8 || o[3] != 10 {
+		return 0, 0, false
+	}
+	return be32(o[4:8]), be32(o[8:12]), true
+}
+
+func be32(b []byte) uint32 {
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}
+
+// fast is a predicted segment: §3.10.7.4 without the checks that cannot fail.
+func (c *Conn) fast(h wire.TCP, now mono.Time) drop.Reason {
+	s := segment{seq: h.Seq(), ack: h.Ack(), flags: h.Flags(), wnd: uint32(h.Window()), payload: h.Payload()}
+	if c.tsOK {
+		s.opt.TSVal, s.opt.TSEcr, s.opt.TS = timestamps(h.Options())
+		c.recentTimestamp(&s, now)
+	}
+	c.heard(now)
+	if reason, ok := c.inputACK(&s, now); !ok {
+		return reason
+	}
+	if len(s.payload) == 0 {
+		return drop.None
+	}
+	return c.inputText(&s, now)
+}
+
+// heard notes that the peer is alive.
+func (c *Conn) heard(now mono.Time) {
+	c.lastRecv = now
+	c.probes = 0
+}
+
+// recentTimestamp is RFC 7323 §4.3 (2): the timestamp to echo is that of the segment that
+// the last acknowledgement was for.
+func (c *Conn) recentTimestamp(s *segment, now mono.Time) {
+	if s.seq.AtOrBefore(c.rcv.wup) && int32(s.opt.TSVal-c.ts.recent) >= 0 {
+		c.ts.recent, c.ts.recentAt = s.opt.TSVal, now
+	}
+}

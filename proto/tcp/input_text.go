@@ -1,0 +1,156 @@
+package tcp
+
+import (
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 9293 §3.10.7.4 seventh and eighth, §3.8.6.3, RFC 5681 §4.2.
+
+// inputText is the seventh and eighth step: text goes to where it belongs in the receive
+// buffer, in order or beyond a hole, and a FIN counts when all before it has come.
+func (c *Conn) inputText(s *segment, now mono.Time) drop.Reason {
+	if !c.state.receives() {
+		// The peer has ended its side: this is a FIN again, or nonsense.
+		c.ackNow()
+		return drop.TCPAfterFIN
+	}
+	seq, p, fin := s.seq, s.payload, s.flags&wire.FIN != 0
+	if c.orphan && s.end().After(c.rcv.nxt) && len(p) > 0 {
+		// Nobody will read it: the peer hears of it now (RFC 2525 §2.17, MAY-1 of RFC 9293).
+		c.t.stats.AbortOnData++
+		c.abort(0, now)
+		return drop.TCPAfterClose
+	}
+	if old := c.rcv.nxt.Sub(seq); old > 0 { // the front has come before
+		old = min(old, len(p))
+		p, seq = p[old:], seq.Add(old)
+	}
+	if c.finSeen && seq.Add(len(p)).After(c.rcv.fin) {
+		c.ackNow()
+		return drop.TCPAfterFIN
+	}
+	if room := c.rcv.adv.Sub(seq); len(p) > room { // the back does not fit
+		p, fin = p[:max(room, 0)], false
+		if len(p) == 0 {
+			c.ackNow()
+			return drop.TCPWindowClosed
+		}
+	}
+	if fin && !c.finSeen {
+		c.finSeen, c.rcv.fin = true, seq.Add(len(p))
+	}
+	c.lastData = now
+	c.armIdle(now)
+	var reason drop.Reason
+	if seq == c.rcv.nxt {
+		reason = c.inOrder(s, p, now)
+	} else {
+		reason = c.beyondHole(seq, p)
+	}
+	if c.finSeen && c.rcv.nxt == c.rcv.fin {
+		c.peerFIN(now)
+	}
+	return reason
+}
+
+// inOrder takes text that begins at rcv.nxt, and what it makes contiguous.
+func (c *Conn) inOrder(s *segment, p []byte, now mono.Time) drop.Reason {
+	n := c.rx.WriteAt(c.rx.Tail(), p)
+	nxt := c.rcv.nxt.Add(n)
+	if c.holes != nil {
+		nxt = c.holes.fill(nxt)
+		if len(c.holes.spans) == 0 {
+			c.dropHoles()
+		}
+		c.want |= wantACK // a hole was filled, or there is another one (RFC 5681 §4.2)
+	}
+	published := nxt.Sub(c.rcv.nxt)
+	c.rcv.nxt = nxt
+	c.rx.Publish(published)
+	if published > 0 {
+		c.t.wakes.Open(&c.Gate, ring.In)
+	}
+	if s.opt.TS && len(p) >= int(c.rcv.mss) {
+		if rtt, ok := c.echoed(s.opt.TSEcr, now); ok {
+			c.sampleReceive(rtt)
+		}
+	}
+	c.tuneReceive(now)
+	c.scheduleACK(len(p), now)
+	if n < len(p) {
+		if c.finSeen {
+			c.finSeen = c.rcv.fin != s.end() // it was this segment's: it will come again
+		}
+		return drop.TCPReceiveMemory
+	}
+	return drop.None
+}
+
+// beyondHole keeps text that came before what precedes it. It is acknowledged at once, so
+// that the peer sees the hole (RFC 5681 §4.2, MUST of RFC 9293 §3.8.6.3).
+func (c *Conn) beyondHole(seq wire.Seq, p []byte) drop.Reason {
+	c.ackNow()
+	if len(p) == 0 {
+		return drop.None // a FIN alone: finSeen holds it
+	}
+	h := c.needHoles()
+	if h.full() {
+		return drop.TCPHolesFull
+	}
+	n := c.rx.WriteAt(c.rxOffset(seq), p)
+	if n > 0 {
+		h.add(span{seq, seq.Add(n)})
+		c.t.stats.OutOfOrder++
+	}
+	if len(h.spans) == 0 {
+		c.dropHoles()
+	}
+	if n < len(p) {
+		return drop.TCPReceiveMemory
+	}
+	return drop.None
+}
+
+func (c *Conn) ackNow() {
+	c.want |= wantACK
+	c.t.ready(c)
+}
+
+// scheduleACK decides when n bytes in order are acknowledged: at once for every second full
+// segment (MUST-58), at the beginning of a connection, and where that is wanted anyway; else
+// with the next data of ours, or after delayedACK.
+func (c *Conn) scheduleACK(n int, now mono.Time) {
+	c.rcv.mss = uint16(min(max(int(c.rcv.mss), n), int(c.snd.mss)))
+	due := c.rcv.nxt.Sub(c.rcv.wup) > int(c.rcv.mss) || c.quick > 0 && !c.pingpong
+	if due || c.want&wantACK != 0 {
+		c.ackNow()
+		return
+	}
+	if c.due[timerDelayedACK] == mono.Never {
+		c.arm(timerDelayedACK, now.Add(delayedACK))
+	}
+}
+
+// peerFIN is the eighth step: all that the peer had to say has come.
+func (c *Conn) peerFIN(now mono.Time) {
+	c.rcv.nxt = c.rcv.nxt.Add(1)
+	c.dropHoles()
+	c.rx.Seal()
+	c.ackNow()
+	ev := ring.In
+	if c.tx.Sealed() {
+		ev |= ring.Hup
+	}
+	c.t.wakes.Open(&c.Gate, ev)
+	switch c.state {
+	case Established:
+		c.setState(CloseWait)
+	case FinWait1: // ours is not acknowledged, or ourFIN had been here
+		c.setState(Closing)
+	case FinWait2:
+		c.enterTimeWait(now)
+	}
+}

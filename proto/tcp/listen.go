@@ -1,0 +1,231 @@
+package tcp
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 9293 §3.10.7.2, listen(2), tcp(7).
+
+// ListenConfig says how to listen.
+type ListenConfig struct {
+	// Backlog is how many connections wait for Accept at most: one more than
+	// this, as on Linux.
+	Backlog int
+	// Options are what connections begin with.
+	Options Options
+	// Gate says In when a connection waits. A socket that listens on several cores has one.
+	Gate *ring.Gate
+	// Queued counts the connections that wait for Accept. Listeners of one socket on
+	// several cores share it, so that Backlog is the socket's; nil: the listener's own.
+	Queued *ring.Word
+}
+
+// A Listener makes connections of SYNs.
+type Listener struct {
+	t      *TCP
+	local  netip.AddrPort
+	cfg    ListenConfig
+	opt    *Options // cfg.Options as its connections share them
+	queued *ring.Word
+	own    ring.Word
+
+	half  queue // connections in SYN-RECEIVED
+	full  queue // connections that wait for Accept
+	next  *Listener
+	alive bool
+}
+
+// A queue is a list of connections, linked by index plus one through qnext and qprev.
+type queue struct {
+	first, last uint32
+	n           int
+}
+
+func (q *queue) push(t *TCP, c *Conn) {
+	c.qnext, c.qprev = 0, q.last
+	if q.last == 0 {
+		q.first = c.index + 1
+	} else {
+		t.conn(q.last - 1).qnext = c.index + 1
+	}
+	q.last = c.index + 1
+	q.n++
+}
+
+func (q *queue) remove(t *TCP, c *Conn) {
+	if c.qprev == 0 {
+		q.first = c.qnext
+	} else {
+		t.conn(c.qprev - 1).qnext = c.qnext
+	}
+	if c.qnext == 0 {
+		q.last = c.qprev
+	} else {
+		t.conn(c.qnext - 1).qprev = c.qprev
+	}
+	c.qnext, c.qprev = 0, 0
+	q.n--
+}
+
+// Listen waits for connections at local, whose address may be unspecified of either family: then any
+// address of that family will do, and "::" takes IPv4 too. The address as given must be free on this core
+// (EADDRINUSE); who may share a port is the caller's business.
+func (t *TCP) Listen(local netip.AddrPort, cfg ListenConfig) (*Listener, unix.Errno) {
+	if local.Port() == 0 || !local.Addr().IsValid() {
+		return nil, unix.EINVAL
+	}
+	for l := t.listeners[local.Port()]; l != nil; l = l.next {
+		if l.local == local {
+			return nil, unix.EADDRINUSE
+		}
+	}
+	l := &Listener{t: t, local: local, cfg: cfg, queued: cfg.Queued, alive: true}
+	l.opt = t.share(cfg.Options)
+	if l.queued == nil {
+		l.queued = &l.own
+	}
+	l.next = t.listeners[local.Port()]
+	t.listeners[local.Port()] = l
+	return l, 0
+}
+
+// Local returns where l listens.
+func (l *Listener) Local() netip.AddrPort { return l.local }
+
+// SetBacklog is a second listen(2): it changes how many may wait.
+func (l *Listener) SetBacklog(n int) { l.cfg.Backlog = n }
+
+// SetOptions changes what connections begin with.
+func (l *Listener) SetOptions(o Options) { l.opt = l.t.share(o) }
+
+// Accept takes the connection that has waited longest, nil if none waits. It may have been
+// reset already. The caller calls Init on its Gate and owes it a Close.
+func (l *Listener) Accept() *Conn {
+	if l.full.first == 0 {
+		return nil
+	}
+	c := l.t.conn(l.full.first - 1)
+	l.full.remove(l.t, c)
+	l.queued.Add(-1)
+	c.listener = nil
+	c.accepted = true
+	return c
+}
+
+// Pending returns how many connections wait for Accept on this core.
+func (l *Listener) Pending() int { return l.full.n }
+
+// Close stops listening and resets the connections that nobody accepted.
+func (l *Listener) Close(now mono.Time) {
+	if !l.alive {
+		return
+	}
+	l.alive = false
+	at := l.t.listeners[l.local.Port()]
+	if at == l {
+		if l.next == nil {
+			delete(l.t.listeners, l.local.Port())
+		} else {
+			l.t.listeners[l.local.Port()] = l.next
+		}
+	}
+	for ; at != nil; at = at.next {
+		if at.next == l {
+			at.next = l.next
+		}
+	}
+	for l.half.first != 0 {
+		l.t.conn(l.half.first - 1).Abort(now)
+	}
+	for l.full.first != 0 {
+		l.Accept().Abort(now)
+	}
+}
+
+// listening returns who listens at an address: the one at this very address before the one at any.
+func (t *TCP) listening(local netip.Addr, port uint16) *Listener {
+	var any *Listener
+	for l := t.listeners[port]; l != nil; l = l.next {
+		switch a := l.local.Addr(); {
+		case a == local:
+			return l
+		case a.IsUnspecified() && a.Is4() == local.Is4():
+			any = l
+		case a.IsUnspecified() && a.Is6() && any == nil:
+			any = l
+		}
+	}
+	return any
+}
+
+// overflows says whether one more connection must not be begun: Linux takes backlog+1.
+func (l *Listener) overflows() bool { return int64(l.queued.Load()) > int64(l.cfg.Backlog) }
+
+// inputListen is §3.10.7.2 for a segment without RST and ACK that found l. The iss is given
+// where the connection follows one in TIME-WAIT.
+func (l *Listener) inputListen(k *key, s *segment, iss *wire.Seq, now mono.Time) drop.Reason {
+	t := l.t
+	switch {
+	case s.flags&wire.FIN != 0:
+		return drop.TCPFlagsBad
+	case l.overflows():
+		t.stats.ListenOverflows++
+		return drop.TCPBacklogFull
+	case l.half.n >= min(max(l.cfg.Backlog+1, 8), t.params.MaxSynBacklog):
+		return drop.TCPSYNQueueFull
+	}
+	c, errno := t.newConn(k, l.opt)
+	if errno != 0 {
+		if errno == unix.EADDRINUSE {
+			return drop.TCPDirectoryFull
+		}
+		return drop.TCPConnectionLimit
+	}
+	c.passive = true
+	c.listener = l
+	l.half.push(t, c)
+	c.setState(SynReceived)
+	c.takeSYN(s, now)
+	if iss != nil {
+		c.setISS(*iss)
+	} else {
+		c.setISS(t.isn(k, now))
+	}
+	c.sendSYN(now)
+	return drop.None
+}
+
+// becomeAcceptable moves a connection whose handshake has ended into the accept
+// queue. It fails when that is full: the peer will send its acknowledgement, or
+// data, again (tcp_abort_on_overflow = 0).
+func (c *Conn) becomeAcceptable() bool {
+	l := c.listener
+	if l.overflows() {
+		c.t.stats.ListenOverflows++
+		return false
+	}
+	l.half.remove(c.t, c)
+	l.full.push(c.t, c)
+	l.queued.Add(1)
+	c.t.stats.PassiveOpens++
+	if l.cfg.Gate != nil {
+		c.t.wakes.Open(l.cfg.Gate, ring.In)
+	}
+	return true
+}
+
+// unlist takes a connection that ends out of its listener's list of half-open
+// ones. One that waits for Accept stays: the program will see how it ended.
+func (c *Conn) unlist() {
+	if l := c.listener; l != nil && c.state == SynReceived {
+		l.half.remove(c.t, c)
+		c.listener = nil
+	}
+}

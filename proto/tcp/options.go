@@ -1,0 +1,98 @@
+package tcp
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+)
+
+// Options are a socket's options. A listener's are what its connections begin with.
+type Options struct {
+	NoDelay bool   // TCP_NODELAY: small segments do not wait for an acknowledgement
+	Cork    bool   // TCP_CORK: they wait until the cork is out, at most 200 ms
+	MaxSeg  uint16 // TCP_MAXSEG, bytes; 0: what the path holds
+	RcvBuf  int    // bytes of the receive buffer, fixed; 0: tuned by itself
+	SndBuf  int    // bytes of the send buffer, fixed; 0: tuned by itself
+
+	KeepAlive    bool          // SO_KEEPALIVE
+	KeepIdle     time.Duration // TCP_KEEPIDLE; 0: 2 h
+	KeepInterval time.Duration // TCP_KEEPINTVL; 0: 75 s
+	KeepCount    int           // TCP_KEEPCNT; 0: 9
+	UserTimeout  time.Duration // TCP_USER_TIMEOUT; 0: by tcp_retries2
+	SynCount     int           // TCP_SYNCNT; 0: tcp_syn_retries
+	Linger2      time.Duration // TCP_LINGER2; 0: tcp_fin_timeout
+	Congestion   Algorithm     // TCP_CONGESTION; 0: the host's
+}
+
+// Options returns c's options.
+func (c *Conn) Options() Options { return *c.opt }
+
+// SetOptions changes c's options. MaxSeg can only make segments smaller than
+// the path allows; buffers stay within bufferMin and the protocol's limit.
+func (c *Conn) SetOptions(o Options, now mono.Time) unix.Errno {
+	if o.Congestion >= algorithms {
+		return unix.ENOENT
+	}
+	old := c.opt
+	c.opt = &o
+	c.setBuffers()
+	if o.Congestion != old.Congestion {
+		c.cc.choose(c.algorithm())
+	}
+	if o.KeepAlive != old.KeepAlive || o.KeepIdle != old.KeepIdle {
+		c.armKeepalive(now)
+	}
+	if o.Cork != old.Cork && o.Cork {
+		c.arm(timerCork, now.Add(corkMax))
+	}
+	c.resetMSS()
+	if c.state != Closed {
+		c.t.ready(c) // NoDelay or the end of Cork may let something out
+	}
+	return 0
+}
+
+// noOptions are those of connections for which nothing was asked.
+var noOptions Options
+
+// share returns options that connections can point at.
+func (t *TCP) share(o Options) *Options {
+	if o == noOptions {
+		return &noOptions
+	}
+	return &o
+}
+
+// QuickACK is TCP_QUICKACK: the next segments are acknowledged at once, or the
+// connection goes back to waiting for something to send with it.
+func (c *Conn) QuickACK(on bool) {
+	if on {
+		c.quick, c.pingpong = quickACKs, false
+		return
+	}
+	c.quick, c.pingpong = 0, true
+}
+
+// setBuffers applies the limits of both buffers.
+func (c *Conn) setBuffers() {
+	c.autoRx, c.autoTx = c.opt.RcvBuf == 0, c.opt.SndBuf == 0
+	if !c.autoRx {
+		c.rx.SetLimit(min(max(c.opt.RcvBuf, bufferMin), windowLimit))
+	}
+	if !c.autoTx {
+		c.tx.SetLimit(min(max(c.opt.SndBuf, bufferMin), windowLimit))
+	}
+}
+
+// algorithm returns which congestion control c is to use.
+func (c *Conn) algorithm() Algorithm {
+	if c.opt.Congestion != AlgorithmDefault {
+		return c.opt.Congestion
+	}
+	if p := c.t.params.Congestion; p != AlgorithmDefault && p < algorithms {
+		return p
+	}
+	return CUBIC
+}

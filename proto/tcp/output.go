@@ -1,0 +1,189 @@
+package tcp
+
+import (
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 9293 §3.8.6.2 (silly windows), §3.7.4 (Nagle), RFC 6675 §5.
+
+// output decides what to say next and writes it into buf: first what the peer lacks, then
+// what it has not heard yet, then what it must be asked or told. 0 is nothing.
+func (c *Conn) output(buf []byte, now mono.Time) int {
+	switch c.state {
+	case Closed, Listen, TimeWait:
+		return 0
+	case SynSent, SynReceived:
+		if c.want&wantSYN != 0 {
+			return c.putSYN(buf, now)
+		}
+		if c.state == SynReceived && c.want&wantACK != 0 {
+			return c.putACK(buf, now)
+		}
+		return 0
+	}
+	if c.state.sends() {
+		if n := c.outputLost(buf, now); n > 0 {
+			return n
+		}
+		if n := c.outputNew(buf, now); n > 0 {
+			return n
+		}
+	}
+	if c.want&wantProbe != 0 {
+		c.want &^= wantProbe
+		// Nothing of a number that the peer has: it answers with what it expects and its window.
+		return c.put(buf, c.snd.una.Add(-1), wire.ACK, c.headerLen(), 0, now)
+	}
+	if c.want&wantACK != 0 {
+		return c.putACK(buf, now)
+	}
+	return 0
+}
+
+func (c *Conn) putACK(buf []byte, now mono.Time) int {
+	if c.quick > 0 {
+		c.quick--
+	}
+	return c.put(buf, c.snd.nxt, wire.ACK, c.headerLen(), 0, now)
+}
+
+// segmentMax is the most payload that a segment with a header of that length has: the
+// MSS less the options that are there (RFC 9293 §3.7.1), if buf has the room.
+func (c *Conn) segmentMax(header int, buf []byte) int {
+	return min(int(c.snd.mss)-(header-wire.TCPLen), len(buf)-header)
+}
+
+// outputLost sends the first piece of data that is held for lost.
+func (c *Conn) outputLost(buf []byte, now mono.Time) int {
+	f := c.flight
+	if f == nil || f.lost == f.again {
+		return 0
+	}
+	r := f.nextLost()
+	if r == nil {
+		return 0
+	}
+	header := c.headerLen()
+	n := min(r.end.Sub(r.start), c.segmentMax(header, buf))
+	if n <= 0 || c.want&wantForce == 0 && c.inFlight()+n > int(c.cc.cwnd) {
+		return 0
+	}
+	if end := c.snd.una.Add(int(c.snd.wnd)); r.start.Add(n).After(end) && r.start != c.snd.una {
+		return 0 // the peer took its window back; only the first piece asks for it again
+	}
+	c.want &^= wantForce
+	start := r.start
+	f.resend(n, now)
+	c.retrans++
+	c.t.stats.Retransmits++
+	if c.due[timerRetransmit] == mono.Never {
+		c.arm(timerRetransmit, now.Add(c.rto()))
+	}
+	return c.putData(buf, start, n, header, now)
+}
+
+// putData writes a segment of n sequence numbers from start on, the last of which may
+// be the FIN's.
+func (c *Conn) putData(buf []byte, start wire.Seq, n, header int, now mono.Time) int {
+	flags := wire.ACK
+	if c.finSent && start.Add(n).After(c.snd.fin) {
+		flags |= wire.FIN
+		n--
+	}
+	off := c.txOffset(start)
+	n = c.tx.CopyAt(off, buf[header:header+n])
+	if n > 0 && off+uint64(n) == c.tx.Tail() {
+		flags |= wire.PSH // the end of what was written so far (RFC 9293 §3.9.1.2)
+	}
+	return c.put(buf, start, flags, header, n, now)
+}
+
+// outputNew sends data or a FIN for the first time.
+func (c *Conn) outputNew(buf []byte, now mono.Time) int {
+	if c.finSent {
+		return 0
+	}
+	settled := c.tx.Settled() // before the tail is read, which is final then
+	unsent := int(c.tx.Tail() - c.txOffset(c.snd.nxt))
+	if unsent == 0 && !settled {
+		c.cwndLimited = false
+		return 0
+	}
+	header := c.headerLen()
+	mss := c.segmentMax(header, buf)
+	n := c.allowed(unsent, mss, settled)
+	fin := settled && n == unsent && c.windowLeft() > n
+	if n <= 0 && !fin {
+		if c.snd.nxt == c.snd.una && c.windowLeft() < max(1, min(unsent, mss)) {
+			c.armPersist(now)
+		}
+		return 0
+	}
+	c.want &^= wantForce
+	numbers := n
+	if fin {
+		numbers++
+		c.finSent = true
+		c.snd.fin = c.snd.nxt.Add(n)
+	}
+	start := c.snd.nxt
+	c.beforeSend(now)
+	c.fly(start, numbers, now)
+	c.snd.nxt = start.Add(numbers)
+	if n < mss {
+		c.snd.small = c.snd.nxt
+	}
+	if c.due[timerRetransmit] == mono.Never || c.persisting {
+		c.persisting = false
+		c.backoff = 0
+		c.arm(timerRetransmit, now.Add(c.rto()))
+	}
+	return c.putData(buf, start, numbers, header, now)
+}
+
+// windowLeft is how much the peer takes beyond what was sent. It is negative where a window
+// was taken back.
+func (c *Conn) windowLeft() int { return c.snd.una.Add(int(c.snd.wnd)).Sub(c.snd.nxt) }
+
+// allowed says how many of the unsent bytes may go out in one segment now.
+func (c *Conn) allowed(unsent, mss int, settled bool) int {
+	n := min(unsent, mss)
+	c.cwndLimited = false
+	if left := c.windowLeft(); left < n {
+		// The sender's side of silly-window avoidance (MUST-38): less than a segment goes
+		// only if it is half of what the peer ever offered, or when the override
+		// timeout, which is that of the probes, has come.
+		n = max(left, 0)
+		if n < int(c.snd.maxWnd/2) && c.want&wantForce == 0 {
+			return 0
+		}
+	} else if n < mss && !settled && c.held() {
+		return 0
+	}
+	if flying := c.inFlight(); flying > 0 && flying+n > int(c.cc.cwnd) {
+		c.cwndLimited = true
+		return 0
+	}
+	return n
+}
+
+// held says whether a small segment waits for more: while a small one is on its
+// way already (Nagle as Minshall modified it, as Linux does), or under a cork.
+func (c *Conn) held() bool {
+	if c.opt.Cork {
+		return c.due[timerCork] != mono.Never
+	}
+	return !c.opt.NoDelay && c.snd.small.After(c.snd.una)
+}
+
+// beforeSend notes that data goes out.
+func (c *Conn) beforeSend(now mono.Time) {
+	if idle := now.Sub(c.lastSend); c.flight == nil && c.lastSend != 0 && idle > c.rtt.rto {
+		c.cc.restart(idle, c.rtt.rto, c.sendMSS(), !c.t.params.NoSlowStartIdle)
+	}
+	if now.Sub(c.lastData) < delayedACK && c.lastData != 0 {
+		c.pingpong = true
+	}
+	c.lastSend = now
+}

@@ -1,0 +1,170 @@
+package tcp
+
+import (
+	"math"
+	"time"
+
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Params are what Linux calls the tcp_* sysctls. The zero value of a field means
+// its default, the one of Linux.
+type Params struct {
+	SynRetries      int           // tcp_syn_retries
+	SynAckRetries   int           // tcp_synack_retries
+	Retries2        int           // tcp_retries2: how long data is sent again, as the number of doublings from 200 ms
+	OrphanRetries   int           // tcp_orphan_retries: the same once the program has closed
+	FinTimeout      time.Duration // tcp_fin_timeout: in FIN-WAIT-2 without a program
+	RmemDefault     int           // tcp_rmem[1], bytes: the first window
+	RmemMax         int           // tcp_rmem[2], bytes: how far the window grows by itself
+	WmemDefault     int           // tcp_wmem[1], bytes
+	WmemMax         int           // tcp_wmem[2], bytes
+	MaxSynBacklog   int           // tcp_max_syn_backlog: half-open connections of one listener
+	MaxConns        int           // connections of this core, half-open ones included
+	MaxTimeWait     int           // tcp_max_tw_buckets
+	ChallengeACKs   int           // tcp_challenge_ack_limit: in a second
+	NoTimestamps    bool          // tcp_timestamps = 0
+	NoSACK          bool          // tcp_sack = 0
+	NoWindowScaling bool          // tcp_window_scaling = 0
+	NoSlowStartIdle bool          // tcp_slow_start_after_idle = 0
+	Congestion      Algorithm     // tcp_congestion_control
+}
+
+func (p Params) withDefaults() Params {
+	set := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	set(&p.SynRetries, 6)
+	set(&p.SynAckRetries, 5)
+	set(&p.Retries2, 15)
+	set(&p.OrphanRetries, 8)
+	set(&p.RmemDefault, 128<<10)
+	set(&p.RmemMax, 6<<20)
+	set(&p.WmemDefault, 128<<10)
+	set(&p.WmemMax, 4<<20)
+	set(&p.MaxSynBacklog, 4096)
+	set(&p.MaxConns, 1<<21)
+	set(&p.MaxTimeWait, 1<<18)
+	set(&p.ChallengeACKs, 1000)
+	if p.FinTimeout <= 0 {
+		p.FinTimeout = 60 * time.Second
+	}
+	return p
+}
+
+// What the protocol fixes.
+const (
+	// mssDefault is what a peer takes that does not say (RFC 9293 §3.7.1, MUST-15), for IPv4 and IPv6.
+	mssDefault4 = 536
+	mssDefault6 = 1220
+
+	// mssMin is the smallest send MSS that is honoured, TCP_MIN_MSS of Linux: a peer that asks for
+	// segments of a few bytes would have us spend forty on each.
+	mssMin = 88
+
+	// windowMax is the largest window without scaling (RFC 7323 §2.1).
+	windowMax = 65535
+
+	// initialWindow is IW10 (RFC 6928 §2), in segments.
+	initialWindow = 10
+
+	// dupThresh is how many duplicate acknowledgements mean a loss (RFC 5681 §3.2).
+	dupThresh = 3
+
+	// rtoInitial is RFC 6298 §2.1.
+	rtoInitial = 1 * time.Second
+
+	// pawsIdle is how long a timestamp stays comparable: 24 days of a millisecond
+	// clock (RFC 7323 §5.5).
+	pawsIdle = 24 * 24 * time.Hour
+)
+
+// What is a choice, made as Linux makes it.
+const (
+	rtoMin = 200 * time.Millisecond // TCP_RTO_MIN; RFC 6298 §2.4 would have 1 s
+	rtoMax = 120 * time.Second      // TCP_RTO_MAX
+
+	// delayedACK is TCP_DELACK_MIN. RFC 9293 §3.8.6.3 allows 500 ms.
+	delayedACK = 40 * time.Millisecond
+
+	// quickACKs is how many segments are acknowledged at once on a new connection, so that
+	// the peer's slow start is not halved: TCP_MAX_QUICKACKS.
+	quickACKs = 16
+
+	// timeWait is TCP_TIMEWAIT_LEN, for 2 MSL (RFC 9293 §3.4.2 has 4 minutes).
+	timeWait = 60 * time.Second
+
+	// twReuseAfter is tcp_tw_reuse_delay.
+	twReuseAfter = 1 * time.Second
+
+	// invalidInterval is tcp_invalid_ratelimit: how often one connection answers
+	// segments without data that do not fit, so that two confused ends do not answer each other for ever.
+	invalidInterval = 500 * time.Millisecond
+
+	corkMax = 200 * time.Millisecond // tcp(7), TCP_CORK
+
+	keepaliveIdle     = 2 * time.Hour // tcp_keepalive_time, RFC 9293 §3.8.4
+	keepaliveInterval = 75 * time.Second
+	keepaliveCount    = 9
+
+	// timeWaitGap is how far beyond the old connection's numbers a new one begins
+	// that takes its place in TIME-WAIT: beyond any window without scaling.
+	timeWaitGap = 65535 + 2
+
+	// linearBackoff is how many doublings lead from rtoMin to rtoMax.
+	linearBackoff = 9
+)
+
+// What is ours.
+const (
+	// repliesMax is how many answers without a connection (resets, acknowledgements of
+	// TIME-WAIT) wait for room at once: more than one turn's packets make.
+	repliesMax = 256
+
+	// holesMax is how many separate ranges of out-of-order data a connection keeps. A window of
+	// 6 MB with every fiftieth segment lost has 90.
+	holesMax = 256
+
+	// runsMax is how many separate pieces the record of data in flight has at most. A piece is what
+	// was sent at one moment and shares one fate; SACK makes more of them. Beyond it
+	// pieces are not told apart any more, which costs accuracy and no data.
+	runsMax = 16384
+
+	// runsKeep is the capacity of a record of flight that is kept for the next connection.
+	runsKeep = 256
+
+	// burstMax is how many segments one connection sends before the next one's turn.
+	burstMax = 8
+
+	// idleReclaim is how long a connection has been silent when its drained
+	// buffers go back, and idleReclaimMax how often one is looked at whose program does not read.
+	idleReclaim    = 1 * time.Second
+	idleReclaimMax = 64 * time.Second
+
+	// memoryRetry is when a writer that found the pool exhausted may try again.
+	memoryRetry = 10 * time.Millisecond
+
+	// slabConns is how many connections are made at once.
+	slabConns = 64
+
+	// windowLimit is the largest receive buffer: what a scaled window can say, and less than
+	// half the sequence space.
+	windowLimit = windowMax << wire.TCPWScaleMax
+
+	// bufferMin is the smallest buffer an option can ask for, SOCK_MIN_RCVBUF.
+	bufferMin = 2304
+
+	infiniteWindow = math.MaxInt32
+)
+
+// retryLimit is how long data is sent again without an answer before the connection is given
+// up, for a number of retries as Linux counts them: the time that many doublings
+// from rtoMin take, not more than rtoMax each (RFC 9293 §3.8.3 R2, at least 100 s).
+func retryLimit(retries int) time.Duration {
+	if retries <= linearBackoff {
+		return rtoMin * (2<<retries - 1)
+	}
+	return rtoMin*(2<<linearBackoff-1) + time.Duration(retries-linearBackoff)*rtoMax
+}

@@ -1,0 +1,211 @@
+package tcp
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
+)
+
+// The methods of this file up to Kick are the program's: they need no lock of the core, but one
+// of the socket's for each direction. None of them may be under way or begin when
+// Close or Abort is called.
+
+// Read moves up to len(p) received bytes to the program. At n == 0 errno says why:
+// 0 is the end of the stream (or p is empty), EAGAIN that nothing is there yet, ENOTCONN that the
+// connection was never made, anything else how it ended, once.
+//
+// If tell is true, the program has opened a window that was nearly shut and the peer may be
+// waiting for it: the caller has Kick called soon.
+func (c *Conn) Read(p []byte) (n int, errno unix.Errno, tell bool) {
+	for {
+		if n = c.rx.Read(p); n > 0 {
+			return n, 0, c.reopened()
+		}
+		if len(p) == 0 {
+			return 0, 0, false
+		}
+		errno, again := c.empty()
+		if !again {
+			return 0, errno, false
+		}
+	}
+}
+
+// Peek copies up to len(p) received bytes, beginning skip bytes after the first unread one, and
+// leaves them there (MSG_PEEK). Its results are those of Read.
+func (c *Conn) Peek(p []byte, skip int) (n int, errno unix.Errno) {
+	for {
+		if n = c.rx.Peek(p, skip); n > 0 || len(p) == 0 {
+			return n, 0
+		}
+		if c.rx.Len() > 0 { // less than skip
+			return 0, unix.EAGAIN
+		}
+		errno, again := c.empty()
+		if !again {
+			return 0, errno
+		}
+	}
+}
+
+// Discard drops up to n received bytes unread (MSG_TRUNC). Its results are those of Read.
+func (c *Conn) Discard(n int) (int, unix.Errno, bool) {
+	for {
+		if m := c.rx.Discard(n); m > 0 {
+			return m, 0, c.reopened()
+		}
+		errno, again := c.empty()
+		if !again {
+			return 0, errno, false
+		}
+	}
+}
+
+// empty says why nothing can be read; again is true when something has come meanwhile. The core
+// publishes data before it seals, and an error before that.
+func (c *Conn) empty() (errno unix.Errno, again bool) {
+	ended := c.rx.Sealed()
+	failed := c.soErr.Load() != 0
+	if c.rx.Len() > 0 {
+		return 0, true
+	}
+	if failed {
+		if e := c.TakeError(); e != 0 {
+			return e, false
+		}
+	}
+	switch s := c.status.Load(); {
+	case ended || s&statusReadShut != 0:
+		return 0, false
+	case s&statusClosed != 0:
+		return unix.ENOTCONN, false
+	}
+	return unix.EAGAIN, false
+}
+
+// reopened says whether a window that was advertised nearly shut can be offered wide open
+// again: as in Linux, when it is at least twice what the peer thinks it is, and
+// half of the buffer or two segments more.
+func (c *Conn) reopened() bool {
+	room := c.rx.Room()
+	offered := int(c.edge.Load() - c.rx.Tail())
+	return offered >= 0 && room >= 2*offered && room-offered >= min(c.rx.Limit()/2, 2*1460)
+}
+
+// Buffered returns how many bytes can be read (FIONREAD).
+func (c *Conn) Buffered() int { return c.rx.Len() }
+
+// Unacked returns how many bytes written have not been acknowledged (TIOCOUTQ).
+func (c *Conn) Unacked() int { return c.tx.Len() }
+
+// Write takes as much of p as the send buffer has room for. At n == 0 errno says why:
+// EAGAIN that there is no room or that the connection is still being made, EPIPE that it
+// was shut down, anything else how it ended, once.
+//
+// If tell is true the core has to know: the caller has Kick called soon.
+func (c *Conn) Write(p []byte) (n int, errno unix.Errno, tell bool) {
+	if c.tx.Sealed() {
+		return 0, c.broken(), false
+	}
+	if !c.status.Has(statusConnected) {
+		return 0, unix.EAGAIN, false
+	}
+	if len(p) == 0 {
+		return 0, 0, false
+	}
+	for {
+		n += c.tx.Write(p[n:])
+		if n == len(p) {
+			return n, 0, true
+		}
+		if c.tx.Sealed() {
+			if n == 0 {
+				errno = c.broken()
+			}
+			return n, errno, true // the core may have been waiting for this Write to be over
+		}
+		starved := c.tx.Room() > 0
+		if starved {
+			c.status.Or(statusStarved)
+		}
+		if !c.noRoom() || starved {
+			if n == 0 {
+				errno = unix.EAGAIN
+			}
+			return n, errno, n > 0 || starved
+		}
+	}
+}
+
+// noRoom notes that the program wants to hear of room, and says whether there is some after all. The
+// core makes room first and looks at the note after it, so one of both sees the other.
+func (c *Conn) noRoom() (after bool) {
+	c.status.Or(statusOutOfRoom)
+	return c.writable()
+}
+
+// broken returns why nothing can be written any more.
+func (c *Conn) broken() unix.Errno {
+	if e := c.TakeError(); e != 0 {
+		return e
+	}
+	return unix.EPIPE
+}
+
+// TakeError returns the pending error and clears it (SO_ERROR).
+func (c *Conn) TakeError() unix.Errno { return unix.Errno(c.soErr.Swap(0)) }
+
+// Connected says whether the connection has been made, even if it has ended since.
+func (c *Conn) Connected() bool { return c.status.Has(statusConnected) }
+
+// Readiness returns what poll(2) would say.
+func (c *Conn) Readiness() (ev ring.Events) {
+	s := c.status.Load()
+	if c.soErr.Load() != 0 {
+		ev |= ring.Err | ring.In | ring.Out
+	}
+	rxEnd := c.rx.Sealed() || s&statusReadShut != 0
+	txEnd := c.tx.Sealed()
+	if rxEnd || c.rx.Len() > 0 {
+		ev |= ring.In
+	}
+	if s&statusClosed != 0 || rxEnd && txEnd {
+		ev |= ring.Hup | ring.In | ring.Out
+	}
+	if txEnd || s&statusConnected != 0 && (c.writable() || c.noRoom()) {
+		ev |= ring.Out
+	}
+	return ev
+}
+
+// writable is sk_stream_is_writeable: a third of the buffer is free.
+func (c *Conn) writable() bool { return c.tx.Room() >= c.tx.Len()/2 && c.tx.Room() > 0 }
+
+// Kick lets the core see what the program has done since: written, read a full
+// buffer empty. It is called with the core's lock held, like everything below.
+func (c *Conn) Kick(now mono.Time) {
+	if c.state == Closed {
+		return
+	}
+	if c.state.receives() && c.window() > uint32(max(0, c.rcv.adv.Sub(c.rcv.nxt))) && c.reopened() {
+		c.want |= wantACK
+	}
+	if c.status.Has(statusStarved) {
+		c.status.Clear(statusStarved)
+		c.arm(timerMemory, now.Add(memoryRetry))
+	}
+	if c.opt.Cork && c.due[timerCork] == mono.Never {
+		c.arm(timerCork, now.Add(corkMax))
+	}
+	c.armIdle(now)
+	c.t.ready(c)
+}
+
+// writeSpace opens the gate for writers that found no room.
+func (c *Conn) writeSpace() {
+	if c.status.Has(statusOutOfRoom) && c.writable() {
+		c.status.Clear(statusOutOfRoom)
+		c.t.wakes.Open(&c.Gate, ring.Out)
+	}
+}

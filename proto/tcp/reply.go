@@ -1,0 +1,107 @@
+package tcp
+
+import (
+	"net/netip"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 9293 §3.5.2, §3.10.7.1.
+
+// A reply is a segment that belongs to no connection: a reset, or what TIME-WAIT answers.
+type reply struct {
+	key          key
+	seq, ack     wire.Seq
+	tsVal, tsEcr uint32
+	wnd          uint16
+	flags        wire.Flags
+	ts           bool
+}
+
+// Reply writes the next segment that belongs to no connection into buf, and returns its length
+// and between which addresses it goes. 0 says that there is none.
+func (t *TCP) Reply(buf []byte, now mono.Time) (n int, local, remote netip.Addr) {
+	if t.replyFirst == t.replyLast {
+		return 0, local, remote
+	}
+	r := &t.replies[t.replyFirst%repliesMax]
+	t.replyFirst++
+	local, remote = r.key.addrs()
+	f := wire.TCPFields{
+		SrcPort: r.key.localPort(), DstPort: r.key.remotePort(),
+		Seq: r.seq, Ack: r.ack, Flags: r.flags, Window: r.wnd,
+	}
+	if r.ts {
+		f.OptionsLen = wire.PutTimestamps(buf[wire.TCPLen:], r.tsVal, r.tsEcr)
+	}
+	n = wire.PutTCP(buf, &f)
+	wire.TCP(buf[:n]).Seal(wire.PseudoSum(local, remote, wire.ProtoTCP, n))
+	t.stats.SegsOut++
+	return n, local, remote
+}
+
+// Replies says whether Reply has something.
+func (t *TCP) Replies() bool { return t.replyFirst != t.replyLast }
+
+// answer queues a reply, if there is room.
+func (t *TCP) answer(r reply) {
+	if t.replyLast-t.replyFirst == repliesMax {
+		t.count.Count(drop.OutboxFull)
+		return
+	}
+	t.replies[t.replyLast%repliesMax] = r
+	t.replyLast++
+}
+
+// reset answers a segment that fits nothing (§3.5.2, the first two groups), unless it is a
+// reset itself.
+func (t *TCP) reset(k *key, s *segment) {
+	if s.flags&wire.RST != 0 {
+		return
+	}
+	r := reply{key: *k, flags: wire.RST, seq: s.ack}
+	if s.flags&wire.ACK == 0 {
+		r.flags, r.seq, r.ack = wire.RST|wire.ACK, wire.Seq{}, s.end()
+	}
+	t.stats.ResetsOut++
+	t.answer(r)
+}
+
+// resetConn tells the peer that c is no more.
+func (t *TCP) resetConn(c *Conn) {
+	r := reply{key: c.key, flags: wire.RST | wire.ACK, seq: c.snd.nxt, ack: c.rcv.nxt}
+	if c.state == SynReceived && !c.passive || c.snd.nxt == c.snd.iss {
+		r.seq = c.snd.iss.Add(1)
+	}
+	t.stats.ResetsOut++
+	t.answer(r)
+}
+
+// challenge answers a suspicious segment by an acknowledgement, so that a peer that
+// means it proves it (RFC 5961 §3-5), within the limits of §7: no more in a second on this core.
+func (c *Conn) challenge(now mono.Time) {
+	t := c.t
+	if second := now / 1e9; second != t.challengeEpoch {
+		t.challengeEpoch, t.challenges = second, 0
+	}
+	if t.challenges >= t.params.ChallengeACKs || c.tooSoon(now) {
+		t.count.Count(drop.TCPChallengeLimited)
+		return
+	}
+	t.challenges++
+	t.stats.ChallengeACKs++
+	c.want |= wantACK
+	t.ready(c)
+}
+
+// tooSoon says whether c has answered a segment that did not fit less than
+// invalidInterval ago, and otherwise notes that it does so now.
+func (c *Conn) tooSoon(now mono.Time) bool {
+	if c.challenged != 0 && now.Sub(c.challenged) < invalidInterval {
+		return true
+	}
+	c.challenged = max(now, 1)
+	return false
+}

@@ -1,0 +1,41 @@
+package tcp
+
+import (
+	"time"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+)
+
+// Read first: RFC 6298, RFC 7323 §4.
+
+// sampleRTT takes in one measured round trip (RFC 6298 §2). As in Linux, rtoMin is the
+// least that the variance adds, not the least of the sum.
+func (c *Conn) sampleRTT(m time.Duration) {
+	m = max(m, 1)
+	r := &c.rtt
+	if r.min == 0 || m < r.min {
+		r.min = m
+	}
+	if r.smooth == 0 {
+		r.smooth, r.variance = m, m/2
+	} else {
+		r.variance += (max(m-r.smooth, r.smooth-m) - r.variance) / 4
+		r.smooth += (m - r.smooth) / 8
+	}
+	r.rto = min(r.smooth+max(4*r.variance, rtoMin), rtoMax)
+}
+
+// rto returns the timeout with the backoff of RFC 6298 §5.5.
+func (c *Conn) rto() time.Duration {
+	return min(c.rtt.rto<<min(c.backoff, 20), rtoMax)
+}
+
+// echoed returns the round trip that an echoed timestamp tells (RTTM, RFC 7323 §4.1), to a
+// millisecond. Echoes of what was never sent tell nothing.
+func (c *Conn) echoed(ecr uint32, now mono.Time) (time.Duration, bool) {
+	d := int32(c.tsNow(now) - ecr)
+	if ecr == 0 || d < 0 || time.Duration(d)*time.Millisecond > rtoMax {
+		return 0, false
+	}
+	return max(time.Duration(d)*time.Millisecond, time.Millisecond), true
+}

@@ -1,0 +1,143 @@
+package tcp
+
+import (
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 9293 §3.1, §3.7.1, RFC 7323 §3, RFC 6691.
+
+// A segment is one that arrived, as far as all states look at it.
+type segment struct {
+	seq, ack wire.Seq
+	flags    wire.Flags
+	wnd      uint32 // as it stands in the header
+	payload  []byte
+	opt      wire.TCPOptions
+	optBad   bool
+}
+
+func (s *segment) parse(h wire.TCP) {
+	s.seq, s.ack = h.Seq(), h.Ack()
+	s.flags = h.Flags()
+	s.wnd = uint32(h.Window())
+	s.payload = h.Payload()
+	var ok bool
+	s.opt, ok = wire.ParseTCPOptions(h.Options())
+	s.optBad = !ok
+}
+
+// len is SEG.LEN.
+func (s *segment) len() int {
+	n := len(s.payload)
+	if s.flags&wire.SYN != 0 {
+		n++
+	}
+	if s.flags&wire.FIN != 0 {
+		n++
+	}
+	return n
+}
+
+// end is the first number after the segment.
+func (s *segment) end() wire.Seq { return s.seq.Add(s.len()) }
+
+// tsNow is our timestamp clock: milliseconds (RFC 7323 §5.4), from a beginning of the host pair's own.
+func (c *Conn) tsNow(now mono.Time) uint32 { return c.ts.offset + tsClock(now) }
+
+func tsClock(now mono.Time) uint32 { return uint32(uint64(now) / 1e6) }
+
+// sendMSS returns how much payload a segment without SACK blocks has (Eff.snd.MSS of
+// RFC 9293 §3.7.1: only the options that are there are subtracted).
+func (c *Conn) sendMSS() int {
+	if c.tsOK {
+		return int(c.snd.mss) - wire.TCPTimestampsLen
+	}
+	return int(c.snd.mss)
+}
+
+// resetMSS takes the least of what the path, the peer and the program allow.
+func (c *Conn) resetMSS() {
+	mss := c.snd.pathMSS
+	if c.snd.peerMSS != 0 {
+		mss = min(mss, c.snd.peerMSS)
+	}
+	if c.opt.MaxSeg != 0 {
+		mss = min(mss, c.opt.MaxSeg)
+	}
+	c.snd.mss = max(mss, mssMin)
+}
+
+// put writes a segment of c whose payload, n bytes, stands behind where the header will end. It takes
+// in what every segment tells the peer: acknowledgement, window, timestamp, holes.
+func (c *Conn) put(buf []byte, seq wire.Seq, flags wire.Flags, header, n int, now mono.Time) int {
+	f := wire.TCPFields{
+		SrcPort: c.key.localPort(), DstPort: c.key.remotePort(),
+		Seq: seq, Flags: flags, OptionsLen: header - wire.TCPLen,
+	}
+	if flags&wire.ACK != 0 {
+		f.Ack = c.rcv.nxt
+		f.Window = c.advertise()
+		c.want &^= wantACK
+		c.disarm(timerDelayedACK)
+	}
+	wire.PutTCP(buf, &f)
+	c.putOptions(buf[wire.TCPLen:header], now)
+	h := wire.TCP(buf[:header+n])
+	h.Seal(c.pseudo.Add(wire.Sum(header + n)))
+	return header + n
+}
+
+// headerLen is the length of a header with the options that a segment has now.
+func (c *Conn) headerLen() int {
+	return wire.TCPLen + wire.TCPOptionsLen(c.tsOK, c.holes.count())
+}
+
+func (c *Conn) putOptions(b []byte, now mono.Time) {
+	switch {
+	case len(b) == 0:
+	case c.holes.count() == 0:
+		wire.PutTimestamps(b, c.tsNow(now), c.ts.recent)
+	default:
+		o := wire.NoTCPOptions
+		if c.tsOK {
+			o.TS, o.TSVal, o.TSEcr = true, c.tsNow(now), c.ts.recent
+		}
+		o.SACKCount = uint8(c.holes.blocks(&o.SACK))
+		wire.PutTCPOptions(b, &o)
+	}
+}
+
+// putSYN writes our SYN, or SYN-ACK.
+func (c *Conn) putSYN(buf []byte, now mono.Time) int {
+	p := &c.t.params
+	o := wire.TCPOptions{WScale: -1}
+	o.MSS = max(c.snd.pathMSS, mssMin)
+	if c.opt.MaxSeg != 0 {
+		o.MSS = max(mssMin, min(o.MSS, c.opt.MaxSeg))
+	}
+	f := wire.TCPFields{SrcPort: c.key.localPort(), DstPort: c.key.remotePort(), Seq: c.snd.iss, Flags: wire.SYN}
+	if c.state == SynReceived {
+		f.Flags |= wire.ACK
+		f.Ack = c.rcv.nxt
+		o.SACKPermitted, o.TS = c.sackOK, c.tsOK
+		if c.scaleOK {
+			o.WScale = int8(c.rcv.scale)
+		}
+	} else {
+		o.SACKPermitted, o.TS = !p.NoSACK, !p.NoTimestamps
+		if !p.NoWindowScaling {
+			o.WScale = int8(c.rcv.scale)
+		}
+	}
+	if o.TS {
+		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
+	}
+	f.Window = c.advertiseSYN()
+	c.lastSend = now // of the last one: only one that was sent once is timed
+	f.OptionsLen = wire.PutSYNOptions(buf[wire.TCPLen:], &o)
+	n := wire.PutTCP(buf, &f)
+	wire.TCP(buf[:n]).Seal(c.pseudo.Add(wire.Sum(n)))
+	c.want &^= wantSYN | wantACK
+	return n
+}

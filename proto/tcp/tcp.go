@@ -1,0 +1,209 @@
+package tcp
+
+import (
+	"math/rand/v2"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/timer"
+)
+
+// Config is what the core lends to its TCP.
+type Config struct {
+	Pool   *ring.Pool     // memory of all buffers
+	Wheel  *timer.Wheel   // whoever owns it calls Advance
+	Wakes  *ring.Wakes    // gates with news go here
+	Count  *drop.Counters // for what is dropped beside Input's own verdict
+	Secret [16]byte       // key of sequence numbers, timestamps and the table: never told, the same on all cores of a host
+	Rand   *rand.Rand     // replays exactly when seeded
+	Params Params
+
+	// MSS returns how much TCP payload and options one packet between two addresses holds: the
+	// MTU of the interface less the headers of IP and 20. It is asked once a connection.
+	MSS func(local, remote netip.Addr) uint16
+
+	// Miss is asked when a segment finds no connection on this core, before a
+	// listener or a reset answers it. True says that another core owns it and has it now.
+	// It is nil on a host with one core.
+	Miss func(local, remote netip.AddrPort) bool
+
+	// Claim enters a new connection into the directory of all cores and fails if it is there or
+	// the directory is full; Disclaim takes it out when its last state has ended, TIME-WAIT
+	// included. Both are nil on a host with one core.
+	Claim    func(local, remote netip.AddrPort) bool
+	Disclaim func(local, remote netip.AddrPort)
+}
+
+// TCP is the protocol on one core.
+type TCP struct {
+	cfg    Config
+	params Params
+	wheel  *timer.Wheel
+	wakes  *ring.Wakes
+	count  *drop.Counters
+	sip    sipKey
+
+	table     table
+	slabs     []*[slabConns]Conn
+	free      uint32 // index plus one of the first free connection, linked by next
+	conns     int    // in use
+	listeners map[uint16]*Listener
+	tw        twSlab
+
+	readyFirst, readyLast uint32 // index plus one; linked by Conn.next and prev
+
+	replies               [repliesMax]reply
+	replyFirst, replyLast uint32 // counting up, modulo repliesMax
+
+	spareFlights *flight
+	spareHoles   *holes
+
+	challengeEpoch mono.Time // the second that challenges are counted in
+	challenges     int
+
+	states [TimeWait + 1]int // connections in each state
+	stats  Stats
+}
+
+// Stats counts since New.
+type Stats struct {
+	SegsIn, SegsOut  uint64
+	Retransmits      uint64 // segments sent again
+	Timeouts         uint64 // retransmission timers that expired
+	FastRecoveries   uint64
+	ActiveOpens      uint64
+	PassiveOpens     uint64
+	AttemptFails     uint64
+	EstabResets      uint64
+	ResetsOut        uint64
+	ChallengeACKs    uint64
+	ListenOverflows  uint64 // handshakes that could not end since the accept queue was full
+	AbortOnTimeout   uint64
+	AbortOnData      uint64 // closed with data unread, or data came after the close
+	AbortOnMemory    uint64
+	OutOfOrder       uint64 // segments that were kept beyond a hole
+	TimeWaitRecycled uint64
+}
+
+// New returns a TCP without connections.
+func New(cfg Config) *TCP {
+	t := &TCP{
+		cfg:       cfg,
+		params:    cfg.Params.withDefaults(),
+		wheel:     cfg.Wheel,
+		wakes:     cfg.Wakes,
+		count:     cfg.Count,
+		sip:       newSipKey(cfg.Secret),
+		listeners: map[uint16]*Listener{},
+	}
+	t.table = newTable(t.sip)
+	t.tw.init(t)
+	return t
+}
+
+// Stats returns the counters.
+func (t *TCP) Stats() Stats { return t.stats }
+
+// Count returns how many connections are in state s.
+func (t *TCP) Count(s State) int {
+	if s == TimeWait {
+		return t.tw.n
+	}
+	return t.states[s]
+}
+
+// Len returns how many connections this core holds, TIME-WAIT not included.
+func (t *TCP) Len() int { return t.conns }
+
+// Front returns the connection that is next to say something, nil if none is.
+func (t *TCP) Front() *Conn {
+	if t.readyFirst == 0 {
+		return nil
+	}
+	return t.conn(t.readyFirst - 1)
+}
+
+// Output writes one segment of c into buf: header, options, payload, the whole checksum. It returns
+// its length. At 0 c had nothing to say and has left the ready list. Which connection
+// is at the front may change with each call: connections take turns.
+//
+// A buf that is too short for a full segment makes segments short; it has room for
+// 60 bytes and some payload.
+func (t *TCP) Output(c *Conn, buf []byte, now mono.Time) int {
+	n := c.output(buf, now)
+	if n == 0 {
+		t.unready(c)
+		return 0
+	}
+	t.stats.SegsOut++
+	c.segsOut++
+	if c.burst++; c.burst >= burstMax {
+		c.burst = 0
+		t.unready(c)
+		t.ready(c)
+	}
+	return n
+}
+
+// Park takes c off the ready list until Unpark: its neighbour is not resolved.
+// Its timers go on.
+func (t *TCP) Park(c *Conn) {
+	t.unready(c)
+	c.parked = true
+}
+
+// Unpark ends Park.
+func (t *TCP) Unpark(c *Conn) {
+	c.parked = false
+	t.ready(c)
+}
+
+// Fail is told that nothing can be sent to c's peer (its neighbour does not answer,
+// there is no route). A connection that is being opened ends with errno; an
+// established one keeps it as the reason for when it times out (RFC 1122 §4.2.3.9).
+func (t *TCP) Fail(c *Conn, errno unix.Errno, now mono.Time) {
+	c.parked = false
+	if c.state == SynSent || c.state == SynReceived {
+		c.end(errno, now)
+		return
+	}
+	c.softErr = errno
+}
+
+// ready puts c at the end of the ready list, where it is not there yet.
+func (t *TCP) ready(c *Conn) {
+	if c.listed || c.parked || c.state == Closed {
+		return
+	}
+	c.listed = true
+	c.next, c.prev = 0, t.readyLast
+	if t.readyLast == 0 {
+		t.readyFirst = c.index + 1
+	} else {
+		t.conn(t.readyLast - 1).next = c.index + 1
+	}
+	t.readyLast = c.index + 1
+}
+
+// unready takes c off the ready list.
+func (t *TCP) unready(c *Conn) {
+	if !c.listed {
+		return
+	}
+	c.listed = false
+	if c.prev == 0 {
+		t.readyFirst = c.next
+	} else {
+		t.conn(c.prev - 1).next = c.next
+	}
+	if c.next == 0 {
+		t.readyLast = c.prev
+	} else {
+		t.conn(c.next - 1).prev = c.prev
+	}
+	c.next, c.prev = 0, 0
+}

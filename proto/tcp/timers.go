@@ -1,0 +1,276 @@
+package tcp
+
+import (
+	"golang.org/x/sys/unix"
+
+	"time"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/timer"
+)
+
+// Read first: RFC 6298 §5, RFC 9293 §3.8.3, §3.8.4, §3.8.6.1.
+
+// A connection has several deadlines and one timer. The timer is armed for the earliest
+// deadline there has been; one that moves on, as that of retransmission does with every
+// acknowledgement, is a store: the timer fires when the old one would have been, finds nothing due, and is
+// armed again.
+const (
+	timerRetransmit = iota // of data, a SYN, or (persisting) a probe of a closed window: never two of them
+	timerDelayedACK
+	timerKeepalive
+	timerFinWait2
+	timerCork
+	timerMemory // a writer that found the pool exhausted may try again
+	timerIdle   // drained buffers go back
+	timerFree   // the slot goes back
+	timers
+)
+
+// arm sets a deadline.
+func (c *Conn) arm(kind int, at mono.Time) {
+	c.due[kind] = at
+	if at < c.tm.At() {
+		c.t.wheel.Arm(&c.tm, at)
+	}
+}
+
+func (c *Conn) disarm(kind int) { c.due[kind] = mono.Never }
+
+func (c *Conn) stopAll() {
+	for i := range c.due {
+		c.due[i] = mono.Never
+	}
+}
+
+// Expire is called by the wheel.
+func (c *Conn) Expire(_ *timer.Timer, now mono.Time) {
+	if c.due[timerFree].Due(now) {
+		c.due[timerFree] = mono.Never
+		c.t.release(c, now)
+		return
+	}
+	for kind := range c.due {
+		if c.due[kind].Due(now) {
+			c.due[kind] = mono.Never
+			c.expire(kind, now)
+		}
+	}
+	first := mono.Never
+	for _, at := range c.due {
+		first = min(first, at)
+	}
+	c.t.wheel.Arm(&c.tm, first)
+}
+
+func (c *Conn) expire(kind int, now mono.Time) {
+	switch kind {
+	case timerRetransmit:
+		c.expireRetransmit(now)
+	case timerDelayedACK:
+		c.pingpong = false // the program had nothing to say
+		c.want |= wantACK
+		c.t.ready(c)
+	case timerKeepalive:
+		c.expireKeepalive(now)
+	case timerFinWait2:
+		c.end(0, now)
+	case timerCork:
+		c.t.ready(c)
+	case timerMemory:
+		c.status.Clear(statusOutOfRoom)
+		c.t.wakes.Open(&c.Gate, ring.Out)
+	case timerIdle:
+		c.expireIdle(now)
+	}
+}
+
+// expireRetransmit is the timeout of whatever waits for an acknowledgement.
+func (c *Conn) expireRetransmit(now mono.Time) {
+	switch {
+	case c.state == SynSent || c.state == SynReceived:
+		c.expireSYN(now)
+	case c.persisting:
+		c.expirePersist(now)
+	case c.snd.nxt != c.snd.una:
+		c.expireData(now)
+	}
+}
+
+// expireSYN sends a SYN or SYN-ACK again, so many times.
+func (c *Conn) expireSYN(now mono.Time) {
+	tries := c.t.params.SynAckRetries
+	if c.state == SynSent {
+		tries = c.t.params.SynRetries
+		if c.opt.SynCount > 0 {
+			tries = c.opt.SynCount
+		}
+	}
+	if c.backoff++; int(c.backoff) > tries {
+		c.end(c.why(), now)
+		return
+	}
+	c.retrans++
+	c.want |= wantSYN
+	c.arm(timerRetransmit, now.Add(c.rto()))
+	c.t.ready(c)
+}
+
+// why is the error of a connection that timed out: what ICMP said last, if it did (RFC 1122
+// §4.2.3.9).
+func (c *Conn) why() unix.Errno {
+	if c.softErr != 0 {
+		return c.softErr
+	}
+	return unix.ETIMEDOUT
+}
+
+// expireData is the retransmission timeout (RFC 6298 §5.4-5.6).
+func (c *Conn) expireData(now mono.Time) {
+	c.t.stats.Timeouts++
+	if c.stuckSince == mono.Never {
+		c.stuckSince = now
+	}
+	limit := retryLimit(c.t.params.Retries2)
+	switch {
+	case c.opt.UserTimeout > 0:
+		limit = c.opt.UserTimeout
+	case c.orphan:
+		limit = retryLimit(c.t.params.OrphanRetries)
+	}
+	if c.backoff > 0 && now.Sub(c.stuckSince) >= limit {
+		c.t.stats.AbortOnTimeout++
+		c.end(c.why(), now)
+		return
+	}
+	if c.backoff < 255 {
+		c.backoff++
+	}
+	c.enterLoss(now)
+	c.arm(timerRetransmit, now.Add(c.rto()))
+}
+
+// armPersist begins to probe a window that leaves no room, where nothing is in flight whose
+// acknowledgement would tell of a larger one (§3.8.6.1, MUST-36).
+func (c *Conn) armPersist(now mono.Time) {
+	if c.persisting && c.due[timerRetransmit] != mono.Never {
+		return
+	}
+	c.persisting = true
+	c.backoff = 0
+	c.probes = 0
+	c.arm(timerRetransmit, now.Add(c.rto()))
+}
+
+// expirePersist sends the next probe. A peer that answers may keep its window closed for
+// as long as it likes (MUST-37), but not when the program has left: then data that nobody
+// takes ends with the last of the orphan's retries.
+func (c *Conn) expirePersist(now mono.Time) {
+	if c.tx.Len() == 0 && !c.tx.Sealed() || c.finSent {
+		c.persisting = false
+		return
+	}
+	tries := c.t.params.Retries2
+	if c.orphan {
+		tries = c.t.params.OrphanRetries
+	}
+	stuck := int(c.probes) >= tries || c.orphan && int(c.backoff) >= tries
+	if c.opt.UserTimeout > 0 && c.probes > 0 {
+		stuck = stuck || now.Sub(c.lastRecv) >= c.opt.UserTimeout
+	}
+	if stuck {
+		c.t.stats.AbortOnTimeout++
+		c.abort(c.why(), now)
+		return
+	}
+	if c.backoff < 255 {
+		c.backoff++
+	}
+	c.probes++
+	// If a little fits, it goes out as data and is the probe.
+	c.want |= wantForce
+	if c.snd.wnd == 0 {
+		c.want |= wantProbe
+	}
+	c.arm(timerRetransmit, now.Add(c.rto()))
+	c.t.ready(c)
+}
+
+// armKeepalive begins to watch for a silent peer, or stops (§3.8.4).
+func (c *Conn) armKeepalive(now mono.Time) {
+	c.disarm(timerKeepalive)
+	if c.opt.KeepAlive && c.state.synchronized() {
+		c.arm(timerKeepalive, now.Add(orDefault(c.opt.KeepIdle, keepaliveIdle)))
+	}
+}
+
+func (c *Conn) expireKeepalive(now mono.Time) {
+	if !c.opt.KeepAlive || !c.state.synchronized() {
+		return
+	}
+	idle := orDefault(c.opt.KeepIdle, keepaliveIdle)
+	silent := now.Sub(c.lastRecv)
+	if c.snd.nxt != c.snd.una || c.persisting || silent < idle {
+		// Something else is asking already, or there is no need to.
+		c.arm(timerKeepalive, max(c.lastRecv.Add(idle), now.Add(time.Second)))
+		return
+	}
+	count := keepaliveCount
+	if c.opt.KeepCount > 0 {
+		count = c.opt.KeepCount
+	}
+	stuck := int(c.probes) >= count
+	if c.opt.UserTimeout > 0 {
+		stuck = c.probes > 0 && silent >= c.opt.UserTimeout
+	}
+	if stuck {
+		c.t.stats.AbortOnTimeout++
+		c.abort(c.why(), now)
+		return
+	}
+	c.probes++
+	c.want |= wantProbe
+	c.t.ready(c)
+	c.arm(timerKeepalive, now.Add(orDefault(c.opt.KeepInterval, keepaliveInterval)))
+}
+
+// armFinWait2 limits how long a connection that its program has closed waits for the peer's FIN.
+func (c *Conn) armFinWait2(now mono.Time) {
+	if c.opt.Linger2 < 0 {
+		c.end(0, now)
+		return
+	}
+	c.arm(timerFinWait2, now.Add(orDefault(c.opt.Linger2, c.t.params.FinTimeout)))
+}
+
+// armIdle sees to it that the buffers are looked at when the connection has been silent.
+func (c *Conn) armIdle(now mono.Time) {
+	if c.due[timerIdle] == mono.Never {
+		c.idleAfter = idleReclaim
+		c.arm(timerIdle, now.Add(idleReclaim))
+	}
+}
+
+// expireIdle gives back what the buffers of a silent connection hold, or looks again later: soon
+// if it is not silent, seldom if its program does not read.
+func (c *Conn) expireIdle(now mono.Time) {
+	if since := now.Sub(max(c.lastData, c.lastSend)); since < idleReclaim && c.state != Closed {
+		c.idleAfter = idleReclaim
+		c.arm(timerIdle, now.Add(idleReclaim))
+		return
+	}
+	rx := c.holes == nil && c.rx.Reclaim()
+	tx := c.tx.Reclaim()
+	if !rx || !tx {
+		c.idleAfter = min(2*c.idleAfter, idleReclaimMax)
+		c.arm(timerIdle, now.Add(c.idleAfter))
+	}
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return otherwise
+}
