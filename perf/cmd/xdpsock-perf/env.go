@@ -12,6 +12,9 @@ import (
 	"github.com/xdpsock/xdpsock/perf/baseline"
 )
 
+// errMissing is a tool that is not installed, or a program that does not build.
+var errMissing = errors.New("missing")
+
 // An env is what all suites share: options, programs, and what has to go at the end.
 type env struct {
 	opt  options

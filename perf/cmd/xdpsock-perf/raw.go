@@ -6,10 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -46,6 +47,10 @@ func raw(mode rawMode) func(*env) ([]candidate, []string) {
 		if err != nil {
 			return nil, []string{err.Error()} // it is the packet source, too
 		}
+		cpus, _, err := processors()
+		if err != nil {
+			return nil, []string{err.Error()}
+		}
 		var all []forwarder
 		if e.opt.subject == "xdpsock" {
 			if path, err := e.Xdpsock(); err != nil {
@@ -57,7 +62,8 @@ func raw(mode rawMode) func(*env) ([]candidate, []string) {
 		if path, err := e.Testpmd(); err != nil {
 			missing = append(missing, err.Error())
 		} else {
-			all = append(all, testpmd(path))
+			first, _, _ := strings.Cut(cpus, ",")
+			all = append(all, testpmd(path, first))
 		}
 		all = append(all, inC(twin))
 		for _, f := range all {
@@ -67,18 +73,33 @@ func raw(mode rawMode) func(*env) ([]candidate, []string) {
 	}
 }
 
-// sourceCPU is the packet source's own processor; the candidates have all before it.
-// Where there is one only, all share it.
-func sourceCPU() int { return runtime.NumCPU() - 1 }
-
-// pinned begins a command line that runs on the processors from first to last alone.
-func pinned(first, last int) []string {
-	return []string{"taskset", "-c", fmt.Sprintf("%d-%d", first, max(first, last))}
+// processors splits those that this process may use: the last one is the packet
+// source's own, the candidates have the others. A single one is shared by all.
+func processors() (candidates, source string, err error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return "", "", fmt.Errorf("which processors there are: %w", err)
+	}
+	var all []string
+	for cpu := 0; len(all) < set.Count(); cpu++ {
+		if set.IsSet(cpu) {
+			all = append(all, strconv.Itoa(cpu))
+		}
+	}
+	source = all[len(all)-1]
+	if len(all) > 1 {
+		all = all[:len(all)-1]
+	}
+	return strings.Join(all, ","), source, nil
 }
 
 // measure runs one forwarder, and the packet source against it where it receives.
 func (f forwarder) measure(e *env, l *lab, mode rawMode, twin string) (sample, error) {
-	c, err := start(l.server, append(pinned(0, sourceCPU()-1), f.argv(mode)...)...)
+	cpus, _, err := processors()
+	if err != nil {
+		return nil, err
+	}
+	c, err := start(l.server, append([]string{"taskset", "-c", cpus}, f.argv(mode)...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -145,8 +166,12 @@ func (f forwarder) receives(e *env, l *lab, mode rawMode, c *child, twin string)
 	if err != nil {
 		return nil, err
 	}
-	source, err := start(l.client, append(pinned(sourceCPU(), sourceCPU()),
-		twin, "txonly", "-i", l.veth.A.Name, "-s", strconv.Itoa(frameSize), "-D", l.veth.B.MAC.String())...)
+	_, cpu, err := processors()
+	if err != nil {
+		return nil, err
+	}
+	source, err := start(l.client, "taskset", "-c", cpu,
+		twin, "txonly", "-i", l.veth.A.Name, "-s", strconv.Itoa(frameSize), "-D", l.veth.B.MAC.String())
 	if err != nil {
 		return nil, err
 	}
@@ -255,14 +280,14 @@ func dpdkPrefix() string { return "xdpsock-perf-" + strconv.Itoa(os.Getpid()) }
 // testpmd is dpdk-testpmd with net_af_xdp as the distribution builds it, without
 // huge pages, one queue, its own default batch, busy polling and mode (native
 // copy on veth).
-func testpmd(path string) forwarder {
+func testpmd(path, cpu string) forwarder {
 	modes := map[rawMode]string{rxdrop: "rxonly", txonly: "txonly", l2fwd: "macswap"}
 	return forwarder{
 		name: "testpmd",
 		argv: func(mode rawMode) []string {
 			return []string{
 				"stdbuf", "-oL", path, // into a pipe it would say nothing until its end
-				"--lcores", "0@0,1@0", // the main core only waits
+				"--lcores", "(0,1)@" + cpu, // the main core only waits
 				"--no-huge", "-m", "512", "--no-pci", "--no-telemetry", "--no-shconf", "--file-prefix", dpdkPrefix(),
 				"--vdev", "net_af_xdp0,iface=server,start_queue=0,queue_count=1",
 				"--", "--forward-mode=" + modes[mode], "--total-num-mbufs=16384", "--no-mlockall",
