@@ -1,0 +1,109 @@
+package engine
+
+// Read first: linux/ethtool.h.
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ifreqPtr is struct ifreq with a pointer in its union.
+type ifreqPtr struct {
+	name [unix.IFNAMSIZ]byte
+	data unsafe.Pointer
+	_    [24 - unsafe.Sizeof(uintptr(0))]byte
+}
+
+// An ethtoolSocket asks drivers; it answers for the namespace that it was made in.
+type ethtoolSocket struct{ fd int }
+
+func openEthtool() (ethtoolSocket, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	return ethtoolSocket{fd}, err
+}
+
+func (s ethtoolSocket) close() error { return unix.Close(s.fd) }
+
+// ask is SIOCETHTOOL with a structure that begins with its command.
+func (s ethtoolSocket) ask(name string, arg unsafe.Pointer) error {
+	if len(name) >= unix.IFNAMSIZ {
+		return unix.EINVAL
+	}
+	req := &ifreqPtr{data: arg}
+	copy(req.name[:], name)
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(s.fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(req)))
+	runtime.KeepAlive(arg)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// driver is ETHTOOL_GDRVINFO's name of the driver; "" where there is none, as with lo.
+func (s ethtoolSocket) driver(name string) string {
+	info, err := unix.IoctlGetEthtoolDrvinfo(s.fd, name)
+	if err != nil {
+		return ""
+	}
+	text, _, _ := bytes.Cut(info.Driver[:], []byte{0})
+	return string(text)
+}
+
+// driverOf is for who wants to know nothing else.
+func driverOf(name string) string {
+	s, err := openEthtool()
+	if err != nil {
+		return ""
+	}
+	defer s.close()
+	return s.driver(name)
+}
+
+// Channels is ETHTOOL_GCHANNELS: how many queues a driver has set up. A combined
+// channel is a receive and a transmit queue.
+type Channels struct {
+	RX, TX, Combined          int
+	RXMax, TXMax, CombinedMax int
+}
+
+func (s ethtoolSocket) channels(name string) (c Channels, err error) {
+	arg := &struct {
+		cmd                                uint32
+		maxRX, maxTX, maxOther, maxCombine uint32
+		rx, tx, other, combined            uint32
+	}{cmd: unix.ETHTOOL_GCHANNELS}
+	if err := s.ask(name, unsafe.Pointer(arg)); err != nil {
+		return c, err
+	}
+	return Channels{
+		RX: int(arg.rx), TX: int(arg.tx), Combined: int(arg.combined),
+		RXMax: int(arg.maxRX), TXMax: int(arg.maxTX), CombinedMax: int(arg.maxCombine),
+	}, nil
+}
+
+// sysfsQueues counts the queues that are set up, rx-0 and so on, which the kernel
+// shows for every link, but only where /sys is that of this namespace.
+func sysfsQueues(name string) (rx, tx int, err error) {
+	entries, err := os.ReadDir(filepath.Join("/sys/class/net", name, "queues"))
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, e := range entries {
+		switch n := e.Name(); {
+		case len(n) > 3 && n[:3] == "rx-":
+			rx++
+		case len(n) > 3 && n[:3] == "tx-":
+			tx++
+		}
+	}
+	if rx+tx == 0 {
+		return 0, 0, errors.New("no queues")
+	}
+	return rx, tx, nil
+}
