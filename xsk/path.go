@@ -113,7 +113,7 @@ func (s *Socket) Room(want int) int { return int(s.tx.reserve(uint32(want))) }
 // A packet that the kernel would refuse is used up but not put into the ring: before
 // Linux 7 it would keep the frame for ever. Its frames are freed and counted in
 // Stats.Refused. That is one with a length of 0 or beyond the end of its frame, options other
-// than [Contd], or no end. A descriptor whose frame is not lent is left out and counted
+// than [Contd], several descriptors on a socket without multi-buffer, or no end. A descriptor whose frame is not lent is left out and counted
 // by [UMEM.Misused].
 func (s *Socket) Submit(descs []Desc) int {
 	room := int(s.tx.reserve(uint32(len(descs))))
@@ -145,6 +145,9 @@ func (s *Socket) Submit(descs []Desc) int {
 func (s *Socket) sendable(packet []Desc) bool {
 	u := s.umem
 	to := s.queue.id<<2 | sideTx
+	if len(packet) > 1 && !s.info.MultiBuffer {
+		return false
+	}
 	for i, d := range packet {
 		inFrame := d.Addr&uint64(u.cfg.FrameSize-1) + uint64(d.Len)
 		last := i == len(packet)-1

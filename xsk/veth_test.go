@@ -2,6 +2,7 @@ package xsk
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"runtime"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // A wire is a veth pair, va and vb, in a network namespace of its own, with a program on each end
@@ -172,6 +174,23 @@ func (p *port) receive(f func(data []byte)) int {
 	}
 	p.WakeRx()
 	return n
+}
+
+// needLinux skips a test of what older kernels have not got.
+func needLinux(t testing.TB, major, minor int) {
+	t.Helper()
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		t.Fatal(err)
+	}
+	var x, y int
+	release := unix.ByteSliceToString(u.Release[:])
+	if _, err := fmt.Sscanf(release, "%d.%d", &x, &y); err != nil {
+		t.Fatalf("kernel release %q: %v", release, err)
+	}
+	if x < major || x == major && y < minor {
+		t.Skipf("needs Linux %d.%d, this is %s", major, minor, release)
+	}
 }
 
 // patience is how long a test waits for what must come: long, since machines can be busy.
