@@ -1,0 +1,220 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xdpsock/xdpsock/engine"
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/socketapi"
+	"github.com/xdpsock/xdpsock/socketapi/host"
+)
+
+// stackFlags are the flags of the commands that run a stack on an interface.
+type stackFlags struct {
+	iface     string
+	addrs     []string
+	gateways  []string
+	policy    string
+	mode      string
+	checksums string
+}
+
+func (f *stackFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVarP(&f.iface, "interface", "i", "", "interface to take packets from")
+	flags.StringArrayVarP(&f.addrs, "address", "a", nil, "own address with the prefix of the link, as 192.0.2.7/24; may be repeated")
+	flags.StringArrayVar(&f.gateways, "gateway", nil, "address of the router on the link")
+	flags.StringVar(&f.policy, "policy", engine.Balanced.String(), "how to idle: latency (never sleeps), balanced or efficient")
+	flags.StringVar(&f.mode, "mode", string(engine.ModeAuto), "how packets get here: auto, zerocopy, native, skb or packet")
+	flags.StringVar(&f.checksums, "checksums", "auto", "unfinished TCP and UDP checksums: auto (good on virtual links), verify or trust")
+}
+
+// config says what the flags mean.
+func (f *stackFlags) config() (cfg host.Config, err error) {
+	switch {
+	case f.iface == "":
+		return cfg, usagef("no interface: say with -i which one to take packets from")
+	case len(f.addrs) == 0:
+		return cfg, usagef("no address: give the engine one of its own with -a, such as -a 192.0.2.7/24")
+	}
+	in := host.Interface{Name: f.iface}
+	if in.Addrs, err = parsePrefixes(f.addrs); err != nil {
+		return cfg, err
+	}
+	for _, s := range f.gateways {
+		gw, err := netip.ParseAddr(s)
+		if err != nil {
+			return cfg, usagef("gateway %q is not an address, such as 192.0.2.1", s)
+		}
+		in.Gateways = append(in.Gateways, gw)
+	}
+	if in.Mode, err = parseMode(f.mode); err != nil {
+		return cfg, err
+	}
+	switch f.checksums {
+	case "auto":
+		in.Checksums = host.ChecksumsAuto
+	case "verify":
+		in.Checksums = host.ChecksumsVerify
+	case "trust":
+		in.Checksums = host.ChecksumsTrust
+	default:
+		return cfg, usagef("--checksums %q is none of auto, verify, trust", f.checksums)
+	}
+	if cfg.Policy, err = engine.ParsePolicy(f.policy); err != nil {
+		return cfg, usagef("--policy %q is none of latency, balanced, efficient", f.policy)
+	}
+	cfg.Interfaces = []host.Interface{in}
+	return cfg, nil
+}
+
+func parsePrefixes(list []string) ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for _, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			if _, err := netip.ParseAddr(s); err == nil {
+				return nil, usagef("address %s has no prefix length: write it as %s/24, with the prefix of the link", s, s)
+			}
+			return nil, usagef("address %q is not in CIDR form, such as 192.0.2.7/24", s)
+		}
+		prefixes = append(prefixes, p)
+	}
+	return prefixes, nil
+}
+
+// parseMode reads --mode; the raw modes have the same flag.
+func parseMode(s string) (engine.Mode, error) {
+	switch m := engine.Mode(s); m {
+	case engine.ModeAuto, engine.ModeZeroCopy, engine.ModeNative, engine.ModeSKB, engine.ModePacket:
+		return m, nil
+	}
+	return "", usagef("--mode %q is none of auto, zerocopy, native, skb, packet", s)
+}
+
+// open opens a stack as the flags say.
+func (f *stackFlags) open() (*socketapi.Stack, error) {
+	cfg, err := f.config()
+	if err != nil {
+		return nil, err
+	}
+	return socketapi.Open(cfg)
+}
+
+// A link is what an interface gave us, for machines.
+type link struct {
+	Interface string   `json:"interface"`
+	Driver    string   `json:"driver"`
+	Mode      string   `json:"mode"`
+	Queues    []int    `json:"queues"`
+	MTU       int      `json:"mtu"`
+	Addr      string   `json:"addr"`
+	Addrs     []string `json:"addresses,omitempty"`
+	Refused   []string `json:"refused,omitempty"`
+}
+
+func linkOf(nic *engine.NIC, addrs []string) link {
+	i := nic.Info()
+	return link{
+		Interface: i.Interface, Driver: i.Driver, Mode: i.Mode, Queues: i.Queues, MTU: i.MTU,
+		Addr: i.Addr.String(), Addrs: addrs, Refused: i.Refused,
+	}
+}
+
+// say prints what an interface gave us, and why not more.
+func (l *link) say(o *output) {
+	o.say("%s: %s, %s, driver %s, MTU %d", l.Interface, l.Mode, plural(len(l.Queues), "queue"), orNone(l.Driver), l.MTU)
+	for _, r := range l.Refused {
+		o.say("  not better, because: %s", strings.Join(strings.Fields(r), " "))
+	}
+}
+
+// traffic is what a stack did, for machines.
+type traffic struct {
+	RxPackets uint64    `json:"rx_packets"`
+	RxBytes   uint64    `json:"rx_bytes"`
+	TxPackets uint64    `json:"tx_packets"`
+	TxBytes   uint64    `json:"tx_bytes"`
+	RxDropped uint64    `json:"rx_dropped"` // by the kernel: no frame or no room in the ring
+	TxBusy    uint64    `json:"tx_busy"`    // by the driver
+	Drops     []dropped `json:"drops"`      // by us
+}
+
+type dropped struct {
+	Reason  string `json:"reason"`
+	Packets uint64 `json:"packets"`
+	Explain string `json:"explain"`
+}
+
+func trafficOf(h *host.Host) traffic {
+	t := traffic{Drops: []dropped{}}
+	for _, c := range h.Cores() {
+		for i := range c.Ports() {
+			s := c.Port(i).Stats()
+			t.RxPackets += s.RxPackets
+			t.RxBytes += s.RxBytes
+			t.TxPackets += s.TxPackets
+			t.TxBytes += s.TxBytes
+			t.RxDropped += s.RxDropped + s.RxOversize
+			t.TxBusy += s.TxBusy + s.TxInvalid
+		}
+	}
+	stats := h.Stats()
+	t.Drops = dropsOf(&stats)
+	return t
+}
+
+func dropsOf(c *drop.Counters) []dropped {
+	list := []dropped{}
+	for reason, n := range c.All() {
+		list = append(list, dropped{reason.String(), n, reason.Explain()})
+	}
+	return list
+}
+
+// say prints a line of sums, and one for each reason of a drop.
+func (t *traffic) say(o *output) {
+	o.say("received %s (%s), sent %s (%s)",
+		plural(t.RxPackets, "packet"), byteCount(t.RxBytes), plural(t.TxPackets, "packet"), byteCount(t.TxBytes))
+	if t.RxDropped > 0 {
+		o.say("  %12d  lost on receive: the kernel had no frame or no room in the ring of ours", t.RxDropped)
+	}
+	if t.TxBusy > 0 {
+		o.say("  %12d  lost on send: the driver had no room", t.TxBusy)
+	}
+	for _, d := range t.Drops {
+		o.say("  %12d  dropped, %s: %s", d.Packets, d.Reason, d.Explain)
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+// plural is "1 packet", "2 packets".
+func plural[N int | uint64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// byteCount is "999 B", "1.5 MiB".
+func byteCount(n uint64) string {
+	const units = "KMGTPE"
+	if n < 1<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n)/(1<<10), 0
+	for ; f >= 1<<10 && i < len(units)-1; i++ {
+		f /= 1 << 10
+	}
+	return fmt.Sprintf("%.1f %ciB", f, units[i])
+}

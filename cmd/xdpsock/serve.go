@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/service"
+	"github.com/xdpsock/xdpsock/socketapi"
+)
+
+// The ports of the services when none is given: those of their RFCs.
+const (
+	echoPort    = 7
+	discardPort = 9
+	chargenPort = 19
+	httpPort    = 80
+)
+
+// ports are where the services answer; 0 is nowhere.
+type ports struct{ echo, discard, chargen, http uint16 }
+
+func (p *ports) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.Uint16Var(&p.echo, "echo", echoPort, "port of echo over TCP and UDP (RFC 862); 0: off")
+	flags.Uint16Var(&p.discard, "discard", discardPort, "port of discard over TCP and UDP (RFC 863); 0: off")
+	flags.Uint16Var(&p.chargen, "chargen", chargenPort, "port of the character generator over TCP (RFC 864); 0: off")
+	flags.Uint16Var(&p.http, "http", httpPort, "port of HTTP; 0: off")
+}
+
+// check finds ports that cannot all be had. If some are given and others not, those
+// that are not given are off.
+func (p *ports) check(cmd *cobra.Command) error {
+	of := []struct {
+		name string
+		port *uint16
+	}{{"echo", &p.echo}, {"discard", &p.discard}, {"chargen", &p.chargen}, {"http", &p.http}}
+	some := false
+	for _, f := range of {
+		some = some || cmd.Flags().Changed(f.name) && *f.port != 0
+	}
+	taken := map[uint16]string{}
+	for _, f := range of {
+		if some && !cmd.Flags().Changed(f.name) {
+			*f.port = 0
+		}
+		if *f.port == 0 {
+			continue
+		}
+		if other := taken[*f.port]; other != "" {
+			return usagef("--%s and --%s are both port %d: give them different ones, or 0 to switch one off", other, f.name, *f.port)
+		}
+		taken[*f.port] = f.name
+	}
+	if len(taken) == 0 {
+		return usagef("every service is off: give one of --echo, --discard, --chargen, --http a port")
+	}
+	return nil
+}
+
+func serveCommand() *cobra.Command {
+	var (
+		flags stackFlags
+		at    ports
+	)
+	cmd := &cobra.Command{
+		Use:   "serve -i IF -a CIDR [flags]",
+		Short: "Give small services at an address of the engine's own",
+		Long: `Give RFC 862 echo and RFC 863 discard over TCP and UDP, RFC 864 characters over TCP,
+and HTTP, at addresses of the engine's own: they must not be the kernel's, and the
+kernel keeps all its own traffic. If no port is given, the services are at those of
+their RFCs; if some are, the others are off.
+
+HTTP answers GET / with a line, GET /blob/BYTES with that many bytes, and POST /sum
+with the SHA-256 of what was posted.`,
+		Example: `  sudo xdpsock serve -i eth1 -a 192.0.2.7/24
+  sudo xdpsock serve -i eth1 -a 192.0.2.7/24 --gateway 192.0.2.1 --echo 7007 --policy latency
+  sudo xdpsock serve -i eth1 -a 192.0.2.7/24 --http 8080 --json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := at.check(cmd); err != nil {
+				return err
+			}
+			return serve(cmd.Context(), outputOf(cmd), &flags, at)
+		},
+	}
+	flags.add(cmd)
+	at.add(cmd)
+	return cmd
+}
+
+// ready is the first object that serve prints.
+type ready struct {
+	Event    string          `json:"event"` // "ready"
+	Link     *link           `json:"link,omitempty"`
+	Policy   string          `json:"policy,omitempty"`
+	Services []service.Stats `json:"services"`
+}
+
+// summary is the last.
+type summary struct {
+	Event    string          `json:"event"` // "summary"
+	Seconds  float64         `json:"seconds"`
+	Traffic  *traffic        `json:"traffic,omitempty"`
+	Services []service.Stats `json:"services"`
+}
+
+func serve(ctx context.Context, out *output, flags *stackFlags, at ports) (err error) {
+	stack, err := flags.open()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := stack.Close(); err == nil {
+			err = e
+		}
+	}()
+	ended := make(chan error, 1)
+	group := &service.Group{Report: func(err error) {
+		select {
+		case ended <- err:
+		default: // one is enough
+		}
+	}}
+	defer group.Close()
+	if err := offer(group, stack, at); err != nil {
+		return err
+	}
+	began := time.Now()
+	l := linkOf(stack.Host().NICs()[0], flags.addrs)
+	l.say(out)
+	sayServices(out, group.Stats())
+	out.emit(ready{"ready", &l, flags.policy, group.Stats()})
+
+	select {
+	case <-ctx.Done():
+	case err = <-ended:
+	}
+	group.Close() // and with the last socket, what was answered has been sent
+	t := trafficOf(stack.Host())
+	sayDone(out, time.Since(began), group.Stats())
+	t.say(out)
+	out.emit(summary{"summary", time.Since(began).Seconds(), &t, group.Stats()})
+	return err
+}
+
+// offer opens the services over the engine's sockets, at all its addresses.
+func offer(group *service.Group, stack *socketapi.Stack, at ports) error {
+	loops := len(stack.Host().Cores())
+	any := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.IPv4Unspecified(), port) }
+	tcp := func(port uint16, serve func(*socketapi.TCPListener)) error {
+		if port == 0 {
+			return nil
+		}
+		l, err := stack.ListenTCP(any(port))
+		if err == nil {
+			serve(l)
+		}
+		return err
+	}
+	udp := func(port uint16, serve func(service.PacketConn, int)) error {
+		if port == 0 {
+			return nil
+		}
+		c, err := stack.ListenUDP(any(port))
+		if err == nil {
+			serve(c, loops)
+		}
+		return err
+	}
+	for _, err := range []error{
+		udp(at.echo, group.EchoUDP),
+		tcp(at.echo, func(l *socketapi.TCPListener) { group.EchoTCP(l) }),
+		udp(at.discard, group.DiscardUDP),
+		tcp(at.discard, func(l *socketapi.TCPListener) { group.DiscardTCP(l) }),
+		tcp(at.chargen, func(l *socketapi.TCPListener) { group.ChargenTCP(l) }),
+		tcp(at.http, func(l *socketapi.TCPListener) { group.HTTP(l) }),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sayServices(out *output, services []service.Stats) {
+	for _, s := range services {
+		out.say("%-8s %s %s", s.Name, s.Network, s.Addr)
+	}
+	out.say("Ctrl-C ends it.")
+}
+
+// sayDone prints a line a service that was used.
+func sayDone(out *output, took time.Duration, services []service.Stats) {
+	out.say("\n%v:", took.Round(time.Millisecond))
+	for _, s := range services {
+		if s.Messages == 0 && s.Connections == 0 {
+			continue
+		}
+		line := fmt.Sprintf("%-8s %s  %s, %s in, %s out", s.Name, s.Network, plural(s.Messages, "message"), byteCount(s.RxBytes), byteCount(s.TxBytes))
+		if s.Network == "tcp" {
+			line += ", " + plural(s.Connections, "connection")
+		}
+		if s.Failed > 0 {
+			line += fmt.Sprintf(", %d not answered", s.Failed)
+		}
+		if s.Refused > 0 {
+			line += fmt.Sprintf(", %d refused: from a port that would answer the answer", s.Refused)
+		}
+		out.say("%s", line)
+	}
+}

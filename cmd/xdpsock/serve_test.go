@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/service"
+)
+
+func at(port uint16) string { return netip.AddrPortFrom(engineAddr.Addr(), port).String() }
+
+// exchange sends one datagram and returns the answer.
+func exchange(t *testing.T, c net.Conn, message string) string {
+	t.Helper()
+	buf := make([]byte, 2048)
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if _, err := c.Write([]byte(message)); err != nil {
+			t.Fatal(err)
+		}
+		c.SetReadDeadline(time.Now().Add(time.Second)) // the first may be lost with its ARP question
+		if n, err := c.Read(buf); err == nil {
+			return string(buf[:n])
+		}
+	}
+	t.Fatal("no answer")
+	return ""
+}
+
+func TestServe(t *testing.T) {
+	l := newLab(t)
+	p := start(t, l.server, "serve", "-i", "server", "-a", engineAddr.String(), "--json")
+	p.says("ready")
+	first := object[ready](t, p.stdout.String(), "ready")
+	if first.Link.Interface != "server" || first.Link.Driver != "veth" || len(first.Link.Queues) != 1 || len(first.Services) != 6 {
+		t.Errorf("ready: %+v", first)
+	}
+
+	t.Run("udp", func(t *testing.T) {
+		c, err := l.client.Dial("udp", at(echoPort))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for i := range 100 {
+			want := fmt.Sprintf("datagram %d %s", i, strings.Repeat("x", i*10))
+			if got := exchange(t, c, want); got != want {
+				t.Fatalf("echo of %q is %q", want, got)
+			}
+		}
+		d, err := l.client.Dial("udp", at(discardPort))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		d.Write([]byte("nothing"))
+		d.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		if n, err := d.Read(make([]byte, 10)); err == nil {
+			t.Errorf("discard answered %d bytes", n)
+		}
+	})
+	t.Run("tcp", func(t *testing.T) {
+		c, err := l.client.Dial("tcp", at(echoPort))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(patience))
+		var want bytes.Buffer
+		service.WriteBlob(&want, 1<<20)
+		go func() {
+			c.Write(want.Bytes())
+			c.(*net.TCPConn).CloseWrite()
+		}()
+		got, err := io.ReadAll(c)
+		if err != nil || !bytes.Equal(got, want.Bytes()) {
+			t.Errorf("echo of %d bytes: %d bytes, the same: %v, %v", want.Len(), len(got), bytes.Equal(got, want.Bytes()), err)
+		}
+	})
+	t.Run("chargen", func(t *testing.T) {
+		c, err := l.client.Dial("tcp", at(chargenPort))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(patience))
+		got := make([]byte, 200*74)
+		if _, err := io.ReadFull(c, got); err != nil {
+			t.Fatal(err)
+		}
+		if line := string(got[:74]); line != " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefg\r\n" {
+			t.Errorf("first line %q", line)
+		}
+		if !bytes.Equal(got[:74], got[95*74:96*74]) {
+			t.Error("the 96th line is not the first again")
+		}
+	})
+	t.Run("http", func(t *testing.T) {
+		client := &http.Client{Transport: &http.Transport{DialContext: l.client.DialContext}, Timeout: patience}
+		defer client.CloseIdleConnections()
+		for range 10 {
+			r, err := client.Get("http://" + at(httpPort) + "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(r.Body)
+			r.Body.Close()
+			if err != nil || string(body) != service.Hello {
+				t.Fatalf("%q, %v", body, err)
+			}
+		}
+	})
+
+	p.signal(unix.SIGTERM)
+	if code := p.ends(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, &p.stderr)
+	}
+	last := object[summary](t, p.stdout.String(), "summary")
+	for _, s := range last.Services {
+		used := s.Name == "discard" && s.Network == "tcp" || s.Messages > 0
+		if !used || s.Failed > 0 && s.Name != "chargen" {
+			t.Errorf("%+v", s)
+		}
+	}
+	if last.Traffic.RxPackets == 0 || last.Traffic.TxPackets == 0 {
+		t.Errorf("%+v", last.Traffic)
+	}
+	l.clean(t)
+}
+
+// clean checks that the interface is the kernel's again.
+func (l *lab) clean(t *testing.T) {
+	t.Helper()
+	if id := l.program(t); id != 0 {
+		t.Errorf("program %d is still attached", id)
+	}
+	// The kernel answers at its own address, and nobody at the engine's.
+	kernel, err := l.server.ListenPacket("udp", netip.AddrPortFrom(serverAddr.Addr(), 7).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		buf := make([]byte, 100)
+		for {
+			n, from, err := kernel.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			kernel.WriteTo(buf[:n], from)
+		}
+	}()
+	defer kernel.Close()
+	c, err := l.client.Dial("udp", kernel.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := exchange(t, c, "after"); got != "after" {
+		t.Errorf("the kernel answers %q", got)
+	}
+}
+
+// What people get: where packets come from, and a summary of what became of them.
+func TestServeForPeople(t *testing.T) {
+	l := newLab(t)
+	p := start(t, l.server, "serve", "-i", "server", "-a", engineAddr.String(), "--echo", "7007", "--policy", "efficient")
+	p.says("Ctrl-C")
+	c, err := l.client.Dial("udp", at(7007))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	exchange(t, c, "hello")
+	closed, err := l.client.Dial("udp", at(7008))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed.Close()
+	closed.Write([]byte("nobody"))
+	closed.SetReadDeadline(time.Now().Add(patience))
+	if _, err := closed.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("at a port where nobody listens: %v", err)
+	}
+	p.signal(unix.SIGINT)
+	if code := p.ends(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, &p.stderr)
+	}
+	out := p.stdout.String()
+	for _, want := range []string{"server: ", "driver veth", "echo     udp 0.0.0.0:7007", "1 message", "udp-no-socket", "received "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "discard") {
+		t.Errorf("a service that is off:\n%s", out)
+	}
+}
+
+func TestServeInterfaceDown(t *testing.T) {
+	l := newLab(t)
+	if err := l.veth.B.SetDown(); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"serve", "-i", "server", "-a", engineAddr.String()}
+	code, stdout, stderr := ran(t, l.server, args...)
+	if code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	oneLine(t, args, stdout, stderr, "server", "down", "ip link set")
+	if id := l.program(t); id != 0 {
+		t.Errorf("program %d is still attached", id)
+	}
+}
+
+// An engine that is killed leaves the interface working for the kernel at once.
+func TestServeKilled(t *testing.T) {
+	l := newLab(t)
+	p := start(t, l.server, "serve", "-i", "server", "-a", engineAddr.String())
+	p.says("Ctrl-C")
+	if l.program(t) == 0 {
+		t.Error("no program is attached")
+	}
+	p.signal(unix.SIGKILL)
+	<-p.done
+	l.clean(t)
+}
+
+// A second engine on the interface is refused and leaves the first alone.
+func TestServeTwice(t *testing.T) {
+	l := newLab(t)
+	first := start(t, l.server, "serve", "-i", "server", "-a", engineAddr.String())
+	first.says("Ctrl-C")
+	args := []string{"serve", "-i", "server", "-a", "10.99.0.4/24"}
+	code, stdout, stderr := ran(t, l.server, append(args, "--mode", "native")...)
+	if code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	oneLine(t, args, stdout, stderr, "server")
+	c, err := l.client.Dial("udp", at(echoPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := exchange(t, c, "still here"); got != "still here" {
+		t.Errorf("the first answers %q", got)
+	}
+}
