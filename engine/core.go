@@ -42,9 +42,9 @@ type Core struct {
 	rx, tx  []Frame // scratch of the turn
 
 	// Who turns the core while programs wait: drive.go. Guarded by mu.
-	driver    *Waiter // nil: nobody; &c.poller.role: the poller
-	departs   uint64  // how often the role was given up or changed hands
-	woken     int     // goroutines that turns made runnable since the driver last looked
+	driver    *Waiter       // nil: nobody; &c.poller.role: the poller
+	departs   atomic.Uint64 // how often the role was given up or changed hands; written with mu held
+	woken     int           // goroutines that turns made runnable since the driver last looked
 	parked    waiterList
 	deadlines waiterHeap
 	closed    bool

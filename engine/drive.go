@@ -179,14 +179,14 @@ func (c *Core) finish(w *Waiter) {
 // wake: at the latest when w drops the role. The lock is held.
 func (c *Core) take(w *Waiter) {
 	c.driver = w
-	c.departs++
+	c.departs.Add(1)
 	w.state.Store(waiterDriving)
 }
 
 // drop gives the role up. The lock is held.
 func (c *Core) drop(w *Waiter) {
 	c.driver = nil
-	c.departs++
+	c.departs.Add(1)
 	w.state.Store(waiterIdle)
 	c.poller.unpark()
 	if c.poller.away { // displaced, and asleep for longer than what w leaves behind allows

@@ -67,7 +67,7 @@ func (c *Core) poll() {
 			return
 		}
 		switch {
-		case c.departs != last:
+		case c.departs.Load() != last:
 			quiet = 0
 		case c.driver == nil:
 			quiet = 0
@@ -81,7 +81,7 @@ func (c *Core) poll() {
 				c.mu.Lock()
 			}
 		}
-		last = c.departs
+		last = c.departs.Load()
 		c.Unlock()
 	}
 }
@@ -92,15 +92,14 @@ func (c *Core) poll() {
 func (c *Core) takeOver() {
 	if w := c.parked.head; w != nil {
 		c.driver = w // before it runs, so that nobody comes between
-		c.departs++
+		c.departs.Add(1)
 		w.Wake()
 		return
 	}
 	p := &c.poller
 	c.driver = &p.role
-	c.departs++
-	gen := c.departs
-	for quick := 0; c.departs == gen && !c.closed; {
+	gen := c.departs.Add(1)
+	for quick := 0; c.departs.Load() == gen && !c.closed; {
 		c.woken = 0
 		work := c.turn()
 		switch {
@@ -122,8 +121,8 @@ func (c *Core) takeOver() {
 			p.away = false
 		}
 	}
-	if c.departs == gen {
+	if c.departs.Load() == gen {
 		c.driver = nil
-		c.departs++
+		c.departs.Add(1)
 	}
 }

@@ -132,13 +132,13 @@ func (c *Core) await(until mono.Time) {
 		s.backoff = 0
 	}
 	s.till = until
-	gen := c.departs
+	gen := c.departs.Load()
 	c.Unlock()
-	if !s.spins || !c.look(until) {
-		c.doze(until)
+	if !s.spins || !c.look(until, gen) {
+		c.doze(until, gen)
 	}
 	c.mu.Lock()
-	if c.departs == gen { // else another has the role, and these are its own
+	if c.departs.Load() == gen { // else another has the role, and these are its own
 		s.till = 0
 		s.wanted.Store(false)
 	}
@@ -155,8 +155,9 @@ const lookPause = 16
 const spinYield = time.Millisecond
 
 // look watches the rings for as long as the policy says, and says whether there is
-// a reason not to sleep.
-func (c *Core) look(until mono.Time) bool {
+// a reason not to sleep. It ends when another took the role that was of generation gen,
+// or a displaced poller with the policy Latency would look for ever.
+func (c *Core) look(until mono.Time, gen uint64) bool {
 	spin := c.policy.spin()
 	if spin == 0 {
 		return false
@@ -171,7 +172,7 @@ func (c *Core) look(until mono.Time) bool {
 			continue
 		}
 		now := c.clock.Now()
-		if until.Due(now) {
+		if until.Due(now) || c.departs.Load() != gen {
 			return true
 		}
 		if now.Sub(start) >= spin {
@@ -184,9 +185,10 @@ func (c *Core) look(until mono.Time) bool {
 	}
 }
 
-// doze sleeps in the devices. It says that it is asleep first and looks at wanted
-// once more after it; Attention does the two in the other order.
-func (c *Core) doze(until mono.Time) {
+// doze sleeps in the devices, unless another has taken the role. It says that it is
+// asleep first and looks at wanted once more after it; Attention does the two in the
+// other order.
+func (c *Core) doze(until mono.Time, gen uint64) {
 	s := &c.sleep
 	if !s.mu.TryLock() { // the displaced poller sleeps there
 		s.rouse()
@@ -195,7 +197,7 @@ func (c *Core) doze(until mono.Time) {
 	defer s.mu.Unlock()
 	s.asleep.Store(true)
 	defer s.asleep.Store(false)
-	if s.wanted.Load() {
+	if s.wanted.Load() || c.departs.Load() != gen {
 		return
 	}
 	if s.alone != nil {
