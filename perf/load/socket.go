@@ -52,13 +52,36 @@ func connect(kind int, to netip.AddrPort) (int, error) {
 		}
 	}
 	if err == nil {
-		err = unix.Connect(fd, sa)
+		if err = unix.Connect(fd, sa); err == unix.EINTR {
+			err = connected(fd)
+		}
 	}
 	if err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("load: connect to %v: %w", to, err)
 	}
 	return fd, nil
+}
+
+// connected waits for a connect that a signal interrupted: it goes on by itself.
+func connected(fd int) error {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	for deadline := time.Now().Add(giveUp); ; {
+		n, err := unix.Poll(fds, int(quiet.Milliseconds()))
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		if err == nil && n > 0 {
+			errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+			if err != nil || errno == 0 {
+				return err
+			}
+			return unix.Errno(errno)
+		}
+		if time.Now().After(deadline) {
+			return unix.ETIMEDOUT
+		}
+	}
 }
 
 // The calls below are raw: the runtime neither hands the processor on nor wakes a

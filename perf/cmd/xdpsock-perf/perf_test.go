@@ -265,3 +265,31 @@ func childOf(parent int, name string) string {
 	}
 	return ""
 }
+
+// A round in which one fails is taken back for all; the rounds before it stand.
+func TestFailedRound(t *testing.T) {
+	runs := 0
+	steady := candidate{"steady", func(*lab) (sample, error) { return sample{"rate": 2}, nil }}
+	flaky := candidate{"flaky", func(*lab) (sample, error) {
+		if runs++; runs == 3 {
+			return nil, errors.New("no answer")
+		}
+		return sample{"rate": 4}, nil
+	}}
+	s := &suite{name: "test", metrics: []metric{{Name: "rate", Better: "more"}}}
+	e, able, values := &env{opt: options{rounds: 3}}, []candidate{flaky, steady}, make([][]sample, 2)
+	var err error
+	for round := range 3 {
+		err = s.round(e, nil, round, able, values)
+	}
+	if err == nil || !strings.Contains(err.Error(), "round 3, flaky: no answer") {
+		t.Errorf("error: %v", err)
+	}
+	f, err := s.metrics[0].figure(able, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Comparisons) != 1 || f.Comparisons[0].Rounds != 2 || f.Comparisons[0].Value != 2 {
+		t.Errorf("comparisons: %+v", f.Comparisons)
+	}
+}

@@ -98,7 +98,7 @@ func (f figure) print(t io.Writer, suite string) {
 		fmt.Fprintf(t, "%s\t%s\t%s / %s\t%.2f\t%.2f..%.2f\t%s\t%s / %s\t%s\n", suite, f.Name, c.Subject, c.Base,
 			c.Value, c.Min, c.Max, goal, short(c.Ratio.Subject), short(c.Ratio.Base), f.Unit)
 	}
-	if len(f.Comparisons) > 0 {
+	if f.Better != "" {
 		return
 	}
 	var all []string

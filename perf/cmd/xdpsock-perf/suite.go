@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -111,37 +112,60 @@ func (s *suite) rounds(e *env, able []candidate, o *outcome) error {
 	}
 	defer l.close()
 	o.Links = l.describe()
-	values := map[string]map[string][]float64{} // metric, candidate
-	for _, m := range s.metrics {
-		values[m.Name] = map[string][]float64{}
-	}
-	for round := range e.opt.rounds {
-		for _, i := range ratio.Order(round, len(able)) {
-			c := able[i]
-			got, err := c.run(l)
-			if err != nil {
-				return fmt.Errorf("round %d, %s: %w", round+1, c.name, err)
-			}
-			for _, m := range s.metrics {
-				v, ok := got[m.Name]
-				if !ok {
-					return fmt.Errorf("round %d: %s has no %q", round+1, c.name, m.Name)
-				}
-				values[m.Name][c.name] = append(values[m.Name][c.name], v)
-			}
-			first := s.metrics[0]
-			progress("%s: round %d of %d: %s: %s %s", s.name, round+1, e.opt.rounds, c.name, short(got[first.Name]), first.Unit)
-		}
+	values := make([][]sample, len(able)) // by candidate, one a round
+	var failed error
+	for round := 0; round < e.opt.rounds && failed == nil; round++ {
+		failed = s.round(e, l, round, able, values)
 	}
 	o.Notes = l.notes
 	for _, m := range s.metrics {
-		f := figure{metric: m, Values: values[m.Name]}
-		if f.Comparisons, err = compare(m, able, f.Values); err != nil {
-			return fmt.Errorf("%s: %w", m.Name, err)
+		f, err := m.figure(able, values)
+		if err != nil {
+			return errors.Join(failed, err)
 		}
 		o.Metrics = append(o.Metrics, f)
 	}
+	return failed
+}
+
+// round lets each candidate run once. A round that fails is taken back whole.
+func (s *suite) round(e *env, l *lab, round int, able []candidate, values [][]sample) error {
+	for _, i := range ratio.Order(round, len(able)) {
+		c := able[i]
+		got, err := c.run(l)
+		if err != nil {
+			for i := range values {
+				values[i] = values[i][:min(round, len(values[i]))]
+			}
+			return fmt.Errorf("round %d, %s: %w", round+1, c.name, err)
+		}
+		values[i] = append(values[i], got)
+		first := s.metrics[0]
+		progress("%s: round %d of %d: %s: %s %s", s.name, round+1, e.opt.rounds, c.name, short(got[first.Name]), first.Unit)
+	}
 	return nil
+}
+
+// figure gathers one metric from the samples of all rounds.
+func (m metric) figure(able []candidate, samples [][]sample) (figure, error) {
+	f := figure{metric: m, Values: map[string][]float64{}}
+	for i, c := range able {
+		for round, got := range samples[i] {
+			v, ok := got[m.Name]
+			if !ok {
+				return f, fmt.Errorf("round %d: %s has no %q", round+1, c.name, m.Name)
+			}
+			f.Values[c.name] = append(f.Values[c.name], v)
+		}
+	}
+	if len(f.Values) == 0 {
+		return f, nil
+	}
+	var err error
+	if f.Comparisons, err = compare(m, able, f.Values); err != nil {
+		return f, fmt.Errorf("%s: %w", m.Name, err)
+	}
+	return f, nil
 }
 
 // compare sets every candidate against each that comes after it.
