@@ -86,7 +86,7 @@ type Conn struct {
 	stuckSince mono.Time // when the oldest data was first sent again without an answer; Never: all is well
 	challenged mono.Time // the last answer to a segment that did not fit
 
-	opt       *Options // never written to: the connections of a listener share one
+	opt       *Options   // never written to: the connections of a listener share one
 	softErr   unix.Errno // the last ICMP error: why, if it times out
 	state     State
 	want      want

@@ -21,12 +21,20 @@ type holes struct {
 	next   *holes
 }
 
-// count returns how many SACK blocks there are to tell.
-func (h *holes) count() int {
-	if h == nil {
+// sackCount returns how many SACK blocks there are to tell.
+func (c *Conn) sackCount() int {
+	if c.holes == nil || !c.sackOK {
 		return 0
 	}
-	return min(len(h.spans), wire.SACKBlocksMax)
+	return min(len(c.holes.spans), wire.SACKBlocksMax)
+}
+
+// end returns the end of the last span, or nxt if there is none.
+func (h *holes) end(nxt wire.Seq) wire.Seq {
+	if h == nil || len(h.spans) == 0 {
+		return nxt
+	}
+	return h.spans[len(h.spans)-1].end
 }
 
 // blocks fills in SACK blocks: the span of the newest segment first, then those most recently

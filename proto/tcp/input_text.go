@@ -39,9 +39,6 @@ func (c *Conn) inputText(s *segment, now mono.Time) drop.Reason {
 			return drop.TCPWindowClosed
 		}
 	}
-	if fin && !c.finSeen {
-		c.finSeen, c.rcv.fin = true, seq.Add(len(p))
-	}
 	c.lastData = now
 	c.armIdle(now)
 	var reason drop.Reason
@@ -49,6 +46,12 @@ func (c *Conn) inputText(s *segment, now mono.Time) drop.Reason {
 		reason = c.inOrder(s, p, now)
 	} else {
 		reason = c.beyondHole(seq, p)
+	}
+	if fin && !c.finSeen && reason == drop.None {
+		if c.rcv.fin = seq.Add(len(p)); c.rcv.fin.Before(c.holes.end(c.rcv.nxt)) {
+			return drop.TCPAfterFIN // there was data beyond it already: one of both is a lie
+		}
+		c.finSeen = true
 	}
 	if c.finSeen && c.rcv.nxt == c.rcv.fin {
 		c.peerFIN(now)
@@ -81,9 +84,6 @@ func (c *Conn) inOrder(s *segment, p []byte, now mono.Time) drop.Reason {
 	c.tuneReceive(now)
 	c.scheduleACK(len(p), now)
 	if n < len(p) {
-		if c.finSeen {
-			c.finSeen = c.rcv.fin != s.end() // it was this segment's: it will come again
-		}
 		return drop.TCPReceiveMemory
 	}
 	return drop.None
@@ -94,7 +94,7 @@ func (c *Conn) inOrder(s *segment, p []byte, now mono.Time) drop.Reason {
 func (c *Conn) beyondHole(seq wire.Seq, p []byte) drop.Reason {
 	c.ackNow()
 	if len(p) == 0 {
-		return drop.None // a FIN alone: finSeen holds it
+		return drop.None // a FIN alone
 	}
 	h := c.needHoles()
 	if h.full() {

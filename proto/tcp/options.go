@@ -62,7 +62,9 @@ func (t *TCP) share(o Options) *Options {
 	if o == noOptions {
 		return &noOptions
 	}
-	return &o
+	p := new(Options)
+	*p = o
+	return p
 }
 
 // QuickACK is TCP_QUICKACK: the next segments are acknowledged at once, or the

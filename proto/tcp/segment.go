@@ -90,13 +90,13 @@ func (c *Conn) put(buf []byte, seq wire.Seq, flags wire.Flags, header, n int, no
 
 // headerLen is the length of a header with the options that a segment has now.
 func (c *Conn) headerLen() int {
-	return wire.TCPLen + wire.TCPOptionsLen(c.tsOK, c.holes.count())
+	return wire.TCPLen + wire.TCPOptionsLen(c.tsOK, c.sackCount())
 }
 
 func (c *Conn) putOptions(b []byte, now mono.Time) {
 	switch {
 	case len(b) == 0:
-	case c.holes.count() == 0:
+	case c.sackCount() == 0:
 		wire.PutTimestamps(b, c.tsNow(now), c.ts.recent)
 	default:
 		o := wire.NoTCPOptions

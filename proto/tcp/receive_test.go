@@ -1,0 +1,353 @@
+package tcp
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/ring"
+)
+
+// RFC 9293 §3.8.6.3, and quick acknowledgements at the start as Linux.
+func TestQuickThenDelayedACK(t *testing.T) {
+	s := newScript(t, Params{}).established(5000)
+	s.c.quick = 1
+	s.in("P. 1:101(100) ack 1 win 5000")
+	s.out(". 1:1(0) ack 101")
+	s.in("P. 101:201(100) ack 1 win 5000")
+	s.after(39 * time.Millisecond)
+	s.none()
+	s.after(time.Millisecond + soon)
+	s.out(". 1:1(0) ack 201")
+	// every second full segment at once (MUST-58)
+	s.in(". 201:1201(1000) ack 1 win 5000")
+	s.in(". 1201:2201(1000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 2201")
+	s.read(2200)
+	s.readFails(unix.EAGAIN)
+}
+
+// An answer of the program carries the acknowledgement.
+func TestACKRidesOnData(t *testing.T) {
+	s := newScript(t, Params{}).established(5000)
+	s.c.quick = 0
+	s.in("P. 1:101(100) ack 1 win 5000")
+	s.write(50)
+	s.out("P. 1:51(50) ack 101")
+	s.in(". 101:101(0) ack 51 win 5000")
+	s.after(time.Second)
+}
+
+func TestOutOfOrderDataAndSACK(t *testing.T) {
+	s := newScript(t, Params{}).establishedSACK(5000)
+	s.in(". 1001:2001(1000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 1 <sack 1001:2001>")
+	s.in(". 3001:4001(1000) ack 1 win 5000") // RFC 2018 §4: the newest block first
+	s.out(". 1:1(0) ack 1 <sack 3001:4001 1001:2001>")
+	s.in(". 2001:2501(500) ack 1 win 5000")
+	s.out(". 1:1(0) ack 1 <sack 1001:2501 3001:4001>")
+	s.readFails(unix.EAGAIN)
+	s.in(". 1:1001(1000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 2501 <sack 3001:4001>")
+	s.in(". 2401:3101(700) ack 1 win 5000") // overlaps on both sides
+	s.out(". 1:1(0) ack 4001 <>")
+	s.read(4000)
+	if s.c.holes != nil {
+		t.Error("the map of holes was kept")
+	}
+}
+
+func TestSACKBlocksBesideTimestamps(t *testing.T) {
+	s := newScript(t, Params{})
+	s.listen(1)
+	s.in("S 0:0(0) win 5000 <mss 1000,sackOK,TS 5000 0>")
+	s.out("S. 0:0(0) ack 1")
+	s.in(". 1:1(0) ack 1 win 5000 <TS 5000 _>")
+	s.accept()
+	for _, in := range []string{"101:111(10)", "201:211(10)", "301:311(10)", "401:411(10)"} {
+		s.in(". " + in + " ack 1 win 5000 <TS _ _>")
+		if in == "401:411(10)" {
+			s.out(". 1:1(0) ack 1 <TS _ 5000,sack 401:411 301:311 201:211>")
+		} else {
+			s.out(". 1:1(0) ack 1")
+		}
+	}
+}
+
+// A FIN that overtakes data counts when the data has come.
+func TestFINOutOfOrder(t *testing.T) {
+	s := newScript(t, Params{}).established(5000)
+	s.in("F. 1001:1101(100) ack 1 win 5000")
+	s.out(". 1:1(0) ack 1")
+	s.state(Established)
+	s.in(". 1:1001(1000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 1102")
+	s.state(CloseWait)
+	s.read(1100)
+	s.readFails(0)
+}
+
+// A FIN alone beyond a hole.
+func TestEmptyFINOutOfOrder(t *testing.T) {
+	s := newScript(t, Params{}).established(5000)
+	s.in("F. 11:11(0) ack 1 win 5000")
+	s.out(". 1:1(0) ack 1")
+	s.drops(". 1:12(11) ack 1 win 5000", drop.TCPAfterFIN) // data where the FIN was
+	s.out(". 1:1(0) ack 1")
+	s.in(". 1:11(10) ack 1 win 5000")
+	s.out(". 1:1(0) ack 12")
+	s.state(CloseWait)
+}
+
+// §3.10.7.4 first: outside of the window, answered; data that is old too, without limit.
+func TestSequenceCheck(t *testing.T) {
+	s := newScript(t, Params{}).established(5000)
+	s.drops(". 200000:200010(10) ack 1 win 5000", drop.TCPOutOfWindow)
+	s.out(". 1:1(0) ack 1")
+	s.in("P. 1:101(100) ack 1 win 5000")
+	s.out(". 1:1(0) ack 101")
+	for range 3 {
+		s.drops("P. 1:101(100) ack 1 win 5000", drop.TCPOldDuplicate)
+		s.out(". 1:1(0) ack 101")
+	}
+	s.drops(". 0:0(0) ack 1 win 5000", drop.TCPOldDuplicate) // a keepalive
+	s.out(". 1:1(0) ack 101")
+	s.drops(". 0:0(0) ack 1 win 5000", drop.TCPOldDuplicate) // answered seldom
+	s.none()
+	s.after(time.Second)
+	s.drops(". 0:0(0) ack 1 win 5000", drop.TCPOldDuplicate)
+	s.out(". 1:1(0) ack 101")
+	s.in("P. 51:151(100) ack 1 win 5000") // half old: the rest is taken
+	s.out(". 1:1(0) ack 151")
+	s.read(150)
+}
+
+// RFC 5961 §3: only an exact reset ends the connection.
+func TestReset(t *testing.T) {
+	s := newScript(t, Params{}).established(5000)
+	s.in("P. 1:11(10) ack 1 win 5000")
+	s.out(". 1:1(0) ack 11")
+	s.drops("R 5:5(0) win 0", drop.TCPResetOutOfWindow)
+	s.drops("R 200000:200000(0) win 0", drop.TCPResetOutOfWindow)
+	s.drops("R 12:12(0) win 0", drop.TCPResetInexact)
+	s.out(". 1:1(0) ack 11")
+	s.state(Established)
+	s.in("R 11:11(0) win 0")
+	s.state(Closed)
+	s.read(10) // what had come is still there
+	if ev := s.c.Readiness(); ev != ring.In|ring.Out|ring.Err|ring.Hup {
+		t.Error("readiness", ev)
+	}
+	s.readFails(unix.ECONNRESET)
+	s.readFails(0)
+	s.writeFails(unix.EPIPE)
+	s.c.Close(s.now)
+	s.gone()
+}
+
+// RFC 5961 §4.
+func TestSYNOnEstablished(t *testing.T) {
+	s := newScript(t, Params{}).established(5000)
+	s.drops("S 1:1(0) win 5000", drop.TCPSYNInWindow)
+	s.out(". 1:1(0) ack 1")
+	s.drops("S 0:0(0) win 5000", drop.TCPOldDuplicate) // the old SYN once more
+	s.none()                                           // within half a second of the last one
+	s.after(time.Second)
+	s.drops("S 100:100(0) win 5000", drop.TCPSYNInWindow)
+	s.out(". 1:1(0) ack 1")
+	s.state(Established)
+}
+
+// RFC 5961 §7: challenges of all connections together have a limit.
+func TestChallengeLimit(t *testing.T) {
+	s := newScript(t, Params{ChallengeACKs: 1})
+	s.listen(5)
+	open := func() {
+		s.in("S 0:0(0) win 5000 <mss 1000>")
+		s.out("S. 0:0(0) ack 1")
+		s.in(". 1:1(0) ack 1 win 5000")
+	}
+	open()
+	s.drops("S 1:1(0) win 5000", drop.TCPSYNInWindow)
+	s.out(". 1:1(0) ack 1")
+	s.rport++
+	open()
+	s.drops("S 1:1(0) win 5000", drop.TCPSYNInWindow)
+	s.none()
+	if s.h.drops[drop.TCPChallengeLimited] != 1 {
+		t.Error("a challenge that was not sent is not counted")
+	}
+	s.after(time.Second)
+	s.drops("S 1:1(0) win 5000", drop.TCPSYNInWindow)
+	s.out(". 1:1(0) ack 1")
+}
+
+// RFC 7323 §5.3: an old timestamp is a late duplicate, but a reset is believed without one.
+func TestPAWS(t *testing.T) {
+	s := newScript(t, Params{}).establishedTS(5000)
+	s.in("P. 1:11(10) ack 1 win 5000 <TS 5010 _>")
+	s.out(". 1:1(0) ack 11 <TS _ 5010>")
+	s.drops("P. 11:21(10) ack 1 win 5000 <TS 5009 _>", drop.TCPPAWS)
+	s.out(". 1:1(0) ack 11 <TS _ 5010>")
+	s.in("P. 11:21(10) ack 1 win 5000 <TS 5010 _>")
+	s.out(". 1:1(0) ack 21")
+	s.after(25 * 24 * time.Hour) // §5.5: too long ago to compare
+	s.in("P. 21:31(10) ack 1 win 5000 <TS 4000 _>")
+	s.c.quick = 0
+	s.out(". 1:1(0) ack 31")
+	s.in("R 31:31(0) win 0 <TS 1 0>")
+	s.state(Closed)
+}
+
+// RFC 7323 §4.3: what is echoed is the timestamp of the segment that the last acknowledgement waited for.
+func TestTimestampToEcho(t *testing.T) {
+	s := newScript(t, Params{}).establishedTS(5000)
+	s.c.quick = 0
+	s.in("P. 1:11(10) ack 1 win 5000 <TS 5001 _>")
+	s.in("P. 11:21(10) ack 1 win 5000 <TS 5002 _>") // delayed: (A) the earlier one
+	s.after(40*time.Millisecond + soon)
+	s.out(". 1:1(0) ack 21 <TS _ 5001>")
+	s.in("P. 31:41(10) ack 1 win 5000 <TS 5003 _>") // (B) beyond a hole: the one before it
+	s.out(". 1:1(0) ack 21 <TS _ 5001>")
+	s.in("P. 21:31(10) ack 1 win 5000 <TS 5004 _>") // (C) the one that filled it
+	s.out(". 1:1(0) ack 41 <TS _ 5004>")
+}
+
+// §3.10.7.4 fifth: without ACK nothing counts.
+func TestNoACKFlag(t *testing.T) {
+	s := newScript(t, Params{}).established(5000)
+	s.drops("P 1:11(10) win 5000", drop.TCPNoACK)
+	s.readFails(unix.EAGAIN)
+}
+
+// RFC 5961 §5.2.
+func TestACKRange(t *testing.T) {
+	s := newScript(t, Params{}).established(5000)
+	s.drops("P. 1:11(10) ack 2 win 5000", drop.TCPACKUnsent)
+	s.out(". 1:1(0) ack 1")
+	s.after(time.Second)
+	s.drops("P. 1:11(10) ack -5000 win 5000", drop.TCPACKTooOld)
+	s.out(". 1:1(0) ack 1")
+	s.readFails(unix.EAGAIN)
+	s.in("P. 1:11(10) ack -4000 win 5000") // old, but within the largest window: its text counts
+	s.out(". 1:1(0) ack 11")
+	s.read(10)
+}
+
+// §3.8.6.2.2: the window closes with the buffer, never moves back, and opens by a good piece
+// at once; whoever emptied the buffer is told to say so.
+func TestReceiveWindow(t *testing.T) {
+	s := newScript(t, Params{})
+	s.listen(1)
+	s.l.SetOptions(Options{RcvBuf: 4000})
+	s.in("S 0:0(0) win 5000 <mss 1000>")
+	s.out("S. 0:0(0) ack 1 win 4000")
+	s.in(". 1:1(0) ack 1 win 5000")
+	s.accept()
+	s.in(". 1:2001(2000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 2001 win 2000")
+	s.in(". 2001:4001(2000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 4001 win 0")
+	s.drops(". 4001:4002(1) ack 1 win 5000", drop.TCPWindowClosed) // a probe with a byte
+	s.out(". 1:1(0) ack 4001 win 0")
+	s.read(500) // too little to tell (receiver's silly-window avoidance)
+	s.none()
+	s.drops(". 4001:4002(1) ack 1 win 5000", drop.TCPWindowClosed)
+	s.out(". 1:1(0) ack 4001 win 0")
+	s.read(2000)
+	s.out(". 1:1(0) ack 4001 win 2500")
+	s.in(". 4001:6001(2000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 6001 win 500")
+	s.c.SetOptions(Options{RcvBuf: 2304}, s.now) // smaller: what was offered stays (SHLD-14)
+	s.in(". 6001:6501(500) ack 1 win 5000")
+	s.out(". 1:1(0) ack 6501 win 0")
+	s.read(4000)
+	s.out(". 1:1(0) ack 6501 win 2304")
+}
+
+// Text beyond the window is cut off.
+func TestTextBeyondTheWindow(t *testing.T) {
+	s := newScript(t, Params{})
+	s.listen(1)
+	s.l.SetOptions(Options{RcvBuf: 4000})
+	s.in("S 0:0(0) win 5000 <mss 1000>")
+	s.out("S. 0:0(0) ack 1 win 4000")
+	s.in(". 1:1(0) ack 1 win 5000")
+	s.accept()
+	s.in("F. 1:5001(5000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 4001 win 0")
+	s.state(Established)
+	s.read(4000)
+	s.out(". 1:1(0) ack 4001 win 4000")
+	s.in("F. 4001:5001(1000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 5002")
+	s.state(CloseWait)
+	s.read(1000)
+	s.readFails(0)
+}
+
+// A path that coalesces segments on their way makes ones larger than the MSS: they are taken.
+func TestSegmentLargerThanMSS(t *testing.T) {
+	s := newScript(t, Params{}).established(5000)
+	s.in("P. 1:60001(60000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 60001")
+	s.read(60000)
+}
+
+// When the core's memory is used up, data is not acknowledged and comes again.
+func TestNoMemory(t *testing.T) {
+	s := newScript(t, Params{})
+	s.h.pool = ring.NewPool(4096)
+	s.h.tcp.cfg.Pool = s.h.pool
+	s.established(5000)
+	s.drops("F. 1:5001(5000) ack 1 win 5000", drop.TCPReceiveMemory)
+	s.out(". 1:1(0) ack 4097")
+	s.state(Established)
+	s.drops(". 5001:6001(1000) ack 1 win 5000", drop.TCPReceiveMemory)
+	s.out(". 1:1(0) ack 4097 <>")
+	s.read(4096)
+	s.in("F. 4097:5001(904) ack 1 win 5000")
+	s.out(". 1:1(0) ack 5002")
+	s.read(904)
+	s.readFails(0)
+}
+
+func TestHolesLimit(t *testing.T) {
+	s := newScript(t, Params{}).established(5000)
+	for i := range holesMax {
+		seq := 11 + 20*i
+		s.in(sprintf(". %d:%d(10) ack 1 win 5000", seq, seq+10))
+		s.out(". 1:1(0) ack 1")
+	}
+	seq := 11 + 20*holesMax
+	s.drops(sprintf(". %d:%d(10) ack 1 win 5000", seq, seq+10), drop.TCPHolesFull)
+	s.out(". 1:1(0) ack 1")
+	s.in(". 1:11(10) ack 1 win 5000")
+	s.out(". 1:1(0) ack 21")
+}
+
+// An idle connection holds no buffer, whatever it carried; one that is unread keeps its data.
+func TestIdleHoldsNothing(t *testing.T) {
+	s := newScript(t, Params{}).established(5000)
+	s.in("P. 1:11(10) ack 1 win 5000")
+	s.out(". 1:1(0) ack 11")
+	s.write(10)
+	s.out("P. 1:11(10) ack 11")
+	s.in(". 11:11(0) ack 11 win 5000")
+	s.after(5 * time.Second)
+	if s.h.pool.Used() != 4096 {
+		t.Errorf("%d bytes are held, want a chunk of unread data", s.h.pool.Used())
+	}
+	s.read(10)
+	s.after(70 * time.Second)
+	if s.h.pool.Used() != 0 || s.h.wheel.Deadline() < s.now.Add(time.Hour) {
+		t.Errorf("%d bytes are held, the next timer is in %v", s.h.pool.Used(), s.h.wheel.Deadline().Sub(s.now))
+	}
+	s.in("P. 11:21(10) ack 11 win 5000")
+	s.read(10)
+	s.write(5)
+	s.out("P. 11:16(5) ack 21")
+	s.in(". 21:21(0) ack 16 win 5000")
+}
