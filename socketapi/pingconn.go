@@ -1,0 +1,130 @@
+package socketapi
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 792, "Echo or Echo Reply Message"; icmp(7) on ping sockets.
+
+// EchoHeaderLen is the length of the header of an echo message, in bytes: as much longer
+// than its payload is a message that [PingConn.ReadEcho] reads.
+const EchoHeaderLen = wire.ICMP4Len
+
+// A PingConn asks hosts whether they are there, by ICMP echo. Each has an identifier
+// of its own, and receives the replies to its own requests alone. Its methods may be called by
+// several goroutines.
+type PingConn struct {
+	s *datagram
+
+	writes sync.Mutex // guards buf
+	buf    []byte     // the message under construction
+}
+
+// An Echo is one reply.
+type Echo struct {
+	From    netip.Addr
+	Seq     uint16
+	TTL     uint8
+	Time    mono.Time // of its arrival, by the host's clock
+	Payload []byte    // in the memory that was given to ReadEcho
+}
+
+// ListenPing opens a ping socket at a local address of the host, or at all of them.
+func (st *Stack) ListenPing(local netip.Addr) (*PingConn, error) {
+	fail := func(call string, errno unix.Errno) error {
+		return &net.OpError{Op: "listen", Net: "icmp", Addr: ipAddr(local), Err: os.NewSyscallError(call, errno)}
+	}
+	if !local.Is4() {
+		return nil, fail("socket", unix.EAFNOSUPPORT)
+	}
+	s, errno := newDatagram(st.host, wire.ProtoICMP)
+	if errno != 0 {
+		return nil, fail("socket", errno)
+	}
+	if errno := s.bind(netip.AddrPortFrom(local, 0), false, false); errno != 0 {
+		s.close()
+		return nil, fail("bind", errno)
+	}
+	return &PingConn{s: s}, nil
+}
+
+// WriteEcho sends an echo request. It is EMSGSIZE if the message does not fit into one
+// packet of the link.
+func (c *PingConn) WriteEcho(to netip.Addr, seq uint16, payload []byte) error {
+	to = to.Unmap()
+	if !to.Is4() {
+		return c.fail("write", "sendto", to, unix.EAFNOSUPPORT)
+	}
+	c.writes.Lock()
+	defer c.writes.Unlock()
+	n := wire.ICMP4Len + len(payload)
+	if cap(c.buf) < n {
+		c.buf = make([]byte, n)
+	}
+	b := c.buf[:n]
+	wire.PutICMP4(b, wire.ICMP4Echo, 0, wire.ICMPEcho(c.Ident(), seq))
+	copy(b[wire.ICMP4Len:], payload)
+	wire.ICMP4(b).Seal()
+	if errno := c.s.send(b, netip.AddrPortFrom(to, 0), 0); errno != 0 {
+		return c.fail("write", "sendto", to, errno)
+	}
+	return nil
+}
+
+// ReadEcho reads the next reply into p, which must have room for [EchoHeaderLen] more bytes than
+// the payload: what does not fit is lost.
+func (c *PingConn) ReadEcho(p []byte) (Echo, error) {
+	m, n, errno := c.s.receive(p, 0)
+	if errno != 0 {
+		return Echo{}, c.fail("read", "recvfrom", netip.Addr{}, errno)
+	}
+	h, ok := wire.ParseICMP4(p[:min(n, len(p))])
+	if !ok {
+		return Echo{}, c.fail("read", "recvfrom", netip.Addr{}, unix.EINVAL) // p has no room for the header
+	}
+	return Echo{From: m.From.Addr(), Seq: h.Seq(), TTL: m.TTL, Time: mono.Time(m.Time), Payload: h.Payload()}, nil
+}
+
+// Ident is the identifier in this socket's messages.
+func (c *PingConn) Ident() uint16 { return c.s.local().Port() }
+
+// Now is the host's time, which [Echo.Time] is of too.
+func (c *PingConn) Now() mono.Time { return c.s.host.Clock().Now() }
+
+// SetReadDeadline sets when ReadEcho gives up, calls under way included.
+func (c *PingConn) SetReadDeadline(t time.Time) error {
+	if c.s.over.Load() {
+		return c.fail("set", "set", netip.Addr{}, unix.EBADF)
+	}
+	c.s.set(&c.s.read, t)
+	return nil
+}
+
+// Close closes the socket and wakes everyone who waits at it.
+func (c *PingConn) Close() error {
+	if errno := c.s.close(); errno != 0 {
+		return c.fail("close", "close", netip.Addr{}, errno)
+	}
+	return nil
+}
+
+func (c *PingConn) fail(op, call string, to netip.Addr, errno unix.Errno) error {
+	return opError(op, "icmp", call, ipAddr(c.s.local().Addr()), ipAddr(to), errno)
+}
+
+// ipAddr is an address as package net has it, nil if there is none.
+func ipAddr(a netip.Addr) net.Addr {
+	if !a.IsValid() {
+		return nil
+	}
+	return &net.IPAddr{IP: a.AsSlice(), Zone: a.Zone()}
+}
