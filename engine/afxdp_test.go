@@ -268,7 +268,7 @@ func TestAFXDPRandomHandler(t *testing.T) {
 	near, far := l.open(l.a, 0, nil), l.open(l.b, 0, nil)
 	var rx, tx [batchMax]Frame
 	held := map[*AFXDP][]Frame{}
-	for range 20_000 {
+	for range 5000 {
 		d := near
 		if rng.IntN(2) == 0 {
 			d = far

@@ -44,7 +44,8 @@ type Core struct {
 	// Who turns the core while programs wait: drive.go. Guarded by mu.
 	driver    *Waiter       // nil: nobody; &c.poller.role: the poller
 	departs   atomic.Uint64 // how often the role was given up or changed hands; written with mu held
-	woken     int           // goroutines that turns made runnable since the driver last looked
+	woken     int           // goroutines that turns made runnable, by what they brought, since the driver last looked
+	expired   int           // those that their deadline made runnable
 	parked    waiterList
 	deadlines waiterHeap
 	closed    bool
@@ -120,7 +121,7 @@ func (c *Core) down(now mono.Time) (work int) {
 		}
 	}
 	for len(c.deadlines) > 0 && c.deadlines[0].deadline.Due(now) {
-		c.woken += c.deadlines[0].expire(c)
+		c.expired += c.deadlines[0].expire(c)
 	}
 	c.woken += c.handler.Wake()
 	c.turns.Add(1)
@@ -230,23 +231,34 @@ type PortFailer interface {
 	PortFailed(port int, err error)
 }
 
+// A Prober is a [Device] whose Err asks the kernel only now and then. Probe is Err by
+// the kernel's answer now.
+type Prober interface {
+	Probe() error
+}
+
 // CheckPorts looks for devices that have died: it is for whoever hears from the
 // kernel that a link has gone, since a sleeping core does not.
 func (c *Core) CheckPorts() {
 	c.mu.Lock()
 	if !c.shut {
-		c.checkPorts()
+		c.checkPorts(func(dev Device) error {
+			if p, ok := dev.(Prober); ok {
+				return p.Probe()
+			}
+			return dev.Err()
+		})
 	}
 	c.Unlock()
 }
 
-// checkPorts is CheckPorts with the lock held.
-func (c *Core) checkPorts() {
+// checkPorts is CheckPorts with the lock held, by that question.
+func (c *Core) checkPorts(ask func(Device) error) {
 	for i, dev := range c.ports {
 		if c.failed[i].Load() {
 			continue
 		}
-		if err := dev.Err(); err != nil {
+		if err := ask(dev); err != nil {
 			c.failed[i].Store(true)
 			if h, ok := c.handler.(PortFailer); ok {
 				h.PortFailed(i, err)

@@ -281,6 +281,23 @@ func TestPortFailed(t *testing.T) {
 	})
 }
 
+// probedDevice knows that it has died only when it is asked in earnest.
+type probedDevice struct{ *eventDevice }
+
+func (d *probedDevice) Err() error   { return nil }
+func (d *probedDevice) Probe() error { return d.eventDevice.Err() }
+
+func TestCheckPortsProbes(t *testing.T) {
+	h := &fakeHandler{}
+	d := &probedDevice{newEventDevice(t, "port")}
+	c := openCore(t, Config{Devices: []Device{d}, Handler: h, Manual: true})
+	d.die(unix.ENETDOWN)
+	c.CheckPorts()
+	if len(h.failures) != 1 {
+		t.Errorf("PortFailed heard %q, want one failure", h.failures)
+	}
+}
+
 // A device that ends by itself while a driver sleeps on it is heard of without
 // anybody's CheckPorts, when the sleep ends; and asking it costs nothing while it works.
 func TestPortFailedIsSeenBySleeper(t *testing.T) {

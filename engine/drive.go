@@ -22,8 +22,10 @@ import (
 //     again, or the woken would wait behind it.
 //   - Nobody wakes a goroutine and spins on: the woken one sits in the run queue of
 //     the spinner's processor, and a thief waits some 50 us before it takes it.
-//   - A driver leaves no frame behind that woke it: it turns once more before it
-//     leaves for another reason than having been served.
+//   - A deadline is no data: a driver whose turn woke others by nothing else yields
+//     once and keeps the role, since they may not come back to take it.
+//   - A driver leaves no frame behind that woke it: if a port has some it turns once
+//     more before it leaves.
 //   - The poller (poller.go) takes the role when nobody has had it for a tick.
 
 // A Condition is what a goroutine waits for. Its methods are called with the
@@ -129,7 +131,7 @@ func (c *Core) Wait(w *Waiter, cond Condition) bool {
 		if c.driver != w {
 			c.take(w)
 		}
-		c.woken = 0
+		c.woken, c.expired = 0, 0
 		work := c.turn()
 		if cond.Done(now) {
 			continue
@@ -140,8 +142,8 @@ func (c *Core) Wait(w *Waiter, cond Condition) bool {
 			quick = 0
 			continue
 		}
-		if work > 0 {
-			if quick++; quick%driverYield == 0 {
+		if work > 0 || c.expired > 0 {
+			if quick++; quick%driverYield == 0 || c.expired > 0 {
 				c.Unlock()
 				runtime.Gosched()
 				c.mu.Lock()
@@ -171,7 +173,7 @@ func (c *Core) finish(w *Waiter) {
 	if !c.closed && c.rxReady() {
 		c.turn()
 	}
-	c.owed.Store(c.woken > 0)
+	c.owed.Store(c.woken+c.expired > 0)
 	c.drop(w)
 }
 

@@ -198,10 +198,15 @@ func TestDeadlines(t *testing.T) {
 func TestDeadlineOfParkedBehindSleeper(t *testing.T) {
 	c, d, h := one(t, Efficient)
 	driver, _ := goReceive(c, &h.boxes[1], mono.Never)
+	settled(t, c, "the driver drives", is(driver), 0)
 	eventually(t, "the driver sleeps", func() bool { return d.sleeping.Load() == 1 })
+	departs := c.departs.Load()
 	_, result := goReceive(c, &h.boxes[2], c.Now().Add(5*time.Millisecond))
 	want(t, "the parked one", result, late)
 	settled(t, c, "the driver drives", is(driver), 0)
+	if c.departs.Load() != departs { // the one who was late may never come back to drive
+		t.Error("the role changed hands for a deadline")
+	}
 	h.boxes[1].shut()
 }
 

@@ -143,7 +143,7 @@ func (c *Core) await(until mono.Time) {
 		s.wanted.Store(false)
 	}
 	if !c.rxReady() { // a device that has died wakes its sleeper without a frame, if at all
-		c.checkPorts()
+		c.checkPorts(Device.Err)
 	}
 }
 
