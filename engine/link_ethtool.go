@@ -4,10 +4,12 @@ package engine
 
 import (
 	"bytes"
-	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -87,23 +89,27 @@ func (s ethtoolSocket) channels(name string) (c Channels, err error) {
 	}, nil
 }
 
-// sysfsQueues counts the queues that are set up, rx-0 and so on, which the kernel
-// shows for every link, but only where /sys is that of this namespace.
-func sysfsQueues(name string) (rx, tx int, err error) {
-	entries, err := os.ReadDir(filepath.Join("/sys/class/net", name, "queues"))
+// sysfsQueues counts the queues that are set up, rx-0 and so on. /sys shows the links
+// of the namespace that it was mounted in, so what it shows must be recognized.
+func sysfsQueues(name string, index int, mac net.HardwareAddr) (rx, tx int, ok bool) {
+	dir := filepath.Join("/sys/class/net", name)
+	if is, err := os.ReadFile(filepath.Join(dir, "ifindex")); err != nil || strings.TrimSpace(string(is)) != strconv.Itoa(index) {
+		return 0, 0, false
+	}
+	if is, err := os.ReadFile(filepath.Join(dir, "address")); err != nil || strings.TrimSpace(string(is)) != mac.String() {
+		return 0, 0, false
+	}
+	entries, err := os.ReadDir(filepath.Join(dir, "queues"))
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, false
 	}
 	for _, e := range entries {
-		switch n := e.Name(); {
-		case len(n) > 3 && n[:3] == "rx-":
+		switch kind, _, _ := strings.Cut(e.Name(), "-"); kind {
+		case "rx":
 			rx++
-		case len(n) > 3 && n[:3] == "tx-":
+		case "tx":
 			tx++
 		}
 	}
-	if rx+tx == 0 {
-		return 0, 0, errors.New("no queues")
-	}
-	return rx, tx, nil
+	return rx, tx, rx > 0 && tx > 0
 }
