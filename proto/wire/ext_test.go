@@ -65,6 +65,8 @@ func TestWalkExtensions(t *testing.T) {
 			Extensions{Fault: ExtOptionBad, Pointer: 42, Protocol: ProtoDestOpts, Offset: 40, NextHeaderAt: 6}},
 		{"seven bytes of padding", ProtoDestOpts, "1101 0105 0000000000 1e05 0000000000" + udpHex,
 			Extensions{Protocol: ProtoUDP, Offset: 56, NextHeaderAt: 40}},
+		{"eight bytes of padding", ProtoDestOpts, "1101 0106 000000000000 1e04 00000000" + udpHex,
+			Extensions{Fault: ExtOptionBad, Pointer: 42, Protocol: ProtoDestOpts, Offset: 40, NextHeaderAt: 6}},
 		{"more padding than aligns", ProtoDestOpts, "1101 0000 0106 000000000000 00000000" + udpHex,
 			Extensions{Fault: ExtOptionBad, Pointer: 44, Protocol: ProtoDestOpts, Offset: 40, NextHeaderAt: 6}},
 		{"eight options", ProtoDestOpts, "1102" + strings.Repeat("1e00", 8) + "010400000000" + udpHex,

@@ -86,6 +86,11 @@ func TestGroupQueriesWithSources(t *testing.T) {
 	if m, ok = ParseMLD(b[:n]); !ok || m.Version() != 1 || m.MaxResponse() != 10*time.Second || !m.Group().IsUnspecified() {
 		t.Errorf("MLD version 1: %v %d %v", ok, m.Version(), m.MaxResponse())
 	}
+	n = PutMLDv2Query(b[:], &GroupQuery{MaxResponse: 40960 * time.Millisecond, Group: netip.IPv6Unspecified()})
+	if m, ok = ParseMLD(b[:n]); !ok || m.MaxResponse() != 40960*time.Millisecond {
+		t.Errorf("MLD version 2, slow: %v %v", ok, m.MaxResponse())
+	}
+	n = PutMLD(b[:], ICMP6MLDQuery, 10*time.Second, netip.IPv6Unspecified())
 	if m, ok = ParseMLD(b[:n+2]); !ok || m.Version() != 0 {
 		t.Errorf("MLD query between the lengths of versions 1 and 2: %v, version %d", ok, m.Version())
 	}
@@ -106,6 +111,11 @@ func TestReportsWithSources(t *testing.T) {
 	if !ok || !h.Records(func(r GroupRecordView) { seen = append(seen, r) }) || len(seen) != 2 ||
 		seen[0].Type != BlockOldSources || seen[0].Sources.At(1) != ip4B || seen[1].Group != records[1].Group || seen[1].Sources.Len() != 0 {
 		t.Errorf("%v %+v", ok, seen)
+	}
+	aux := []byte{byte(IGMPv3Report), 0, 0, 0, 0, 0, 0, 2, 4, 1, 0, 0, 239, 1, 1, 1, 9, 9, 9, 9, 3, 0, 0, 0, 239, 1, 1, 2}
+	seen = nil
+	if !IGMP(aux).Records(func(r GroupRecordView) { seen = append(seen, r) }) || len(seen) != 2 || seen[1].Group.String() != "239.1.1.2" {
+		t.Errorf("auxiliary data is not skipped: %+v", seen)
 	}
 	cut, _ := ParseIGMP(b[:n-1])
 	whole := 0
