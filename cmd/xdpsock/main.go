@@ -76,6 +76,7 @@ the kernel.`,
 	})
 	root.AddCommand(
 		serveCommand(),
+		pingCommand(),
 	)
 	return root
 }
