@@ -109,7 +109,7 @@ func linkOf(k netlink.Link) Link {
 		PeerNSID: -1,
 	}
 	if len(a.HardwareAddr) == 6 {
-		l.MAC = a.HardwareAddr
+		l.MAC = slices.Clone(a.HardwareAddr) // which lies in the message's buffer
 	}
 	if kind := k.Type(); kind != "device" { // the library's word for none
 		l.Kind = kind

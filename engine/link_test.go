@@ -280,7 +280,7 @@ func TestWatchLinks(t *testing.T) {
 	var e events
 	w := watchIn(t, ns, e.report)
 	e.await(t, "lo, which was there", 0, func(ev LinkEvent) bool { return ev.Link.Name == "lo" && !ev.Deleted })
-	v := netlab.TestVeth(t, netlab.End{NS: ns, Name: "va"}, netlab.End{NS: other, Name: "vb"})
+	v := netlab.TestVeth(t, netlab.End{NS: ns, Name: "va", MAC: macK}, netlab.End{NS: other, Name: "vb"})
 	e.await(t, "va made and up", 0, func(ev LinkEvent) bool {
 		return ev.Link.Name == "va" && ev.Link.Carrier && ev.Link.Kind == "veth" && ev.Link.Index == v.A.Index && ev.Link.MTU == 1500
 	})
@@ -295,6 +295,13 @@ func TestWatchLinks(t *testing.T) {
 	step("another MTU", func() error { return v.A.SetMTU(1300) }, func(ev LinkEvent) bool { return ev.Link.MTU == 1300 })
 	step("the carrier lost", v.B.SetDown, func(ev LinkEvent) bool { return ev.Link.Name == "va" && ev.Link.Up && !ev.Link.Carrier })
 	step("down", v.A.SetDown, func(ev LinkEvent) bool { return ev.Link.Name == "va" && !ev.Link.Up })
+	e.mu.Lock()
+	for _, ev := range e.all {
+		if ev.Link.Name == "va" && ev.Link.MAC.String() != v.A.MAC.String() {
+			t.Errorf("va's address is now %v, was %v", ev.Link.MAC, v.A.MAC)
+		}
+	}
+	e.mu.Unlock()
 	step("deleted", v.Close, func(ev LinkEvent) bool { return ev.Link.Name == "va" && ev.Deleted && ev.Link.Index == v.A.Index })
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
