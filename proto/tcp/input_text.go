@@ -62,6 +62,9 @@ func (c *Conn) inputText(s *segment, now mono.Time) drop.Reason {
 // inOrder takes text that begins at rcv.nxt, and what it makes contiguous.
 func (c *Conn) inOrder(s *segment, p []byte, now mono.Time) drop.Reason {
 	n := c.rx.WriteAt(c.rx.Tail(), p)
+	if n == 0 && len(p) > 0 && c.holes == nil && c.rx.Reclaim() {
+		n = c.rx.WriteAt(c.rx.Tail(), p) // the pool was exhausted, but not without what we held ourselves
+	}
 	nxt := c.rcv.nxt.Add(n)
 	if c.holes != nil {
 		nxt = c.holes.fill(nxt)

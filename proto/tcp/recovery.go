@@ -141,6 +141,7 @@ func (c *Conn) advanced(n int, limited bool, now mono.Time) {
 		if !c.sackOK { // a partial acknowledgement: the next segment is lost too (RFC 6582 §3.2 step 3)
 			f.sacked = max(0, f.sacked-max(0, n-mss))
 			f.loseFirst(mss)
+			c.want |= wantForce
 		}
 	case phaseLoss:
 		if c.snd.una.AtOrAfter(f.recover) {

@@ -306,11 +306,30 @@ func (s *script) after(d time.Duration) {
 		s.now = max(s.now, next)
 		s.h.wheel.Advance(s.now)
 		s.check()
-		if s.now < end-5*timerSlack {
+		if s.now < end-20*timerSlack {
 			s.none()
 		}
 	}
 	s.now = end
+}
+
+// timeout lets time pass until TCP has something to say, which must be after d.
+func (s *script) timeout(d time.Duration) {
+	s.t.Helper()
+	s.none()
+	start := s.now
+	for s.h.tcp.Front() == nil && !s.h.tcp.Replies() {
+		next := s.h.wheel.Deadline()
+		if next > start.Add(d+4*timerSlack) {
+			s.t.Fatalf("nothing was sent after %v, the next timer is in %v", d, next.Sub(s.now))
+		}
+		s.now = max(s.now, next)
+		s.h.wheel.Advance(s.now)
+		s.check()
+	}
+	if took := s.now.Sub(start); took < d-2*timerSlack {
+		s.t.Fatalf("something is sent after %v, want %v", took, d)
+	}
 }
 
 // timerSlack is how much later than asked timers may fire.

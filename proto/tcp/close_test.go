@@ -1,0 +1,366 @@
+package tcp
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/ring"
+)
+
+// RFC 9293 §3.6 case 1, figure 12: we close first.
+func TestActiveClose(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.c.Shutdown(unix.SHUT_WR, s.now)
+	s.state(FinWait1)
+	s.out("F. 1:1(0) ack 1")
+	s.writeFails(unix.EPIPE)
+	s.in(". 1:1(0) ack 2 win 60000")
+	s.state(FinWait2)
+	s.in("P. 1:11(10) ack 2 win 60000") // half-closed: the peer goes on
+	s.out(". 2:2(0) ack 11")
+	s.in("F. 11:11(0) ack 2 win 60000")
+	s.timeWait(1)
+	s.out(". 2:2(0) ack 12")
+	if ev := s.c.Readiness(); ev&ring.Hup == 0 {
+		t.Error("readiness", ev)
+	}
+	s.read(10)
+	s.readFails(0)
+	s.c.Close(s.now)
+	s.gone()
+}
+
+// §3.6 case 2: the peer closes first; what it is told still arrives.
+func TestPassiveClose(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.in("F. 1:1(0) ack 1 win 60000")
+	s.out(". 1:1(0) ack 2")
+	s.state(CloseWait)
+	s.readFails(0)
+	if ev := s.c.Readiness(); ev != ring.In|ring.Out {
+		t.Error("readiness", ev)
+	}
+	s.write(10)
+	s.out("P. 1:11(10) ack 2")
+	s.c.Close(s.now)
+	s.out("F. 11:11(0) ack 2")
+	s.state(LastAck)
+	s.in(". 2:2(0) ack 11 win 60000") // the data but not the FIN
+	s.state(LastAck)
+	s.in(". 2:2(0) ack 12 win 60000")
+	s.gone()
+}
+
+// §3.6 case 3, figure 13.
+func TestSimultaneousClose(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.c.Close(s.now)
+	s.out("F. 1:1(0) ack 1")
+	s.in("F. 1:1(0) ack 1 win 60000")
+	s.state(Closing)
+	s.out(". 2:2(0) ack 2")
+	s.in(". 2:2(0) ack 2 win 60000")
+	s.timeWait(1)
+	s.gone()
+}
+
+// FIN-WAIT-1 straight to TIME-WAIT: the peer's FIN acknowledges ours.
+func TestFINACKsOurFIN(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.c.Close(s.now)
+	s.out("F. 1:1(0) ack 1")
+	s.in("F. 1:1(0) ack 2 win 60000")
+	s.out(". 2:2(0) ack 2")
+	s.timeWait(1)
+	s.gone()
+}
+
+// What was written before close goes out before the FIN, which rides on the last of it.
+func TestCloseSendsWhatWasWritten(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.write(1500)
+	s.c.Close(s.now)
+	s.out(". 1:1001(1000) ack 1")
+	s.out("FP. 1001:1501(500) ack 1")
+	s.after(s.c.rto() + soon)
+	s.out(". 1:1001(1000) ack 1")
+	s.in(". 1:1(0) ack 1001 win 60000")
+	s.out("FP. 1001:1501(500) ack 1")
+	s.in("F. 1:1(0) ack 1502 win 60000")
+	s.out(". 1502:1502(0) ack 2")
+	s.gone()
+}
+
+// A FIN that is lost is sent again, whoever has closed (a FIN was once lost in a race with close).
+func TestFINIsSentAgain(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.in("F. 1:1(0) ack 1 win 60000")
+	s.out(". 1:1(0) ack 2")
+	s.c.Close(s.now)
+	s.out("F. 1:1(0) ack 2")
+	s.after(s.c.rto() + soon)
+	s.out("F. 1:1(0) ack 2")
+	s.in(". 2:2(0) ack 2 win 60000")
+	s.gone()
+}
+
+// A FIN waits for a closed window, and is asked for.
+func TestFINBehindZeroWindow(t *testing.T) {
+	s := newScript(t, Params{}).established(1000)
+	s.write(1000)
+	s.out("P. 1:1001(1000) ack 1")
+	s.in(". 1:1(0) ack 1001 win 0")
+	s.c.Close(s.now)
+	s.timeout(s.c.rto())
+	s.out(". 1000:1000(0) ack 1")
+	s.in(". 1:1(0) ack 1001 win 1000")
+	s.out("F. 1001:1001(0) ack 1")
+	s.in("F. 1:1(0) ack 1002 win 0")
+	s.out(". 1002:1002(0) ack 2")
+	s.gone()
+}
+
+// RFC 2525 §2.17: data that nobody read is told by a reset.
+func TestCloseWithUnreadData(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.in("P. 1:11(10) ack 1 win 60000")
+	s.out(". 1:1(0) ack 11")
+	s.c.Close(s.now)
+	s.out("R. 1:1(0) ack 11")
+	s.gone()
+}
+
+// And so is data that comes after the close.
+func TestDataAfterClose(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.c.Close(s.now)
+	s.out("F. 1:1(0) ack 1")
+	s.in(". 1:1(0) ack 2 win 60000")
+	s.drops("P. 1:11(10) ack 2 win 60000", drop.TCPAfterClose)
+	s.out("R. 2:2(0) ack 1")
+	s.gone()
+}
+
+// §3.10.5: ABORT.
+func TestAbort(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.write(10)
+	s.out("P. 1:11(10) ack 1")
+	s.c.Abort(s.now)
+	s.out("R. 11:11(0) ack 1")
+	s.gone()
+}
+
+func TestAbortInSynSent(t *testing.T) {
+	s := newScript(t, Params{})
+	s.connect(Options{})
+	s.out("S 0:0(0)")
+	s.c.Abort(s.now)
+	s.gone()
+}
+
+// tcp_fin_timeout: a peer that never closes its side does not hold a connection that nobody has.
+func TestFinWait2Timeout(t *testing.T) {
+	s := newScript(t, Params{FinTimeout: 5 * time.Second}).established(60000)
+	s.c.Close(s.now)
+	s.out("F. 1:1(0) ack 1")
+	s.in(". 1:1(0) ack 2 win 60000")
+	s.state(FinWait2)
+	s.after(5*time.Second + soon)
+	s.state(Closed)
+	s.gone()
+}
+
+// But half-closed it may last.
+func TestFinWait2WithProgram(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.c.Shutdown(unix.SHUT_WR, s.now)
+	s.out("F. 1:1(0) ack 1")
+	s.in(". 1:1(0) ack 2 win 60000")
+	s.after(time.Hour)
+	s.state(FinWait2)
+	s.in("P. 1:11(10) ack 2 win 60000")
+	s.out(". 2:2(0) ack 11")
+	s.read(10)
+}
+
+// §3.10.7.4 eighth in TIME-WAIT: a FIN again begins the wait anew; RFC 1337: a reset does not end it.
+func TestTimeWait(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.c.Close(s.now)
+	s.out("F. 1:1(0) ack 1")
+	s.in("F. 1:1(0) ack 2 win 60000")
+	s.out(". 2:2(0) ack 2")
+	s.after(40 * time.Second)
+	s.drops("F. 1:1(0) ack 2 win 60000", drop.TCPTimeWait)
+	s.out(". 2:2(0) ack 2")
+	s.drops("R 2:2(0) win 0", drop.TCPTimeWait)
+	s.drops(". 2:2(0) ack 2 win 60000", drop.TCPTimeWait) // an acknowledgement that fits: no answer
+	s.drops("P. 2:12(10) ack 2 win 60000", drop.TCPTimeWait)
+	s.out(". 2:2(0) ack 2")
+	s.after(59 * time.Second)
+	s.timeWait(1)
+	s.after(time.Second + soon)
+	s.timeWait(0)
+	s.gone()
+}
+
+// RFC 6191, MUST-9: a newer SYN opens the pair again; an old one is answered.
+func TestTimeWaitReuse(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.c.Close(s.now)
+	s.out("F. 1:1(0) ack 1")
+	s.in("F. 1:1(0) ack 2 win 60000")
+	s.out(". 2:2(0) ack 2")
+	old := s.iss
+	s.drops("S 1:1(0) win 60000 <mss 1000>", drop.TCPTimeWait)
+	s.out(". 2:2(0) ack 2")
+	s.irs += 1000
+	s.in("S 0:0(0) win 60000 <mss 1000>")
+	s.out("S. 0:0(0) ack 1")
+	if d := s.iss - old; d < timeWaitGap || d > 1<<31 {
+		t.Errorf("the new number is %d beyond the old one's", int32(d))
+	}
+	s.in(". 1:1(0) ack 1 win 60000")
+	s.accept()
+	s.timeWait(0)
+	s.c.Abort(s.now)
+	s.out("R. 1:1(0) ack 1")
+	s.gone()
+}
+
+// With timestamps a SYN is newer by its timestamp, whatever its number.
+func TestTimeWaitReuseByTimestamp(t *testing.T) {
+	s := newScript(t, Params{}).establishedTS(60000)
+	s.c.Close(s.now)
+	s.out("F. 1:1(0) ack 1")
+	s.in("F. 1:1(0) ack 2 win 60000 <TS 6000 _>")
+	s.out(". 2:2(0) ack 2 <TS _ 6000>")
+	s.irs -= 100000
+	s.drops("S 0:0(0) win 60000 <mss 1000,TS 5999 0>", drop.TCPTimeWait)
+	s.irs += 100000
+	s.out(". 2:2(0) ack 2 <TS _ 6000>")
+	s.irs -= 100000
+	s.in("S 0:0(0) win 60000 <mss 1000,TS 6001 0>")
+	s.out("S. 0:0(0) ack 1 <mss 1460,TS _ 6001>")
+}
+
+// tcp_tw_reuse: Connect takes a pair from TIME-WAIT where timestamps make it safe.
+func TestConnectFromTimeWait(t *testing.T) {
+	s := newScript(t, Params{}).establishedTS(60000)
+	local, remote := s.c.Local(), s.c.Remote()
+	s.c.Close(s.now)
+	s.out("F. 1:1(0) ack 1")
+	s.in("F. 1:1(0) ack 2 win 60000 <TS 6000 _>")
+	s.out(". 2:2(0) ack 2")
+	if _, errno := s.h.tcp.Connect(local, remote, Options{}, s.now); errno != unix.EADDRNOTAVAIL {
+		t.Error("within a second:", errno)
+	}
+	s.after(time.Second + soon)
+	if _, errno := s.h.tcp.Connect(local, remote, Options{}, s.now); errno != 0 {
+		t.Error("after a second:", errno)
+	}
+	s.out("S 0:0(0)")
+	s.timeWait(0)
+}
+
+func TestTimeWaitLimit(t *testing.T) {
+	s := newScript(t, Params{MaxTimeWait: 1})
+	for range 2 {
+		if s.l == nil {
+			s.listen(5)
+		}
+		s.in("S 0:0(0) win 60000 <mss 1000>")
+		s.out("S. 0:0(0) ack 1")
+		s.in(". 1:1(0) ack 1 win 60000")
+		s.accept()
+		s.c.Close(s.now)
+		s.out("F. 1:1(0) ack 1")
+		s.in("F. 1:1(0) ack 2 win 60000")
+		s.timeWait(1)
+		if s.rport == 5000 {
+			s.out(". 2:2(0) ack 2")
+		}
+		s.rport++
+	}
+	s.gone()
+}
+
+// A reset in each of the closing states.
+func TestResetWhileClosing(t *testing.T) {
+	for name, c := range map[string]struct {
+		steps func(s *script)
+		seq   int
+		errno unix.Errno
+	}{
+		"FIN-WAIT-1": {func(s *script) { s.c.Shutdown(unix.SHUT_WR, s.now); s.out("F. 1:1(0) ack 1") }, 1, unix.ECONNRESET},
+		"FIN-WAIT-2": {func(s *script) {
+			s.c.Shutdown(unix.SHUT_WR, s.now)
+			s.out("F. 1:1(0) ack 1")
+			s.in(". 1:1(0) ack 2 win 60000")
+		}, 1, unix.ECONNRESET},
+		"CLOSE-WAIT": {func(s *script) { s.in("F. 1:1(0) ack 1 win 60000"); s.out(". 1:1(0) ack 2") }, 2, unix.EPIPE},
+		"CLOSING": {func(s *script) {
+			s.c.Shutdown(unix.SHUT_WR, s.now)
+			s.out("F. 1:1(0) ack 1")
+			s.in("F. 1:1(0) ack 1 win 60000")
+			s.out(". 2:2(0) ack 2")
+		}, 2, 0},
+		"LAST-ACK": {func(s *script) {
+			s.in("F. 1:1(0) ack 1 win 60000")
+			s.out(". 1:1(0) ack 2")
+			s.c.Shutdown(unix.SHUT_WR, s.now)
+			s.out("F. 1:1(0) ack 2")
+		}, 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t, Params{}).established(60000)
+			c.steps(s)
+			if s.c.State().String() != name {
+				t.Fatal("state is", s.c.State())
+			}
+			s.in(sprintf("R %d:%d(0) win 0", c.seq, c.seq))
+			s.state(Closed)
+			if got := s.c.TakeError(); got != c.errno {
+				t.Errorf("error %v, want %v", got, c.errno)
+			}
+			s.c.Close(s.now)
+			s.gone()
+		})
+	}
+}
+
+// shutdown(2).
+func TestShutdownRead(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.in("P. 1:11(10) ack 1 win 60000")
+	s.out(". 1:1(0) ack 11")
+	s.c.Shutdown(unix.SHUT_RD, s.now)
+	s.read(10)
+	s.readFails(0)
+	s.write(10)
+	s.out("P. 1:11(10) ack 11")
+	if s.c.Shutdown(7, s.now) != unix.EINVAL {
+		t.Error("how = 7 is taken")
+	}
+	s.in("R 11:11(0) win 0")
+	if s.c.Shutdown(unix.SHUT_WR, s.now) != unix.ENOTCONN {
+		t.Error("shutdown of what is no more")
+	}
+}
+
+// A write under way while the other goroutine shuts down: the FIN comes after its bytes.
+func TestShutdownDuringWrite(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.write(10)
+	s.out("P. 1:11(10) ack 1")
+	s.in(". 1:1(0) ack 11 win 60000")
+	s.c.Shutdown(unix.SHUT_WR, s.now)
+	if n, errno, _ := s.c.Write(make([]byte, 3)); n != 0 || errno != unix.EPIPE {
+		t.Error(n, errno)
+	}
+	s.out("F. 11:11(0) ack 1")
+}
