@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -98,14 +99,36 @@ func (c *child) ended() error {
 	return fmt.Errorf("%s ended (%v)%s", c.name, c.err, c.tail())
 }
 
-// tail is the last that it said, for an error.
+// tailMax is as much of a program's words as an error carries, in bytes.
+const tailMax = 400
+
+// tail is what it said at the end, for an error: why a Go program died, or its last words.
 func (c *child) tail() string {
 	for _, o := range []*output{&c.stderr, &c.stdout} {
-		if s := strings.TrimSpace(o.String()); s != "" {
-			return ": " + s[max(0, len(s)-400):]
+		s := strings.TrimSpace(o.String())
+		if s == "" {
+			continue
 		}
+		for _, why := range []string{"panic: ", "fatal error: "} {
+			if i := strings.Index(s, why); i >= 0 {
+				return ": " + s[i:min(len(s), i+tailMax)]
+			}
+		}
+		return ": " + s[max(0, len(s)-tailMax):]
 	}
 	return ""
+}
+
+// keep writes all it said to a file beside the report and says where, for an error.
+func (c *child) keep(report string) string {
+	path := strings.TrimSuffix(report, ".json") + "-" + c.name + ".txt"
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err.Error()
+	}
+	if err := os.WriteFile(path, []byte(c.stdout.String()+c.stderr.String()), 0o644); err != nil {
+		return err.Error()
+	}
+	return "all it said is in " + path
 }
 
 // stop asks the program to end and returns what it wrote to standard output.
@@ -121,8 +144,15 @@ func (c *child) stop(ask func() error) (string, error) {
 	select {
 	case <-c.done:
 	case <-time.After(stopMax):
+		err := fmt.Errorf("%s did not end within %v%s", c.name, stopMax, c.tail())
+		// A Go program says where its goroutines are.
+		c.cmd.Process.Signal(syscall.SIGQUIT)
+		select {
+		case <-c.done:
+		case <-time.After(time.Second):
+		}
 		c.kill()
-		return "", fmt.Errorf("%s did not end within %v%s", c.name, stopMax, c.tail())
+		return "", err
 	}
 	if c.err != nil {
 		return "", c.ended()
@@ -141,7 +171,7 @@ func (c *child) kill() {
 }
 
 // outputMax is as much as is kept of what a program says.
-const outputMax = 64 << 10
+const outputMax = 256 << 10
 
 // An output keeps the end of what is written to it. It may be read meanwhile.
 type output struct {

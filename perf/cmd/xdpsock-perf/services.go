@@ -71,27 +71,34 @@ func serving(work func(*env, *lab, service, *child) (sample, error)) func(*env) 
 	return func(e *env) (able []candidate, missing []string) {
 		services, missing := e.services()
 		for _, s := range services {
-			able = append(able, candidate{s.name, func(l *lab) (sample, error) {
-				c, err := start(l.server, s.argv...)
-				if err != nil {
-					return nil, err
-				}
-				defer c.kill()
-				if err := l.client.Do(func() error { return s.await(c) }); err != nil {
-					return nil, err
-				}
-				got, err := work(e, l, s, c)
-				if err != nil {
-					return nil, err
-				}
-				if _, err := c.stop(c.terminate); err != nil {
-					return nil, err
-				}
-				return got, nil
-			}})
+			able = append(able, candidate{s.name, func(l *lab) (sample, error) { return s.measure(e, l, work) }})
 		}
 		return able, missing
 	}
+}
+
+func (s service) measure(e *env, l *lab, work func(*env, *lab, service, *child) (sample, error)) (sample, error) {
+	c, err := start(l.server, s.argv...)
+	if err != nil {
+		return nil, err
+	}
+	defer c.kill()
+	var got sample
+	err = l.client.Do(func() error { return s.await(c) })
+	if err == nil {
+		got, err = work(e, l, s, c)
+	}
+	if err != nil {
+		// That the server died is worth more than how its client noticed.
+		if dead := c.alive(); dead != nil {
+			return nil, fmt.Errorf("%w (%v; %s)", dead, err, c.keep(e.opt.out))
+		}
+		return nil, err
+	}
+	if _, err := c.stop(c.terminate); err != nil {
+		return nil, fmt.Errorf("%w (%s)", err, c.keep(e.opt.out))
+	}
+	return got, nil
 }
 
 // await waits until every service answers, in at most ten seconds.
