@@ -56,8 +56,9 @@ type Core struct {
 
 	poller pollerState
 
-	turns atomic.Uint64 // statistics
-	owed  atomic.Bool   // a driver that was served has woken others, who must run before it drives again
+	turns  atomic.Uint64 // statistics
+	coming atomic.Int32  // parked callers that were woken and do not run yet
+	owed   atomic.Bool   // a driver that was served has woken others, who must run before it drives again
 }
 
 // Open makes a core and starts its poller.

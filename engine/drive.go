@@ -21,7 +21,9 @@ import (
 //   - A driver that was served after it woke others yields once before it drives
 //     again, or the woken would wait behind it.
 //   - Nobody wakes a goroutine and spins on: the woken one sits in the run queue of
-//     the spinner's processor, and a thief waits some 50 us before it takes it.
+//     the spinner's processor, and a thief waits some 50 us before it takes it. A turn
+//     may wake many, and the first of them to run drives next: it yields until the
+//     others have come.
 //   - A deadline is no data: a driver whose turn woke others by nothing else yields
 //     once and keeps the role, since they may not come back to take it.
 //   - A driver leaves no frame behind that woke it: if a port has some it turns once
@@ -77,6 +79,9 @@ func NewWaiter() *Waiter {
 func (w *Waiter) Wake() bool {
 	switch {
 	case w.state.CompareAndSwap(waiterParked, waiterIdle):
+		if w.core != nil {
+			w.core.coming.Add(1)
+		}
 		w.token <- struct{}{}
 		return true
 	case w.state.Load() == waiterDriving:
@@ -99,13 +104,21 @@ func (w *Waiter) Park(timeout <-chan struct{}) {
 }
 
 // Prepare makes the next Wake count, before the look that decides to Park.
-func (w *Waiter) Prepare() { w.state.Store(waiterParked) }
+func (w *Waiter) Prepare() {
+	w.core = nil
+	w.state.Store(waiterParked)
+}
 
 // Cancel takes Prepare back without parking.
-func (w *Waiter) Cancel() {
-	if !w.state.CompareAndSwap(waiterParked, waiterIdle) {
-		<-w.token
+func (w *Waiter) Cancel() { w.cancel() }
+
+// cancel says false if Wake was faster.
+func (w *Waiter) cancel() bool {
+	if w.state.CompareAndSwap(waiterParked, waiterIdle) {
+		return true
 	}
+	<-w.token
+	return false
 }
 
 // Wait returns when cond is done, turning the core meanwhile if nobody else does.
@@ -142,8 +155,8 @@ func (c *Core) Wait(w *Waiter, cond Condition) bool {
 			quick = 0
 			continue
 		}
-		if work > 0 || c.expired > 0 {
-			if quick++; quick%driverYield == 0 || c.expired > 0 {
+		if coming := c.coming.Load() > 0; work > 0 || coming || c.expired > 0 {
+			if quick++; quick%driverYield == 0 || coming || c.expired > 0 {
 				c.Unlock()
 				runtime.Gosched()
 				c.mu.Lock()
@@ -203,7 +216,9 @@ func (c *Core) park(w *Waiter, cond Condition) {
 	cond.Arm(w)
 	if cond.Done(c.clock.Now()) {
 		cond.Disarm(w)
-		w.Cancel()
+		if !w.cancel() {
+			c.coming.Add(-1)
+		}
 		return
 	}
 	w.deadline = cond.Deadline()
@@ -221,6 +236,7 @@ func (c *Core) park(w *Waiter, cond Condition) {
 	c.Unlock()
 	<-w.token
 	c.mu.Lock()
+	c.coming.Add(-1)
 	c.parked.remove(w)
 	c.deadlines.remove(w)
 	cond.Disarm(w)

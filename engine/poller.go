@@ -103,7 +103,7 @@ func (c *Core) takeOver() {
 		c.woken, c.expired = 0, 0
 		work := c.turn()
 		switch {
-		case c.woken+c.expired > 0:
+		case c.woken+c.expired > 0 || c.coming.Load() > 0:
 			quick = 0
 			c.Unlock()
 			runtime.Gosched()
