@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -37,16 +38,16 @@ type NICConfig struct {
 }
 
 // A NIC is an open interface: a device for each of its queues, and the program that
-// steers frames to them. It is opened once, and may be asked by several goroutines.
+// steers frames to them. It may be used by several goroutines.
 type NIC struct {
 	info    NICInfo
 	devices []Device
 	taken   bool
 	program *bpf.Program // nil in ModePacket
 
-	packet  *Packet // in ModePacket
-	mu      sync.Mutex
-	filters []netip.Addr // what packet takes; guarded by mu
+	packet *Packet // in ModePacket
+	mu     sync.Mutex
+	filter PacketFilter // what packet takes; guarded by mu
 }
 
 // NICInfo is what an interface gave us.
@@ -67,86 +68,144 @@ type NICInfo struct {
 // attached, with no rule in it, so that every frame still goes to the kernel. What
 // it has made is undone if it fails. It is called in the network namespace of
 // the interface.
-func OpenNIC(cfg NICConfig) (n *NIC, err error) {
-	l, err := nicLinkByName(cfg.Interface)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.usable(); err != nil {
-		return nil, err
-	}
-	queues, err := l.choose(cfg.Queues)
-	if err != nil {
-		return nil, err
-	}
-	n = &NIC{info: NICInfo{
-		Interface: l.Name, Index: l.Index, Driver: l.Driver, Addr: l.Addr, MTU: l.MTU,
-		Virtual: l.Virtual, Queues: queues,
-	}}
-	if cfg.Mode == "" {
-		cfg.Mode = ModeAuto
-	}
+func OpenNIC(cfg NICConfig) (*NIC, error) {
+	// The link, the program and the sockets are all to be of one namespace.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	switch cfg.Mode {
-	case ModeAuto, ModeZeroCopy, ModeNative, ModeSKB:
-		err = n.openXDP(&cfg)
-	case ModePacket:
-		return n, n.openPacket()
+	case "":
+		cfg.Mode = ModeAuto
+	case ModeAuto, ModeZeroCopy, ModeNative, ModeSKB, ModePacket:
 	default:
 		return nil, fmt.Errorf("engine: mode %q is none of auto, zerocopy, native, skb, packet", cfg.Mode)
 	}
+	l, err := LinkByName(cfg.Interface)
+	if err != nil {
+		return nil, err
+	}
+	if !l.Up { // without a carrier it opens: the cable may come later
+		return nil, l.Usable()
+	}
+	queues, err := chooseQueues(&l, cfg.Queues)
+	if err != nil {
+		return nil, err
+	}
+	n := &NIC{info: NICInfo{
+		Interface: l.Name, Index: l.Index, Driver: l.Driver, Addr: l.MAC, MTU: l.MTU,
+		Virtual: l.Virtual, Queues: queues,
+	}}
+	if cfg.Mode == ModePacket {
+		return n, n.openPacket()
+	}
+	err = n.openXDP(&cfg, &l)
 	if err == nil {
 		return n, nil
 	}
-	var occupied *bpf.OccupiedError
-	if cfg.Mode != ModeAuto || errors.As(err, &occupied) || errors.Is(err, unix.EPERM) {
+	if cfg.Mode != ModeAuto || slices.ContainsFunc(noFallback, func(e unix.Errno) bool { return errors.Is(err, e) }) {
 		return nil, err
 	}
-	n.info.Refused = append(n.info.Refused, "AF_XDP: "+err.Error())
+	n.refused("AF_XDP", err)
 	return n, n.openPacket()
 }
 
+// noFallback are the errors after which AF_PACKET would only hide what is wrong:
+// somebody else has the interface or the queue, a privilege is missing, or the interface is gone.
+var noFallback = []unix.Errno{unix.EBUSY, unix.EEXIST, unix.EPERM, unix.EACCES, unix.ENODEV}
+
+// chooseQueues returns the queues to open: those asked for, or all.
+func chooseQueues(l *Link, want []int) ([]int, error) {
+	if want == nil {
+		for q := range l.RXQueues {
+			want = append(want, q)
+		}
+		return want, nil
+	}
+	for i, q := range want {
+		if q < 0 || q >= l.RXQueues {
+			last := "is 0"
+			if l.RXQueues > 1 {
+				last = fmt.Sprintf("are 0 to %d", l.RXQueues-1)
+			}
+			return nil, fmt.Errorf("engine: interface %s has no queue %d: its queues %s (`ethtool -L %s combined N` changes how many)", l.Name, q, last, l.Name)
+		}
+		if slices.Contains(want[:i], q) {
+			return nil, fmt.Errorf("engine: queue %d of %s is named twice", q, l.Name)
+		}
+	}
+	if len(want) == 0 {
+		return nil, fmt.Errorf("engine: no queue of %s to open", l.Name)
+	}
+	return want, nil
+}
+
 // openXDP loads the program, attaches it, and opens a socket on each queue.
-func (n *NIC) openXDP(cfg *NICConfig) (err error) {
-	undo := n.undo
+func (n *NIC) openXDP(cfg *NICConfig, l *Link) (err error) {
 	defer func() {
-		if undo != nil {
-			undo()
+		if err != nil {
+			err = errors.Join(err, n.undo())
 		}
 	}()
-	in := &n.info
-	umem, multi := UMEMFor(in.MTU, 1)
-	if n.program, err = bpf.Load(bpf.Config{Queues: slices.Max(in.Queues) + 1, Frags: multi}); err != nil {
-		return fmt.Errorf("engine: open %s: %w", in.Interface, err)
+	umem, multi := UMEMFor(l.MTU, 1)
+	attached, err := n.attach(cfg.Mode, l, multi)
+	var tooLong *bpf.MTUError
+	if errors.As(err, &tooLong) && !multi { // a veth counts the MTU of its other end
+		multi = true
+		attached, err = n.attach(cfg.Mode, l, multi)
 	}
-	attached, err := n.program.Attach(in.Index, attachMode(cfg.Mode))
 	if err != nil {
-		return fmt.Errorf("engine: open %s: %w", in.Interface, err)
+		return fmt.Errorf("engine: open %s: %w", l.Name, err)
 	}
-	in.Program = attached.Program
+	n.info.Program = attached.Program
 	for _, r := range attached.Refused {
-		in.Refused = append(in.Refused, fmt.Sprintf("%v", r))
+		n.refused("program in "+r.Mode.String()+" mode", r.Err)
 	}
+	// In generic mode a packet comes as the kernel has it, cut or not.
 	skb := attached.Mode == bpf.Generic
-	for _, q := range in.Queues {
-		if err := n.openQueue(cfg, q, umem, multi || skb, skb); err != nil {
+	for _, q := range n.info.Queues {
+		if err := n.openQueue(cfg, l, q, umem, multi || skb, skb); err != nil {
 			return err
 		}
 	}
-	undo = nil
 	return nil
 }
 
+// attach loads the program and attaches it, by the best of what mode allows.
+func (n *NIC) attach(mode Mode, l *Link, frags bool) (got bpf.Attached, err error) {
+	if n.program != nil {
+		n.program.Close()
+	}
+	n.program, err = bpf.Load(bpf.Config{Queues: slices.Max(n.info.Queues) + 1, Frags: frags})
+	if err != nil {
+		return got, err
+	}
+	switch mode {
+	case ModeZeroCopy, ModeNative:
+		return n.program.Attach(l.Index, bpf.Native)
+	case ModeSKB:
+		return n.program.Attach(l.Index, bpf.Generic)
+	}
+	if x := l.XDP; x.Known && x.Features&XDPBasic != 0 && x.Features&XDPRedirect == 0 {
+		n.refused("program in native mode", errors.New("the driver has no XDP_REDIRECT"))
+		return n.program.Attach(l.Index, bpf.Generic)
+	}
+	got, err = n.program.Attach(l.Index, bpf.Native)
+	var tooLong *bpf.MTUError
+	if err == nil || errors.As(err, &tooLong) && !frags {
+		return got, err
+	}
+	return n.program.Attach(l.Index, bpf.Auto)
+}
+
 // openQueue opens one queue on memory of its own.
-func (n *NIC) openQueue(cfg *NICConfig, queue int, umem xsk.UMEMConfig, multi, skb bool) error {
-	in := &n.info
+func (n *NIC) openQueue(cfg *NICConfig, l *Link, queue int, umem xsk.UMEMConfig, multi, skb bool) error {
 	u, err := xsk.OpenUMEM(umem)
 	if err != nil {
-		return fmt.Errorf("engine: memory for queue %d of %s: %w", queue, in.Interface, err)
+		return fmt.Errorf("engine: memory for queue %d of %s: %w", queue, l.Name, err)
 	}
 	a := AFXDPConfig{
 		UMEM: u, CloseUMEM: true,
-		Interface: in.Interface, Index: in.Index, Queue: queue,
-		Driver: in.Driver, Addr: in.Addr, MTU: in.MTU, Virtual: in.Virtual, SKB: skb,
+		Interface: l.Name, Index: l.Index, Queue: queue,
+		Driver: l.Driver, Addr: l.MAC, MTU: l.MTU, Virtual: l.Virtual, SKB: skb,
 		Steer: n.program.SetSocket,
 	}
 	switch cfg.Mode {
@@ -166,23 +225,42 @@ func (n *NIC) openQueue(cfg *NICConfig, queue int, umem xsk.UMEMConfig, multi, s
 		return errors.Join(err, u.Close())
 	}
 	n.devices = append(n.devices, d)
-	in.Mode = d.Info().Mode
+	n.info.Mode = d.Info().Mode
 	for _, r := range d.Socket().Refused {
-		if s := r.String(); !slices.Contains(in.Refused, s) {
-			in.Refused = append(in.Refused, s)
-		}
+		n.refused(r.What, r.Err)
 	}
 	return nil
 }
 
-func attachMode(m Mode) bpf.Mode {
-	switch m {
-	case ModeZeroCopy, ModeNative:
-		return bpf.Native
-	case ModeSKB:
-		return bpf.Generic
+// refused notes what was not to be had, once.
+func (n *NIC) refused(what string, err error) {
+	if s := fmt.Sprintf("%s: %v", what, err); !slices.Contains(n.info.Refused, s) {
+		n.info.Refused = append(n.info.Refused, s)
 	}
-	return bpf.Auto
+}
+
+// openPacket opens an AF_PACKET device for all queues: the kernel joins them.
+func (n *NIC) openPacket() error {
+	p, err := OpenPacket(PacketConfig{Interface: n.info.Interface})
+	if err != nil {
+		return err
+	}
+	n.packet, n.devices = p, []Device{p}
+	n.info.Queues, n.info.Mode = []int{0}, p.Info().Mode
+	return nil
+}
+
+// undo takes back what openXDP has done, the last first.
+func (n *NIC) undo() error {
+	var errs []error
+	for _, d := range slices.Backward(n.devices) {
+		errs = append(errs, d.Close())
+	}
+	if n.program != nil {
+		errs = append(errs, n.program.Close())
+	}
+	n.program, n.devices, n.info.Program = nil, nil, 0
+	return errors.Join(errs...)
 }
 
 // Devices hands the devices over, one for each of NICInfo.Queues, in order: from
@@ -199,43 +277,54 @@ func (n *NIC) Info() NICInfo { return n.info }
 // neighbour solicitations for it, come to the devices instead of the kernel. Calls
 // are counted.
 func (n *NIC) AddAddr(addr netip.Addr) error {
-	if n.program == nil {
-		return n.filter(func(addrs []netip.Addr) []netip.Addr { return append(addrs, addr) })
+	if n.program != nil {
+		return n.program.AddAddr(addr)
 	}
-	return n.program.AddAddr(addr)
+	return n.setFilter(func(f *PacketFilter) error {
+		f.Addrs = append(slices.Clone(f.Addrs), addr)
+		return nil
+	})
 }
 
 // RemoveAddr undoes one AddAddr.
 func (n *NIC) RemoveAddr(addr netip.Addr) error {
-	if n.program == nil {
-		return n.filter(func(addrs []netip.Addr) []netip.Addr {
-			if i := slices.Index(addrs, addr); i >= 0 {
-				return slices.Delete(addrs, i, i+1)
-			}
-			return addrs
-		})
+	if n.program != nil {
+		return n.program.RemoveAddr(addr)
 	}
-	return n.program.RemoveAddr(addr)
+	return n.setFilter(func(f *PacketFilter) error {
+		i := slices.Index(f.Addrs, addr)
+		if i < 0 {
+			return fmt.Errorf("engine: remove %v from %s: %w", addr, n.info.Interface, bpf.ErrNoRule)
+		}
+		f.Addrs = slices.Delete(slices.Clone(f.Addrs), i, i+1)
+		return nil
+	})
 }
 
 // Everything takes every frame of the open queues, those of the kernel's own
 // connections included, while it is on.
 func (n *NIC) Everything(on bool) error {
-	if n.program == nil {
-		return n.packet.SetFilter(PacketFilter{Everything: on, Addrs: n.filters})
+	if n.program != nil {
+		return n.program.Everything(on)
 	}
-	return n.program.Everything(on)
+	return n.setFilter(func(f *PacketFilter) error {
+		f.Everything = on
+		return nil
+	})
 }
 
-// filter changes the addresses that an AF_PACKET device takes.
-func (n *NIC) filter(change func([]netip.Addr) []netip.Addr) error {
+// setFilter changes what an AF_PACKET device takes.
+func (n *NIC) setFilter(change func(*PacketFilter) error) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	addrs := change(slices.Clone(n.filters))
-	if err := n.packet.SetFilter(PacketFilter{Addrs: addrs}); err != nil {
+	f := n.filter
+	if err := change(&f); err != nil {
 		return err
 	}
-	n.filters = addrs
+	if err := n.packet.SetFilter(f); err != nil {
+		return err
+	}
+	n.filter = f
 	return nil
 }
 
@@ -252,32 +341,10 @@ func (n *NIC) Close() error {
 		errs = append(errs, n.program.Close())
 	}
 	if !n.taken {
-		for _, d := range n.devices {
+		for _, d := range slices.Backward(n.devices) {
 			errs = append(errs, d.Close())
 		}
 		n.devices = nil
 	}
 	return errors.Join(errs...)
-}
-
-// undo takes back what openXDP has done.
-func (n *NIC) undo() {
-	if n.program != nil {
-		n.program.Close()
-	}
-	for _, d := range n.devices {
-		d.Close()
-	}
-	n.program, n.devices = nil, nil
-}
-
-// openPacket opens an AF_PACKET device, for all queues: the kernel joins them.
-func (n *NIC) openPacket() error {
-	p, err := OpenPacket(PacketConfig{Interface: n.info.Interface})
-	if err != nil {
-		return err
-	}
-	n.packet, n.devices = p, []Device{p}
-	n.info.Queues, n.info.Mode = []int{0}, p.Info().Mode
-	return nil
 }
