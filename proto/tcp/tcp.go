@@ -16,7 +16,7 @@ import (
 type Config struct {
 	Pool   *ring.Pool     // memory of all buffers
 	Wheel  *timer.Wheel   // whoever owns it calls Advance
-	Wakes  *ring.Wakes    // gates with news go here
+	Wakes  *ring.Wakes    // gates with news go here; it is flushed before the clock moves on, that is once a turn
 	Count  *drop.Counters // for what is dropped beside Input's own verdict
 	Secret [16]byte       // key of sequence numbers, timestamps and the table: never told, the same on all cores of a host
 	Rand   *rand.Rand     // replays exactly when seeded

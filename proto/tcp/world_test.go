@@ -438,3 +438,5 @@ func (h *host) states() (s string) {
 	}
 	return s
 }
+
+func mtime(ns int64) mono.Time { return mono.Time(ns) }
