@@ -1,0 +1,47 @@
+package xdpsock
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestProgramsInTheDocsCompile builds every block of the README and of docs that is
+// marked as Go and is a whole program.
+func TestProgramsInTheDocsCompile(t *testing.T) {
+	files, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs := 0
+	for _, name := range append(files, "README.md") {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := strings.Split(string(text), "```")
+		for i := 1; i < len(blocks); i += 2 {
+			code, ok := strings.CutPrefix(blocks[i], "go\n")
+			if !ok || !strings.HasPrefix(code, "package main\n") {
+				continue
+			}
+			programs++
+			dir := t.TempDir()
+			file := filepath.Join(dir, "main.go")
+			if err := os.WriteFile(file, []byte(code), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "program"), file).CombinedOutput(); err != nil {
+				t.Errorf("%s: a program does not compile: %v\n%s", name, err, out)
+			}
+			if out, err := exec.Command("gofmt", "-l", file).CombinedOutput(); err != nil || len(out) != 0 {
+				t.Errorf("%s: gofmt would change a program: %v %s", name, err, out)
+			}
+		}
+	}
+	if programs == 0 {
+		t.Error("no program found: is the README's example gone?")
+	}
+}
