@@ -40,6 +40,7 @@ type datagram struct {
 	placed   atomic.Bool                    // it is bound: hold is set, and stays
 	remote   atomic.Pointer[netip.AddrPort] // nil: not connected
 	readShut atomic.Bool
+	sendShut atomic.Bool
 
 	recv struct {
 		sync.Mutex
@@ -198,8 +199,19 @@ func (s *datagram) coreFor(to netip.AddrPort) int {
 	return int(h >> 33 % uint64(n))
 }
 
-// send sends one datagram, to the peer if to is not valid.
-func (s *datagram) send(p []byte, to netip.AddrPort, flags int) unix.Errno {
+// send sends one datagram, to the peer if to is not valid. MSG_DONTWAIT does not wait
+// for room in the queue.
+func (s *datagram) send(p []byte, to netip.AddrPort, flags int, until mono.Time) unix.Errno {
+	if errno := s.begin(); errno != 0 {
+		return errno
+	}
+	defer s.leave()
+	switch {
+	case s.write.passed(s.host.Clock()):
+		return unix.EAGAIN
+	case s.host.Closed():
+		return unix.ENETDOWN
+	}
 	if !to.IsValid() {
 		if to = s.peer(); !to.IsValid() {
 			return unix.EDESTADDRREQ
@@ -208,8 +220,8 @@ func (s *datagram) send(p []byte, to netip.AddrPort, flags int) unix.Errno {
 	if errno := unix.Errno(s.soErr.Take()); errno != 0 {
 		return errno
 	}
-	if s.over.Load() {
-		return unix.EBADF
+	if s.sendShut.Load() {
+		return unix.EPIPE
 	}
 	if !s.placed.Load() {
 		if errno := s.bound(to); errno != 0 {
@@ -222,23 +234,30 @@ func (s *datagram) send(p []byte, to netip.AddrPort, flags int) unix.Errno {
 		if errno != unix.EAGAIN || flags&unix.MSG_DONTWAIT != 0 {
 			return errno
 		}
-		if errno := s.wait(ring.Out, &s.write, mono.Never); errno != 0 {
+		if errno := s.wait(ring.Out, need{bytes: packetLen(p), core: i + 1}, &s.write, until); errno != 0 {
 			return errno
-		}
-		if s.over.Load() {
-			return unix.EBADF
 		}
 	}
 }
 
-// offer sends a datagram by a core, or queues it there if the device is full.
+// packetLen is at least the length of the packet that a message is sent in, which is what the
+// send queue counts.
+func packetLen(p []byte) int { return wire.IPv6Len + wire.UDPLen + len(p) }
+
+// offer sends a datagram by a core, or queues it there if the device is full. It is EAGAIN
+// if that has no room, and ENOBUFS if the core has no memory left.
 func (s *datagram) offer(i int, p []byte, to netip.AddrPort) unix.Errno {
 	c := s.host.Cores()[i]
 	c.Lock()
 	port, errno := c.Stack.Offer(s.protocol, s.ends[i], to, p, c.Now())
 	if port >= 0 {
 		c.Send(port)
-		errno = c.Stack.Settle()
+		if settled := c.Stack.Settle(); errno == 0 {
+			errno = settled
+		}
+	}
+	if errno == unix.EAGAIN && s.ends[i].Send.Room(packetLen(p)) {
+		errno = unix.ENOBUFS
 	}
 	waits := s.ends[i].Send.Len() > 0
 	c.Unlock()
@@ -248,26 +267,31 @@ func (s *datagram) offer(i int, p []byte, to netip.AddrPort) unix.Errno {
 	return errno
 }
 
-// receive takes one datagram, or looks at it, and says how long it is and from where.
-// A length beyond len(p) was cut off.
-func (s *datagram) receive(p []byte, flags int) (m ring.Datagram, n int, errno unix.Errno) {
+// receive takes one datagram, or with MSG_PEEK looks at it, and says how long it is and from
+// where. A length beyond len(p) was cut off.
+func (s *datagram) receive(p []byte, flags int, until mono.Time) (m ring.Datagram, n int, errno unix.Errno) {
+	if errno := s.begin(); errno != 0 {
+		return m, 0, errno
+	}
+	defer s.leave()
+	if s.read.passed(s.host.Clock()) {
+		return m, 0, unix.EAGAIN
+	}
 	for {
+		if errno := unix.Errno(s.soErr.Take()); errno != 0 {
+			return m, 0, errno
+		}
 		var ok bool
 		if n, ok = s.take(&m, p, flags&unix.MSG_PEEK != 0); ok {
 			return m, n, 0
 		}
-		if errno := unix.Errno(s.soErr.Take()); errno != 0 {
-			return m, 0, errno
-		}
 		switch {
-		case s.over.Load():
-			return m, 0, unix.EBADF
-		case s.readShut.Load():
-			return m, 0, 0
 		case flags&unix.MSG_DONTWAIT != 0:
 			return m, 0, unix.EAGAIN
+		case s.readShut.Load():
+			return m, 0, 0
 		}
-		if errno := s.wait(ring.In, &s.read, mono.Never); errno != 0 {
+		if errno := s.wait(ring.In, need{}, &s.read, until); errno != 0 {
 			return m, 0, errno
 		}
 	}
@@ -277,9 +301,6 @@ func (s *datagram) receive(p []byte, flags int) (m ring.Datagram, n int, errno u
 func (s *datagram) take(m *ring.Datagram, p []byte, peek bool) (n int, ok bool) {
 	s.recv.Lock()
 	defer s.recv.Unlock()
-	if s.over.Load() {
-		return 0, false
-	}
 	for range s.ends {
 		end := s.ends[s.recv.next]
 		if !peek {
@@ -300,12 +321,12 @@ func (s *datagram) take(m *ring.Datagram, p []byte, peek bool) (n int, ok bool) 
 }
 
 // ready returns what would not block.
-func (s *datagram) ready() (ev ring.Events) {
-	for _, end := range s.ends {
+func (s *datagram) ready(n need) (ev ring.Events) {
+	for i, end := range s.ends {
 		if end.Recv.Len() > 0 {
 			ev |= ring.In
 		}
-		if end.Send.Room(1) {
+		if (n.core == 0 || n.core == i+1) && end.Send.Room(max(n.bytes, 1)) {
 			ev |= ring.Out
 		}
 	}
@@ -318,20 +339,26 @@ func (s *datagram) ready() (ev ring.Events) {
 	return ev
 }
 
-// shutdown ends one direction. A socket without a peer is ENOTCONN, but its readers are
-// woken all the same, as on Linux.
+// shutdown ends one direction or both. A socket without a peer is ENOTCONN, but it is
+// shut down all the same and its readers are woken, as on Linux.
 func (s *datagram) shutdown(how int) unix.Errno {
-	if how == unix.SHUT_RD || how == unix.SHUT_RDWR {
-		s.readShut.Store(true)
-		s.rouse()
+	if how < unix.SHUT_RD || how > unix.SHUT_RDWR {
+		return unix.EINVAL
 	}
+	if how != unix.SHUT_WR {
+		s.readShut.Store(true)
+	}
+	if how != unix.SHUT_RD {
+		s.sendShut.Store(true)
+	}
+	s.rouse()
 	if !s.peer().IsValid() {
 		return unix.ENOTCONN
 	}
 	return 0
 }
 
-// close ends the socket. What it has sent is still sent.
+// close ends the socket. What it has sent is still sent. A second close is EBADF.
 func (s *datagram) close() unix.Errno {
 	s.mu.Lock()
 	if s.closed {
@@ -341,7 +368,8 @@ func (s *datagram) close() unix.Errno {
 	s.closed = true
 	hold := s.hold
 	s.mu.Unlock()
-	s.end()
+	s.end(unix.EBADF)
+	s.seal()
 	for i, c := range s.host.Cores() {
 		c.Lock()
 		if hold != nil {
@@ -350,13 +378,10 @@ func (s *datagram) close() unix.Errno {
 		c.Stack.Withdraw(s.ends[i])
 		c.Unlock()
 	}
-	// No core can reach the receive queues any more, and once recv is held no
-	// program does.
-	s.recv.Lock()
+	// No core can reach the receive queues any more, and no program does.
 	for _, end := range s.ends {
 		end.Recv.Free()
 	}
-	s.recv.Unlock()
 	if hold != nil {
 		s.host.Ports.Drop(hold)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 )
 
@@ -131,10 +132,10 @@ func (d *Dialer) dialTCP(ctx context.Context, network string, remote netip.AddrP
 	if errno != 0 {
 		return nil, opError("dial", network, "connect", nil, net.TCPAddrFromAddrPort(remote), errno)
 	}
-	stop := context.AfterFunc(ctx, s.end)
-	errno = s.connected(0)
+	stop := context.AfterFunc(ctx, func() { s.end(unix.ECANCELED) })
+	errno = s.connected(0, mono.Never)
 	if !stop() || errno != 0 {
-		s.close(false)
+		s.close(false, unix.EBADF)
 		if err := ctx.Err(); err != nil {
 			return nil, fail(err)
 		}

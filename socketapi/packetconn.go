@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -66,7 +67,7 @@ func (st *Stack) openUDP(local netip.AddrPort) (*UDPConn, error) {
 // ReadFromUDPAddrPort reads one datagram and says who sent it. What does not fit into
 // p is lost. It allocates nothing.
 func (c *UDPConn) ReadFromUDPAddrPort(p []byte) (n int, from netip.AddrPort, err error) {
-	m, n, errno := c.s.receive(p, 0)
+	m, n, errno := c.s.receive(p, 0, mono.Never)
 	if errno != 0 {
 		return 0, netip.AddrPort{}, c.fail("read", "recvfrom", errno)
 	}
@@ -78,7 +79,7 @@ func (c *UDPConn) WriteToUDPAddrPort(p []byte, to netip.AddrPort) (n int, err er
 	if c.s.peer().IsValid() {
 		return 0, &net.OpError{Op: "write", Net: "udp", Source: c.LocalAddr(), Addr: net.UDPAddrFromAddrPort(to), Err: net.ErrWriteToConnected}
 	}
-	if errno := c.s.send(p, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()), 0); errno != 0 {
+	if errno := c.s.send(p, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()), 0, mono.Never); errno != 0 {
 		return 0, c.fail("write", "sendto", errno)
 	}
 	return len(p), nil
@@ -110,7 +111,7 @@ func (c *UDPConn) Read(p []byte) (int, error) {
 
 // Write sends one datagram to the peer.
 func (c *UDPConn) Write(p []byte) (int, error) {
-	if errno := c.s.send(p, netip.AddrPort{}, 0); errno != 0 {
+	if errno := c.s.send(p, netip.AddrPort{}, 0, mono.Never); errno != 0 {
 		return 0, c.fail("write", "write", errno)
 	}
 	return len(p), nil
@@ -151,10 +152,9 @@ func (c *UDPConn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.s
 func (c *UDPConn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.s.write, t) }
 
 func (c *UDPConn) setDeadline(d *deadline, t time.Time) error {
-	if c.s.over.Load() {
-		return &net.OpError{Op: "set", Net: "udp", Source: c.LocalAddr(), Err: net.ErrClosed}
+	if errno := c.s.waiting.setDeadline(d, t); errno != 0 {
+		return c.fail("set", "set", errno)
 	}
-	c.s.set(d, t)
 	return nil
 }
 

@@ -74,7 +74,7 @@ func (c *PingConn) WriteEcho(to netip.Addr, seq uint16, payload []byte) error {
 	wire.PutICMP4(b, wire.ICMP4Echo, 0, wire.ICMPEcho(c.Ident(), seq))
 	copy(b[wire.ICMP4Len:], payload)
 	wire.ICMP4(b).Seal()
-	if errno := c.s.send(b, netip.AddrPortFrom(to, 0), 0); errno != 0 {
+	if errno := c.s.send(b, netip.AddrPortFrom(to, 0), 0, mono.Never); errno != 0 {
 		return c.fail("write", "sendto", to, errno)
 	}
 	return nil
@@ -83,7 +83,7 @@ func (c *PingConn) WriteEcho(to netip.Addr, seq uint16, payload []byte) error {
 // ReadEcho reads the next reply into p, which must have room for [EchoHeaderLen] more bytes than
 // the payload: what does not fit is lost.
 func (c *PingConn) ReadEcho(p []byte) (Echo, error) {
-	m, n, errno := c.s.receive(p, 0)
+	m, n, errno := c.s.receive(p, 0, mono.Never)
 	if errno != 0 {
 		return Echo{}, c.fail("read", "recvfrom", netip.Addr{}, errno)
 	}
@@ -102,10 +102,9 @@ func (c *PingConn) Now() mono.Time { return c.s.host.Clock().Now() }
 
 // SetReadDeadline sets when ReadEcho gives up, calls under way included.
 func (c *PingConn) SetReadDeadline(t time.Time) error {
-	if c.s.over.Load() {
-		return c.fail("set", "set", netip.Addr{}, unix.EBADF)
+	if errno := c.s.setDeadline(&c.s.read, t); errno != 0 {
+		return c.fail("set", "set", netip.Addr{}, errno)
 	}
-	c.s.set(&c.s.read, t)
 	return nil
 }
 

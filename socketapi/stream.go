@@ -3,6 +3,7 @@ package socketapi
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -20,10 +21,11 @@ type stream struct {
 	post host.Post // lets the core see what the program has done
 	gone bool      // conn is no longer ours; guarded by the core's lock
 
-	hold *host.Hold // the port of a connection that we opened; nil if a listener's
+	hold *host.Hold // the port that goes with the connection, nil if a socket keeps it
 
 	reading, writing sync.Mutex // held for a copy, never for a wait
-	closing          sync.Once
+	left             ring.Errno // an error that a call found after it had moved something
+	closing          atomic.Bool
 
 	local, remote netip.AddrPort
 }
@@ -47,7 +49,8 @@ func newStream(h *host.Host, c *host.Core, conn *tcp.Conn) *stream {
 const dialAttempts = 16
 
 // dialStream begins a connection from local, whose address and port may be left to
-// choose. hold is the port where local has one.
+// choose. hold is the port where a socket has one and keeps it; nil: one is taken, and
+// given back when the connection is closed.
 func dialStream(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tcp.Options) (*stream, unix.Errno) {
 	if remote.Port() == 0 {
 		return nil, unix.ECONNREFUSED
@@ -102,59 +105,103 @@ func tryDial(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tc
 		return nil, errno
 	}
 	s = newStream(h, c, conn)
-	s.hold = hold
+	if own {
+		s.hold = hold
+	}
 	c.Flush()
 	return s, 0
 }
 
-// connected waits until the connection is made, and says why it was not.
-func (s *stream) connected(flags int) unix.Errno {
+// connected waits until the connection is made, and says why it was not: EINPROGRESS if
+// it is still on the way, EAGAIN if that is since the time is up, ECONNABORTED if
+// somebody else has taken the error.
+func (s *stream) connected(flags int, until mono.Time) unix.Errno {
+	if errno := s.begin(); errno != 0 {
+		return errno
+	}
+	defer s.leave()
 	for {
-		switch {
-		case s.over.Load():
-			return unix.EBADF
-		case s.conn.Connected():
+		if s.conn.Connected() {
 			return 0
 		}
+		ended := s.conn.Readiness()&ring.Hup != 0 // before the error: it is set first
 		if errno := s.conn.TakeError(); errno != 0 {
 			return errno
 		}
-		if s.conn.Readiness()&ring.Hup != 0 {
+		if ended {
 			return unix.ECONNABORTED
 		}
 		if flags&unix.MSG_DONTWAIT != 0 {
 			return unix.EINPROGRESS
 		}
-		if errno := s.wait(ring.Out, &s.write, mono.Never); errno != 0 {
+		if errno := s.wait(ring.Out, need{}, &s.waiting.write, until); errno != 0 {
 			return errno
 		}
 	}
 }
 
-// readSome reads at least one byte; 0 without an error is the end of the stream. MSG_PEEK
-// leaves what it reads.
-func (s *stream) readSome(p []byte, flags int) (n int, errno unix.Errno) {
+// read reads what is there, at least one byte; 0 without an error is the end of the
+// stream. MSG_PEEK leaves what it reads, MSG_TRUNC throws it away, MSG_WAITALL
+// reads until p is full.
+func (s *stream) read(p []byte, flags int, until mono.Time) (n int, errno unix.Errno) {
+	if errno := s.begin(); errno != 0 {
+		return 0, errno
+	}
+	defer s.leave()
+	if s.waiting.read.passed(s.host.Clock()) {
+		return 0, unix.EAGAIN
+	}
+	if errno := s.left.Take(); errno != 0 {
+		return 0, unix.Errno(errno)
+	}
 	for {
-		n, errno = s.tryRead(p, flags)
-		if errno != unix.EAGAIN || flags&unix.MSG_DONTWAIT != 0 {
-			return n, errno
+		m, errno := s.tryRead(p[n:], flags)
+		n += m
+		switch {
+		case errno == 0 && (m == 0 || n == len(p) || flags&unix.MSG_WAITALL == 0):
+			return n, 0
+		case errno == 0:
+			continue
+		case errno == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0:
+			errno = s.wait(ring.In, need{}, &s.waiting.read, until)
 		}
-		if errno := s.wait(ring.In, &s.read, mono.Never); errno != 0 {
-			return 0, errno
+		if errno != 0 {
+			return s.partly(n, errno)
 		}
 	}
 }
 
-func (s *stream) tryRead(p []byte, flags int) (n int, errno unix.Errno) {
-	s.reading.Lock()
-	if s.over.Load() {
-		s.reading.Unlock()
-		return 0, unix.EBADF
+// partly is how a call ends by errno that has moved n bytes before. Then it succeeds, and
+// the error, unless it is still there to be found, is the next call's.
+func (s *stream) partly(n int, errno unix.Errno) (int, unix.Errno) {
+	if n == 0 {
+		return 0, errno
 	}
+	switch errno {
+	case unix.EAGAIN, unix.EPIPE, unix.ENOTCONN, unix.Errno(s.ended.Load()):
+	default:
+		s.left.Set(uint32(errno))
+	}
+	return n, 0
+}
+
+// takeError returns the pending error and clears it (SO_ERROR).
+func (s *stream) takeError() unix.Errno {
+	if errno := s.left.Take(); errno != 0 {
+		return unix.Errno(errno)
+	}
+	return s.conn.TakeError()
+}
+
+func (s *stream) tryRead(p []byte, flags int) (n int, errno unix.Errno) {
 	var tell bool
-	if flags&unix.MSG_PEEK != 0 {
+	s.reading.Lock()
+	switch {
+	case flags&unix.MSG_PEEK != 0:
 		n, errno = s.conn.Peek(p, 0)
-	} else {
+	case flags&unix.MSG_TRUNC != 0:
+		n, errno, tell = s.conn.Discard(len(p))
+	default:
 		n, errno, tell = s.conn.Read(p)
 	}
 	s.reading.Unlock()
@@ -164,25 +211,38 @@ func (s *stream) tryRead(p []byte, flags int) (n int, errno unix.Errno) {
 	return n, errno
 }
 
-// writeSome writes some of p, at least one byte unless it fails.
-func (s *stream) writeSome(p []byte, flags int) (n int, errno unix.Errno) {
+// write writes all of p. If it fails after some of it that is what it says, and the next
+// call fails. With MSG_DONTWAIT it writes what there is room for.
+func (s *stream) write(p []byte, flags int, until mono.Time) (n int, errno unix.Errno) {
+	if errno := s.begin(); errno != 0 {
+		return 0, errno
+	}
+	defer s.leave()
+	if s.waiting.write.passed(s.host.Clock()) {
+		return 0, unix.EAGAIN
+	}
+	if errno := s.left.Take(); errno != 0 {
+		return 0, unix.Errno(errno)
+	}
 	for {
-		n, errno = s.tryWrite(p)
-		if errno != unix.EAGAIN || flags&unix.MSG_DONTWAIT != 0 {
-			return n, errno
+		m, errno := s.tryWrite(p[n:])
+		n += m
+		switch {
+		case errno == 0 && n == len(p):
+			return n, 0
+		case errno == 0:
+			continue
+		case errno == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0:
+			errno = s.wait(ring.Out, need{}, &s.waiting.write, until)
 		}
-		if errno := s.wait(ring.Out, &s.write, mono.Never); errno != 0 {
-			return 0, errno
+		if errno != 0 {
+			return s.partly(n, errno)
 		}
 	}
 }
 
 func (s *stream) tryWrite(p []byte) (n int, errno unix.Errno) {
 	s.writing.Lock()
-	if s.over.Load() {
-		s.writing.Unlock()
-		return 0, unix.EBADF
-	}
 	n, errno, tell := s.conn.Write(p)
 	s.writing.Unlock()
 	if tell {
@@ -191,13 +251,14 @@ func (s *stream) tryWrite(p []byte) (n int, errno unix.Errno) {
 	return n, errno
 }
 
-// ready returns what would not block. It is asked while the connection is the
-// program's.
-func (s *stream) ready() ring.Events {
-	if s.over.Load() {
-		return ring.Hup
+// ready returns what would not block. It is asked while a call is under way, so the
+// connection is the program's.
+func (s *stream) ready(need) ring.Events {
+	ev := s.conn.Readiness()
+	if s.left.Peek() != 0 {
+		ev |= ring.Err | ring.In | ring.Out
 	}
-	return s.conn.Readiness()
+	return ev
 }
 
 // do runs f with the core's lock held, unless the connection is gone, and sends what
@@ -218,148 +279,36 @@ func (s *stream) shutdown(how int) unix.Errno {
 	return s.do(func(conn *tcp.Conn, now mono.Time) unix.Errno { return conn.Shutdown(how, now) })
 }
 
-// close gives the connection up. What was written is still sent; with abort the
-// peer is sent a reset instead.
-func (s *stream) close(abort bool) unix.Errno {
-	errno := unix.EBADF
-	s.closing.Do(func() {
-		errno = 0
-		s.end()
-		s.reading.Lock() // no copy runs, and none begins
-		s.writing.Lock()
-		s.do(func(conn *tcp.Conn, now mono.Time) unix.Errno {
-			if abort {
-				conn.Abort(now)
-			} else {
-				conn.Close(now)
-			}
-			s.gone = true
-			return 0
-		})
-		s.writing.Unlock()
-		s.reading.Unlock()
-		if s.hold != nil {
-			s.host.Ports.Drop(s.hold)
+// state returns the connection's state, CLOSED if it is no longer ours.
+func (s *stream) state() (state tcp.State) {
+	s.core.Lock()
+	defer s.core.Unlock()
+	if !s.gone {
+		state = s.conn.State()
+	}
+	return state
+}
+
+// close gives the connection up; calls under way fail with errno. What was written is
+// still sent; with abort the peer is sent a reset instead. A second close is EBADF.
+func (s *stream) close(abort bool, errno unix.Errno) unix.Errno {
+	if s.closing.Swap(true) {
+		return unix.EBADF
+	}
+	s.end(errno)
+	s.seal()
+	s.do(func(conn *tcp.Conn, now mono.Time) unix.Errno {
+		if abort {
+			conn.Abort(now)
+		} else {
+			conn.Close(now)
 		}
-		s.host.SocketClosed()
+		s.gone = true
+		return 0
 	})
-	return errno
-}
-
-// listener is a socket that waits for connections, on every core.
-type listener struct {
-	waiting
-	ends   []*tcp.Listener // by core
-	hold   *host.Hold
-	gateOf ring.Gate
-	queued ring.Word // connections that wait, on all cores
-
-	next    int // the core to ask first; guarded by accepting
-	taking  sync.Mutex
-	closing sync.Once
-}
-
-// listen makes a listener of a port that is held.
-func listen(h *host.Host, hold *host.Hold, backlog int, opt tcp.Options) (*listener, unix.Errno) {
-	if errno := h.Ports.Listen(hold); errno != 0 {
-		return nil, errno
+	if s.hold != nil {
+		s.host.Ports.Drop(s.hold)
 	}
-	if errno := h.SocketOpened(); errno != 0 {
-		return nil, errno
-	}
-	l := &listener{hold: hold}
-	l.host, l.of, l.gate = h, l, &l.gateOf
-	l.gateOf.Init(&l.who)
-	cores := h.Cores()
-	if len(cores) == 1 {
-		l.core = cores[0]
-	}
-	for _, c := range cores {
-		c.Lock()
-		end, errno := c.Stack.TCP.Listen(hold.Local, tcp.ListenConfig{
-			Backlog: backlog, Options: opt, Gate: &l.gateOf, Queued: &l.queued,
-		})
-		c.Unlock()
-		if errno != 0 {
-			l.closeEnds()
-			h.SocketClosed()
-			return nil, errno
-		}
-		l.ends = append(l.ends, end)
-	}
-	return l, 0
-}
-
-// accept returns the next connection.
-func (l *listener) accept(flags int) (*stream, unix.Errno) {
-	for {
-		if l.over.Load() {
-			return nil, unix.EBADF
-		}
-		if s := l.take(); s != nil {
-			return s, 0
-		}
-		if flags&unix.MSG_DONTWAIT != 0 {
-			return nil, unix.EAGAIN
-		}
-		if errno := l.wait(ring.In, &l.read, mono.Never); errno != 0 {
-			return nil, errno
-		}
-	}
-}
-
-// take takes a connection of a core that has one, nil if none has.
-func (l *listener) take() *stream {
-	if l.queued.Load() == 0 || l.host.SocketOpened() != 0 {
-		return nil
-	}
-	l.taking.Lock()
-	defer l.taking.Unlock()
-	for range l.ends {
-		i := l.next
-		if l.next++; l.next == len(l.ends) {
-			l.next = 0
-		}
-		c := l.host.Cores()[i]
-		c.Lock()
-		conn := l.ends[i].Accept()
-		if conn != nil {
-			s := newStream(l.host, c, conn)
-			c.Unlock()
-			return s
-		}
-		c.Unlock()
-	}
-	l.host.SocketClosed()
-	return nil
-}
-
-func (l *listener) ready() ring.Events {
-	if l.queued.Load() > 0 {
-		return ring.In
-	}
+	s.host.SocketClosed()
 	return 0
-}
-
-// close stops listening. Connections that nobody accepted are reset.
-func (l *listener) close() unix.Errno {
-	errno := unix.EBADF
-	l.closing.Do(func() {
-		errno = 0
-		l.end()
-		l.closeEnds()
-		l.host.Ports.Drop(l.hold)
-		l.host.SocketClosed()
-	})
-	return errno
-}
-
-func (l *listener) closeEnds() {
-	for i, end := range l.ends {
-		c := l.host.Cores()[i]
-		c.Lock()
-		end.Close(c.Now())
-		c.Flush()
-		c.Unlock()
-	}
 }

@@ -37,7 +37,7 @@ func newTCPConn(s *stream) *TCPConn {
 
 // Read implements net.Conn.
 func (c *TCPConn) Read(p []byte) (int, error) {
-	n, errno := c.s.readSome(p, 0)
+	n, errno := c.s.read(p, 0, mono.Never)
 	switch {
 	case errno != 0:
 		return n, c.fail("read", "read", errno)
@@ -52,12 +52,12 @@ func (c *TCPConn) Write(p []byte) (n int, err error) {
 	c.writes.Lock()
 	defer c.writes.Unlock()
 	for {
-		m, errno := c.s.writeSome(p[n:], 0)
+		m, errno := c.s.write(p[n:], 0, mono.Never)
 		n += m
-		if errno != 0 {
+		switch {
+		case errno != 0:
 			return n, c.fail("write", "write", errno)
-		}
-		if n == len(p) {
+		case n == len(p):
 			return n, nil
 		}
 	}
@@ -66,7 +66,7 @@ func (c *TCPConn) Write(p []byte) (n int, err error) {
 // Close closes the connection and wakes everyone who waits at it. What was written is
 // still sent, by the host, unless SetLinger says otherwise.
 func (c *TCPConn) Close() error {
-	if errno := c.s.close(c.linger.Load() == 0); errno != 0 {
+	if errno := c.s.close(c.linger.Load() == 0, unix.EBADF); errno != 0 {
 		return c.fail("close", "close", errno)
 	}
 	return nil
@@ -101,16 +101,15 @@ func (c *TCPConn) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline implements net.Conn. Reads under way hear of it at once.
-func (c *TCPConn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.s.read, t) }
+func (c *TCPConn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.s.waiting.read, t) }
 
 // SetWriteDeadline implements net.Conn. Writes under way hear of it at once.
-func (c *TCPConn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.s.write, t) }
+func (c *TCPConn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.s.waiting.write, t) }
 
 func (c *TCPConn) setDeadline(d *deadline, t time.Time) error {
-	if c.s.over.Load() {
-		return c.fail("set", "set", unix.EBADF)
+	if errno := c.s.waiting.setDeadline(d, t); errno != 0 {
+		return c.fail("set", "set", errno)
 	}
-	c.s.set(d, t)
 	return nil
 }
 
@@ -170,8 +169,8 @@ func (c *TCPConn) SetWriteBuffer(bytes int) error {
 // the peer gets a reset; a positive number is as negative, since Close does not wait
 // (in package net it does not either, for a non-blocking descriptor).
 func (c *TCPConn) SetLinger(sec int) error {
-	if c.s.over.Load() {
-		return c.fail("set", "setsockopt", unix.EBADF)
+	if errno := unix.Errno(c.s.ended.Load()); errno != 0 {
+		return c.fail("set", "setsockopt", errno)
 	}
 	c.linger.Store(int64(sec))
 	return nil
@@ -233,7 +232,7 @@ func (l *TCPListener) Accept() (net.Conn, error) {
 
 // AcceptTCP waits for a connection.
 func (l *TCPListener) AcceptTCP() (*TCPConn, error) {
-	s, errno := l.l.accept(0)
+	s, errno := l.l.accept(0, mono.Never)
 	if errno != 0 {
 		return nil, opError("accept", "tcp", "accept", nil, l.Addr(), errno)
 	}
@@ -242,9 +241,10 @@ func (l *TCPListener) AcceptTCP() (*TCPConn, error) {
 
 // Close stops listening. Connections that nobody accepted are reset.
 func (l *TCPListener) Close() error {
-	if errno := l.l.close(); errno != 0 {
+	if errno := l.l.close(unix.EBADF); errno != 0 {
 		return opError("close", "tcp", "close", nil, l.Addr(), errno)
 	}
+	l.l.host.Ports.Drop(l.l.hold)
 	return nil
 }
 
@@ -253,9 +253,8 @@ func (l *TCPListener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.l.hold.
 
 // SetDeadline sets when Accept gives up, those under way included.
 func (l *TCPListener) SetDeadline(t time.Time) error {
-	if l.l.over.Load() {
-		return opError("set", "tcp", "set", nil, l.Addr(), unix.EBADF)
+	if errno := l.l.setDeadline(&l.l.read, t); errno != 0 {
+		return opError("set", "tcp", "set", nil, l.Addr(), errno)
 	}
-	l.l.set(&l.l.read, t)
 	return nil
 }

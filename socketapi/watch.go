@@ -57,63 +57,80 @@ func (l *watchers) remove(w *engine.Waiter) {
 	l.mu.Unlock()
 }
 
+// A need narrows what a goroutine waits for. The zero value asks for anything.
+type need struct {
+	bytes int // as much to read, or room for as much
+	core  int // on this core, counted from 1
+}
+
 // A waitable is what a goroutine can wait for.
 type waitable interface {
 	// ready returns what would not block now. It takes no lock of a core.
-	ready() ring.Events
+	ready(need) ring.Events
 }
 
 // waiting is the part of a socket that goroutines wait at.
 type waiting struct {
+	users
 	host  *host.Host
 	core  *host.Core // the one core that brings news; nil: several do
 	gate  *ring.Gate
 	who   watchers
-	of    waitable // the socket
-	over  atomic.Bool
+	of    waitable      // the socket
+	ended atomic.Uint32 // errno of every call from now on, 0: the socket lives
 	read  deadline
 	write deadline
 }
 
-// deadline is a moment after which calls in one direction give up. It may be moved
-// while they wait.
-type deadline struct{ at atomic.Int64 } // mono.Time; 0: none
-
-func (d *deadline) time() mono.Time {
-	if at := d.at.Load(); at != 0 {
-		return mono.Time(at)
+// begin begins a call on the socket; leave ends it.
+func (s *waiting) begin() unix.Errno {
+	if !s.enter() {
+		return s.why()
 	}
-	return mono.Never
+	if errno := unix.Errno(s.ended.Load()); errno != 0 {
+		s.leave()
+		return errno
+	}
+	return 0
 }
 
-// set makes t the deadline; the zero time is none. Whoever waits looks again.
-func (s *waiting) set(d *deadline, t time.Time) {
-	var at mono.Time
-	if !t.IsZero() {
-		// A deadline in the past is due now, and 0 is taken.
-		at = max(s.host.Clock().Now().Add(time.Until(t)), 1)
+// why is the error of a call on a socket that is being closed.
+func (s *waiting) why() unix.Errno {
+	if errno := unix.Errno(s.ended.Load()); errno != 0 {
+		return errno
 	}
-	d.at.Store(int64(at))
+	return unix.EBADF
+}
+
+// setDeadline moves a deadline. Whoever waits looks again.
+func (s *waiting) setDeadline(d *deadline, t time.Time) unix.Errno {
+	if errno := unix.Errno(s.ended.Load()); errno != 0 {
+		return errno
+	}
+	d.set(t, s.host.Clock())
 	s.rouse()
+	return 0
 }
 
 // rouse makes everyone who waits look again.
 func (s *waiting) rouse() { s.who.Notify(^ring.Events(0)) }
 
-// end makes every wait return, now and later.
-func (s *waiting) end() {
-	s.over.Store(true)
+// end makes every call fail with errno, those that wait included, now and later. The
+// first end counts.
+func (s *waiting) end(errno unix.Errno) {
+	s.ended.CompareAndSwap(0, uint32(errno))
 	s.rouse()
 }
 
-// wait returns when one of ev is ready, the socket has ended, or the deadline, at most
-// until; it is EAGAIN then. The caller looks itself at what there is.
-func (s *waiting) wait(ev ring.Events, d *deadline, until mono.Time) unix.Errno {
+// wait returns when one of ev is ready as far as n needs it. It is EAGAIN if the deadline
+// or until came first, and otherwise how the socket ended. The caller has begun a
+// call, and looks itself at what there is.
+func (s *waiting) wait(ev ring.Events, n need, d *deadline, until mono.Time) unix.Errno {
 	c := conditions.Get().(*condition)
-	c.s, c.ev, c.d, c.until, c.late = s, ev|ring.Err|ring.Hup, d, until, false
+	c.s, c.ev, c.need, c.d, c.until, c.late = s, ev|ring.Err|ring.Hup, n, d, until, false
 	if s.core != nil {
 		if !s.core.Wait(c.waiter, c) {
-			s.over.Store(true) // the host has been closed
+			s.end(unix.ENETDOWN) // the host has been closed
 		}
 	} else {
 		c.park()
@@ -121,6 +138,9 @@ func (s *waiting) wait(ev ring.Events, d *deadline, until mono.Time) unix.Errno 
 	late := c.late
 	c.s, c.d = nil, nil
 	conditions.Put(c)
+	if errno := unix.Errno(s.ended.Load()); errno != 0 {
+		return errno
+	}
 	if late {
 		return unix.EAGAIN
 	}
@@ -132,6 +152,7 @@ type condition struct {
 	waiter *engine.Waiter
 	s      *waiting
 	ev     ring.Events
+	need   need
 	d      *deadline
 	until  mono.Time
 	late   bool // the wait ended by its deadline
@@ -140,7 +161,7 @@ type condition struct {
 var conditions = sync.Pool{New: func() any { return &condition{waiter: engine.NewWaiter()} }}
 
 func (c *condition) Done(now mono.Time) bool {
-	if c.s.over.Load() || c.s.of.ready()&c.ev != 0 {
+	if c.s.ended.Load() != 0 || c.s.of.ready(c.need)&c.ev != 0 {
 		c.late = false
 		return true
 	}
@@ -162,23 +183,24 @@ func (c *condition) Disarm(w *engine.Waiter) {
 
 // park waits without driving, for a socket whose news may come from several cores.
 func (c *condition) park() {
-	clock := c.s.host.Clock()
+	h := c.s.host
 	for {
+		if h.Closed() {
+			c.s.end(unix.ENETDOWN)
+		}
 		c.waiter.Prepare()
 		c.Arm(c.waiter)
-		now := clock.Now()
+		now := h.Clock().Now()
 		if c.Done(now) {
 			c.Disarm(c.waiter)
 			c.waiter.Cancel()
 			return
 		}
-		var timeout chan struct{}
 		var timer *time.Timer
 		if at := c.Deadline(); at != mono.Never {
-			timeout = make(chan struct{})
-			timer = time.AfterFunc(at.Sub(now), func() { close(timeout) })
+			timer = time.AfterFunc(at.Sub(now), c.s.rouse)
 		}
-		c.waiter.Park(timeout)
+		c.waiter.Park(h.Done())
 		if timer != nil {
 			timer.Stop()
 		}

@@ -87,12 +87,14 @@ type Host struct {
 	mu      sync.Mutex
 	sockets int // open ones; guarded by mu
 	closed  bool
+
+	done chan struct{} // closed when the cores are about to be
 }
 
 // Open opens the interfaces, makes a core for each of their queues, and takes the
 // addresses. What it has opened is closed if it fails.
 func Open(cfg Config) (h *Host, err error) {
-	h = &Host{clock: cfg.Clock}
+	h = &Host{clock: cfg.Clock, done: make(chan struct{})}
 	if h.clock == nil {
 		h.clock = engine.SystemClock
 	}
@@ -389,7 +391,21 @@ func (h *Host) Close() error {
 	h.closed = true
 	h.mu.Unlock()
 	h.drain(drainMax)
+	close(h.done)
 	return h.undo(nil)
+}
+
+// Done is closed when the host has ended: nothing comes in or goes out any more.
+func (h *Host) Done() <-chan struct{} { return h.done }
+
+// Closed says whether Done is closed.
+func (h *Host) Closed() bool {
+	select {
+	case <-h.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // undo closes everything that is open, in reverse.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -40,6 +41,7 @@ type Hold struct {
 	// nobody listens on. ReusePort lets any share it that ask for it too.
 	ReuseAddr, ReusePort bool
 	listening            bool // guarded by Ports.mu
+	sharers              atomic.Int32
 }
 
 func newPorts(r *rand.Rand) *Ports {
@@ -120,8 +122,22 @@ func (p *Ports) Listen(h *Hold) unix.Errno {
 	return 0
 }
 
-// Drop ends a claim.
+// Unlisten takes Listen back: the port is held as if it were only bound.
+func (p *Ports) Unlisten(h *Hold) {
+	p.mu.Lock()
+	h.listening = false
+	p.mu.Unlock()
+}
+
+// Share counts one more who holds what h holds: a connection that a listener has
+// accepted keeps the port when the listener closes.
+func (h *Hold) Share() { h.sharers.Add(1) }
+
+// Drop ends a claim, with the last of those who share it.
 func (p *Ports) Drop(h *Hold) {
+	if h.sharers.Add(-1) >= 0 {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := portKey{h.Protocol, h.Local.Port()}
