@@ -77,6 +77,8 @@ the kernel.`,
 	root.AddCommand(
 		serveCommand(),
 		pingCommand(),
+		demoCommand(),
+		kernelCommand(),
 	)
 	return root
 }

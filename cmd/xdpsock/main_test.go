@@ -21,8 +21,8 @@ import (
 	"github.com/xdpsock/xdpsock/engine/netlab"
 )
 
-// binary is the command as a user has it.
-var binary string
+// executable is the command as a user has it.
+var executable string
 
 func TestMain(m *testing.M) {
 	code := func() int {
@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		binary = filepath.Join(dir, "xdpsock")
-		args := []string{"build", "-o", binary}
+		executable = filepath.Join(dir, "xdpsock")
+		args := []string{"build", "-o", executable}
 		if raceEnabled {
 			args = append(args, "-race")
 		}
@@ -106,10 +106,10 @@ func start(t *testing.T, ns *netlab.NS, args ...string) *process {
 	p := &process{t: t, done: make(chan struct{})}
 	var begin, wait func() error
 	if ns != nil {
-		c := ns.Command(binary, args...)
+		c := ns.Command(executable, args...)
 		p.cmd, begin, wait = c.Cmd, c.Start, c.Wait
 	} else {
-		p.cmd = exec.Command(binary, args...)
+		p.cmd = exec.Command(executable, args...)
 		begin, wait = p.cmd.Start, p.cmd.Wait
 	}
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
@@ -281,14 +281,14 @@ func TestMissingInterface(t *testing.T) {
 // A process without capabilities says which it lacks.
 func TestUnprivileged(t *testing.T) {
 	netlab.RequireRoot(t)
-	if err := os.Chmod(filepath.Dir(binary), 0o755); err != nil {
+	if err := os.Chmod(filepath.Dir(executable), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{
 		{"serve", "-i", "lo", "-a", engineAddr.String()},
 		{"demo"},
 	} {
-		cmd := exec.Command(binary, args...)
+		cmd := exec.Command(executable, args...)
 		cmd.SysProcAttr = nobody()
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
