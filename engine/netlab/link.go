@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -81,7 +82,7 @@ func VethPair(a, b End) (v *Veth, err error) {
 	v.A, v.B = &Link{NS: a.NS, Name: a.Name}, &Link{NS: b.NS, Name: b.Name}
 	// Both are set up before either is brought up, so that neither announces an
 	// address that the other does not yet expect.
-	return v, cmp.Or(v.A.configure(a), v.B.configure(b), v.A.bringUp(a), v.B.bringUp(b))
+	return v, cmp.Or(v.A.configure(a), v.B.configure(b), v.A.bringUp(a), v.B.bringUp(b), v.A.settle(a), v.B.settle(b))
 }
 
 // Close removes both ends. Closing twice, or after the namespace, is harmless.
@@ -133,6 +134,37 @@ func (l *Link) bringUp(e End) error {
 		return nil
 	}
 	return l.SetUp()
+}
+
+// settleMax bounds the wait for the kernel's address work, which takes microseconds on an
+// idle machine.
+const settleMax = 10 * time.Second
+
+// settle waits until the kernel receives what is sent to the IPv6 addresses. Also
+// without duplicate address detection it is a work queue that makes their local
+// routes, once the link has a carrier; before that it drops packets to them.
+func (l *Link) settle(e End) error {
+	if e.Down {
+		return nil
+	}
+	return l.change("settle", func(h *netlink.Handle, k netlink.Link) error {
+		if k.Attrs().RawFlags&unix.IFF_LOWER_UP == 0 {
+			return nil // the other end is to stay down
+		}
+		for _, p := range e.Addrs {
+			for begun := time.Now(); p.Addr().Is6() && !isLocal(h, p.Addr()); time.Sleep(100 * time.Microsecond) {
+				if time.Since(begun) > settleMax {
+					return fmt.Errorf("the kernel has not made address %v usable within %v", p.Addr(), settleMax)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func isLocal(h *netlink.Handle, addr netip.Addr) bool {
+	routes, err := h.RouteGet(addr.AsSlice())
+	return err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL
 }
 
 // SetUp does what `ip link set NAME up` does.

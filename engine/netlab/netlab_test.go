@@ -458,6 +458,50 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// TestIPv6IsUsableAtOnce writes the answer of a neighbour to a TAP the moment it
+// has been made: for some ten microseconds after that the kernel would drop it.
+func TestIPv6IsUsableAtOnce(t *testing.T) {
+	ns := TestNS(t)
+	for range 30 {
+		tun, err := NewTun(End{NS: ns, Name: "t0", Addrs: []netip.Prefix{netip.MustParsePrefix("2001:db8::1/64")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := ns.ListenPacket("udp", "[2001:db8::1]:7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// IPv6, 9 bytes of UDP from port 9 to 7; the checksum is that of exactly this.
+		packet := append([]byte{0x60, 0, 0, 0, 0, 9, 17, 64}, netip.MustParseAddr("2001:db8::2").AsSlice()...)
+		packet = append(packet, netip.MustParseAddr("2001:db8::1").AsSlice()...)
+		packet = append(packet, 0, 9, 0, 7, 0, 9, 0, 0, 'x')
+		sum := uint32(9 + 17) // the pseudo header's length and next header
+		for i := 8; i < len(packet); i += 2 {
+			word := uint32(packet[i]) << 8
+			if i+1 < len(packet) {
+				word |= uint32(packet[i+1])
+			}
+			sum += word
+		}
+		for sum > 0xffff {
+			sum = sum>>16 + sum&0xffff
+		}
+		packet[46], packet[47] = byte(^sum>>8), byte(^sum)
+		if _, err := unix.Write(tun.FDs[0], packet); err != nil {
+			t.Fatal(err)
+		}
+		p.SetReadDeadline(time.Now().Add(5 * time.Second))
+		buf := make([]byte, 10)
+		if n, _, err := p.ReadFrom(buf); err != nil || string(buf[:n]) != "x" {
+			t.Fatalf("%q, %v", buf[:n], err)
+		}
+		p.Close()
+		if err := tun.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestKilled kills a process that holds a network and sees the network go.
 func TestKilled(t *testing.T) {
 	if name := os.Getenv("NETLAB_TEST_LINK"); name != "" {

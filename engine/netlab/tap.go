@@ -1,6 +1,7 @@
 package netlab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -74,7 +75,7 @@ func newTap(e End, kind uint16) (t *Tap, err error) {
 	if err := t.configure(e); err != nil {
 		return t, err
 	}
-	return t, t.bringUp(e)
+	return t, cmp.Or(t.bringUp(e), t.settle(e))
 }
 
 // Close closes the descriptors, which removes the link. Closing twice is harmless.
