@@ -103,26 +103,29 @@ func (w *LinkWatcher) release() error {
 	return errors.Join(w.sleeper.close(), unix.Close(w.fd))
 }
 
+// watch reads until the socket is empty, asks for all links if need be, and sleeps. In
+// that order: a socket that has said ENOBUFS does not say it again before it was empty,
+// so asking earlier would miss what is lost in between.
 func (w *LinkWatcher) watch() {
 	defer close(w.done)
 	all := true // all links are to be asked for
 	for !w.closed.Load() {
-		until := mono.Never
-		if all {
-			if all = !w.refresh(); all {
-				until = SystemClock.Now().Add(askAgain)
-			}
-		}
 		n, from, err := unix.Recvfrom(w.fd, w.buf, 0)
 		switch {
-		case err == unix.ENOBUFS: // changes are lost
-			all = true
-		case err != nil: // EAGAIN; nothing else is known to happen
-			w.sleeper.wait(until, SystemClock, nil)
-		default:
+		case err == nil:
 			if k, ok := from.(*unix.SockaddrNetlink); ok && k.Pid == 0 { // the kernel and no other process
 				w.read(w.buf[:n])
 			}
+		case err == unix.ENOBUFS: // changes are lost
+			all = true
+		default: // EAGAIN; nothing else is known to happen
+			until := mono.Never
+			if all {
+				if all = !w.refresh(); all {
+					until = SystemClock.Now().Add(askAgain)
+				}
+			}
+			w.sleeper.wait(until, SystemClock, nil)
 		}
 	}
 }

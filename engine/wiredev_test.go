@@ -144,3 +144,64 @@ func TestWireAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// An echoer is a handler that sends every frame back in its own memory, and counts.
+type echoer struct {
+	kept []Frame
+	seen int
+	at   mono.Time
+}
+
+func (e *echoer) Input(_ int, frames []Frame, now mono.Time) {
+	for i := range frames {
+		frames[i].Keep()
+		e.kept = append(e.kept, frames[i])
+	}
+	e.seen += len(frames)
+	e.at = now
+}
+
+func (e *echoer) Output(_ int, frames []Frame, _ mono.Time) int {
+	n := copy(frames, e.kept)
+	e.kept = e.kept[n:]
+	return n
+}
+
+func (e *echoer) Advance(mono.Time) int { return 0 }
+func (e *echoer) Deadline() mono.Time   { return mono.Never }
+func (e *echoer) Posted() bool          { return false }
+func (e *echoer) Wake() int             { return 0 }
+
+// TestCoresOnAWire has two cores throw 100 frames to and fro, on a clock that their
+// devices move.
+func TestCoresOnAWire(t *testing.T) {
+	const delay = 250 * time.Microsecond
+	imp := simnet.Impairment{Delay: delay, Rate: 1e9}
+	a, b, clock := wirePair(t, simnet.Config{AtoB: imp, BtoA: imp})
+	var cores []*Core
+	var echoes []*echoer
+	for _, dev := range []*Wire{a, b} {
+		e := &echoer{}
+		c, err := Open(Config{Devices: []Device{dev}, Handler: e, Clock: dev.Clock(), Manual: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		cores, echoes = append(cores, c), append(echoes, e)
+	}
+	for range 100 {
+		put(a, strings.Repeat("x", 125)) // 1 µs each
+	}
+	for clock.Now() < mono.Time(time.Second) {
+		if cores[0].Turn()+cores[1].Turn() == 0 {
+			a.Wait(mono.Time(time.Second))
+		}
+	}
+	// A ball takes the delay and a microsecond from end to end; the first came in at that time.
+	want := int(time.Second / (delay + time.Microsecond))
+	if got := echoes[1].seen + echoes[0].seen; got < 99*want || got > 100*want {
+		t.Errorf("%d frames came in, want nearly %d", got, 100*want)
+	}
+	checkLender(t, &a.lender, len(echoes[0].kept))
+	checkLender(t, &b.lender, len(echoes[1].kept))
+}
