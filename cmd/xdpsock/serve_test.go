@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/service"
+	"github.com/xdpsock/xdpsock/engine/netlab"
 )
 
 func at(port uint16) string { return netip.AddrPortFrom(engineAddr.Addr(), port).String() }
@@ -252,4 +253,97 @@ func TestServeTwice(t *testing.T) {
 	if got := exchange(t, c, "still here"); got != "still here" {
 		t.Errorf("the first answers %q", got)
 	}
+}
+
+// Clients that stay, and one that does not read, do not keep it from ending.
+func TestServeEndsWithClients(t *testing.T) {
+	l := newLab(t)
+	p := start(t, l.server, "serve", "-i", "server", "-a", engineAddr.String(), "--json")
+	p.says("ready")
+	for _, port := range []uint16{echoPort, discardPort, chargenPort, httpPort} {
+		c, err := l.client.Dial("tcp", at(port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	c, err := l.client.Dial("tcp", at(echoPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := exchange(t, c, "answered"); got != "answered" {
+		t.Errorf("echo %q", got)
+	}
+	p.signal(unix.SIGTERM)
+	began := time.Now()
+	if code := p.ends(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, &p.stderr)
+	}
+	t.Logf("ended after %v", time.Since(began))
+	object[summary](t, p.stdout.String(), "summary")
+	// The client that was answered reads a clean end.
+	c.SetReadDeadline(time.Now().Add(patience))
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("after the end: %d bytes, %v", n, err)
+	}
+	l.clean(t)
+}
+
+// What serve answers last is sent before it ends: nothing that was accepted is lost.
+func TestServeSendsWhatItAnswered(t *testing.T) {
+	l := newLab(t)
+	p := start(t, l.server, "serve", "-i", "server", "-a", engineAddr.String(), "--json")
+	p.says("ready")
+	c, err := l.client.Dial("tcp", at(httpPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const length = 1 << 20
+	fmt.Fprintf(c, "GET /blob/%d HTTP/1.0\r\n\r\n", length)
+	c.SetReadDeadline(time.Now().Add(patience))
+	one := make([]byte, 1)
+	if _, err := c.Read(one); err != nil { // it has begun
+		t.Fatal(err)
+	}
+	p.signal(unix.SIGTERM)
+	rest, err := io.ReadAll(c)
+	if err != nil || len(rest) < length {
+		t.Errorf("%d bytes after the first, %v", len(rest), err)
+	}
+	if code := p.ends(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, &p.stderr)
+	}
+}
+
+// With several queues a socket lives on several cores, and flows land on all of them.
+func TestServeQueues(t *testing.T) {
+	l := &lab{client: netlab.TestNS(t, netlab.NoIPv6()), server: netlab.TestNS(t, netlab.NoIPv6())}
+	l.veth = netlab.TestVeth(t,
+		netlab.End{NS: l.client, Name: "client", Addrs: []netip.Prefix{clientAddr}, Queues: 2},
+		netlab.End{NS: l.server, Name: "server", Addrs: []netip.Prefix{serverAddr}, Queues: 2})
+	p := start(t, l.server, "serve", "-i", "server", "-a", engineAddr.String(), "--json")
+	p.says("ready")
+	if r := object[ready](t, p.stdout.String(), "ready"); len(r.Link.Queues) != 2 {
+		t.Errorf("%+v", r.Link)
+	}
+	for i := range 16 {
+		for _, network := range []string{"udp", "tcp"} {
+			c, err := l.client.Dial(network, at(echoPort))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			want := fmt.Sprintf("flow %d", i)
+			if got := exchange(t, c, want); got != want {
+				t.Errorf("%s echo of %q is %q", network, want, got)
+			}
+		}
+	}
+	p.signal(unix.SIGTERM)
+	if code := p.ends(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, &p.stderr)
+	}
+	l.clean(t)
 }
