@@ -111,20 +111,24 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 			s.waiting[w.entry] = append(s.waiting[w.entry], c)
 			continue
 		}
+		ttl, tos := c.TTL(), c.TOS()
 		n := s.TCP.Output(c, buf[link+wire.IPv4Len:link+w.mtu], now)
 		if n > 0 {
 			w.putLink(buf, wire.EtherTypeIPv4)
-			return link + s.putTCP(buf[link:], local, remote, n)
+			return link + s.putTCP(buf[link:], local, remote, n, ttl, tos)
 		}
 	}
 	return s.outputFrame(p, buf) // a question that was asked on the way
 }
 
 // putTCP writes the IP header before a segment of n bytes and returns the length of the
-// packet.
-func (s *Stack) putTCP(b []byte, local, remote netip.Addr, n int) int {
+// packet. A TTL of 0 is the default.
+func (s *Stack) putTCP(b []byte, local, remote netip.Addr, n int, ttl, tos uint8) int {
+	if ttl == 0 {
+		ttl = defaultTTL
+	}
 	return n + wire.PutIPv4(b, &wire.IPv4Fields{
-		DF: true, TTL: defaultTTL, Protocol: wire.ProtoTCP, Src: local, Dst: remote, PayloadLen: n,
+		DF: true, TOS: tos, TTL: ttl, Protocol: wire.ProtoTCP, Src: local, Dst: remote, PayloadLen: n,
 	})
 }
 
@@ -136,7 +140,7 @@ func (s *Stack) outputReply(p *port, buf []byte, now mono.Time) int {
 		if n == 0 {
 			return 0
 		}
-		n = s.putTCP(buf[link:], local, remote, n)
+		n = s.putTCP(buf[link:], local, remote, n, 0, 0)
 		w, errno := s.path(remote, now)
 		if errno == 0 && w.port == p && w.resolved(now) {
 			w.putLink(buf, wire.EtherTypeIPv4)

@@ -24,10 +24,17 @@ type Options struct {
 	SynCount     int           // TCP_SYNCNT; 0: tcp_syn_retries
 	Linger2      time.Duration // TCP_LINGER2; 0: tcp_fin_timeout
 	Congestion   Algorithm     // TCP_CONGESTION; 0: the host's
+
+	TTL uint8 // IP_TTL, 0: the stack's default: for whoever writes the IP header
+	TOS uint8 // IP_TOS, likewise
 }
 
 // Options returns c's options.
 func (c *Conn) Options() Options { return *c.opt }
+
+// TTL and TOS are what its packets ask of the network (IP_TTL, IP_TOS).
+func (c *Conn) TTL() uint8 { return c.opt.TTL }
+func (c *Conn) TOS() uint8 { return c.opt.TOS }
 
 // SetOptions changes c's options. MaxSeg can only make segments smaller than
 // the path allows; buffers stay within bufferMin and the protocol's limit.
