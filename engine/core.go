@@ -129,11 +129,10 @@ func (c *Core) down(now mono.Time) (work int) {
 	return work
 }
 
-// output pulls one batch for one port. The first frame is asked for alone: most
-// turns have one packet to say or none, and showing a batch of frames costs more
-// than sending one.
+// output pulls a batch for one port, in growing lots: most turns have one packet to
+// say or none, and showing a whole batch of frames costs more than sending one.
 func (c *Core) output(i int, dev Device, now mono.Time) (work int) {
-	for lot := 1; ; lot = len(c.tx) {
+	for lot := 1; ; lot = min(8*lot, len(c.tx)) {
 		r := dev.Reserve(c.tx[:lot])
 		m := 0
 		if r > 0 {
@@ -148,7 +147,7 @@ func (c *Core) output(i int, dev Device, now mono.Time) (work int) {
 			dev.Submit(c.tx[:m], r)
 			unsent = dev.Unsent()
 		}
-		if m < r || lot > 1 || r == 0 {
+		if m < r || lot == len(c.tx) || r == 0 {
 			c.sleep.held = c.sleep.held || unsent || r == 0
 			return work
 		}

@@ -64,7 +64,7 @@ func TestTurnOrder(t *testing.T) {
 	want := []string{
 		"Input(0, 2)", "Input(1, 2)", "Advance",
 		"Output(0, 1)",
-		"Output(1, 1)", "Output(1, 64)", // one was taken of one: ask for more
+		"Output(1, 1)", "Output(1, 8)", // one was taken of one: ask for more
 		"Wake",
 	}
 	if !reflect.DeepEqual(h.log, want) {

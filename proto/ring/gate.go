@@ -63,10 +63,26 @@ func (w *Wakes) Open(g *Gate, ev Events) {
 func (w *Wakes) Flush() (woken int) {
 	for i, g := range w.gates {
 		w.gates[i] = nil
-		woken += g.watcher.Notify(Events(g.pending.Swap(0)))
+		if g != nil {
+			woken += g.watcher.Notify(Events(g.pending.Swap(0)))
+		}
 	}
 	w.gates = w.gates[:0]
 	return woken
+}
+
+// Forget takes a gate off the list, telling its watcher what happened, because the
+// memory it stands in is about to become something else.
+func (w *Wakes) Forget(g *Gate) {
+	if g.pending.Load() == 0 {
+		return
+	}
+	for i := range w.gates {
+		if w.gates[i] == g {
+			w.gates[i] = nil
+			g.watcher.Notify(Events(g.pending.Swap(0)))
+		}
+	}
 }
 
 // Empty says whether Flush would have nothing to do.

@@ -42,8 +42,8 @@ func (t *TCP) alloc() *Conn {
 
 // release gives c's slot back once nobody is inside its buffers; until then it is asked again.
 //
-// It is called by c's timer, at a later tick than the one that ended c: a gate that this turn
-// has put on the list of wakes must be the same gate until the turn's end.
+// It is called by c's timer, so never while a method of c is under way. Its gate may yet be on the
+// list of wakes: the turn that ended c and the one that frees it can be the same.
 func (t *TCP) release(c *Conn, now mono.Time) {
 	rx, tx := c.rx.Drop(), c.tx.Drop()
 	if !rx || !tx {
@@ -53,6 +53,7 @@ func (t *TCP) release(c *Conn, now mono.Time) {
 	t.states[c.state]--
 	t.conns--
 	t.wheel.Stop(&c.tm)
+	t.wakes.Forget(&c.Gate)
 	c.Gate = ring.Gate{}
 	c.next = t.free
 	t.free = c.index + 1
