@@ -99,14 +99,13 @@ type side struct {
 // demoRun is the state of one demonstration.
 type demoRun struct {
 	lab    *demoLab
-	out    *output
 	show   *progress
 	slice  time.Duration // of one work in one round
 	rounds int
-	sides  [2]*side // the engine, the kernel
-	link   *link    // what the engine got
-	drops  map[string]dropped
-	refs   uint64 // packets that the client's kernel refused for their checksum
+	sides  [2]*side           // the engine, the kernel
+	link   *link              // what the engine got
+	drops  map[string]dropped // by the engine, by reason
+	sums   uint64             // packets that the client's kernel refused for their checksum
 }
 
 func demo(ctx context.Context, out *output, show *progress, flags demoFlags) (err error) {
@@ -123,22 +122,22 @@ func demo(ctx context.Context, out *output, show *progress, flags demoFlags) (er
 			err = e
 		}
 	}()
-	d := newDemoRun(lab, out, show, flags)
+	d := newDemoRun(lab, show, flags)
 	show.line("two namespaces, a veth pair between them; offloads: %s", lab.offloads())
 	show.line("%d rounds of %d measurements, %v each, over both stacks in turn", d.rounds, len(works), d.slice.Round(time.Millisecond))
 	done := 0
-	for ; done < d.rounds && err == nil; done++ {
-		err = d.round(ctx, done)
+	for done < d.rounds {
+		if err = d.round(ctx, done); err != nil {
+			break
+		}
+		done++
 	}
-	interrupted := ctx.Err() != nil
-	if interrupted {
-		done--
-		err = nil
-	}
-	if err != nil {
+	interrupted := done < d.rounds && ctx.Err() != nil
+	if err != nil && !interrupted {
+		show.end()
 		return err
 	}
-	if d.refs, err = lab.checksumErrors(); err != nil {
+	if d.sums, err = lab.checksumErrors(); err != nil {
 		return err
 	}
 	show.end()
@@ -154,9 +153,9 @@ func demo(ctx context.Context, out *output, show *progress, flags demoFlags) (er
 	return nil
 }
 
-func newDemoRun(lab *demoLab, out *output, show *progress, flags demoFlags) *demoRun {
+func newDemoRun(lab *demoLab, show *progress, flags demoFlags) *demoRun {
 	total := time.Duration(flags.seconds) * time.Second
-	d := &demoRun{lab: lab, out: out, show: show, drops: map[string]dropped{}}
+	d := &demoRun{lab: lab, show: show, drops: map[string]dropped{}}
 	// A round lasts some four seconds; a median wants at least three.
 	d.rounds = max(3, min(9, int(flags.seconds)/4))
 	d.slice = total / time.Duration(2*d.rounds*len(works))
@@ -273,7 +272,7 @@ func (w *work) figure(s sample) string {
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// host says where the figures come from.
+// hostLine says where the figures come from.
 func hostLine() string {
 	var u unix.Utsname
 	unix.Uname(&u)

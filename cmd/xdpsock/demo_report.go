@@ -120,8 +120,8 @@ func (d *demoRun) check(i int) demoCheck {
 // sentSums says whether the client's kernel refused anything for its checksum.
 func (d *demoRun) sentSums() demoCheck {
 	return demoCheck{
-		Name: "checksums of what xdpsock sent", OK: d.refs == 0,
-		Detail: fmt.Sprintf("refused by the client's kernel: %d", d.refs),
+		Name: "checksums of what xdpsock sent", OK: d.sums == 0,
+		Detail: fmt.Sprintf("refused by the client's kernel: %d", d.sums),
 	}
 }
 
@@ -157,7 +157,8 @@ func (r *demoReport) say(out *output) {
 		for _, x := range r.Results {
 			name := ""
 			if x.Name != last {
-				name, last = x.Name, x.Name
+				last = x.Name
+				name = works[slices.IndexFunc(works, func(w work) bool { return w.id == last })].name
 			}
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.2f\t\n", name, x.label(), x.value(x.Xdpsock), x.value(x.Kernel), x.Ratio)
 		}

@@ -93,7 +93,7 @@ func TestDemoForPeople(t *testing.T) {
 	if code := p.ends(); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
-	for _, want := range []string{"kernel sockets", "ratio", "udp-echo", "tcp-echo", "http-get", "download", "offloads: ", "driver veth", "ok      bulk upload: SHA-256"} {
+	for _, want := range []string{"kernel sockets", "ratio", "UDP echo", "TCP echo", "HTTP GET", "download", "offloads: ", "driver veth", "ok      bulk upload: SHA-256"} {
 		if !strings.Contains(p.stdout.String(), want) {
 			t.Errorf("no %q in:\n%s", want, &p.stdout)
 		}
@@ -216,7 +216,7 @@ func TestDemoSeesDamage(t *testing.T) {
 func TestDemoReportFailsWithACheck(t *testing.T) {
 	l := newLab(t)
 	right := func() *demoRun {
-		d := newDemoRun(&demoLab{client: l.client, server: l.server, veth: l.veth}, &output{}, newProgress(nil, true), demoFlags{seconds: 1})
+		d := newDemoRun(&demoLab{client: l.client, server: l.server, veth: l.veth}, newProgress(nil, true), demoFlags{seconds: 1})
 		for _, s := range d.sides {
 			for i := range works {
 				s.samples[i] = []sample{{rate: 2e6, median: 2, p99: 3, count: 1}}
@@ -230,7 +230,7 @@ func TestDemoReportFailsWithACheck(t *testing.T) {
 	for name, spoil := range map[string]func(*demoRun){
 		"an answer":        func(d *demoRun) { d.sides[0].gone[3] = mismatch{"wrong"} },
 		"nothing measured": func(d *demoRun) { d.sides[1].samples[2] = nil },
-		"a checksum sent":  func(d *demoRun) { d.refs = 1 },
+		"a checksum sent":  func(d *demoRun) { d.sums = 1 },
 		"a checksum at us": func(d *demoRun) { d.drops["tcp-checksum"] = dropped{"tcp-checksum", 1, ""} },
 	} {
 		d := right()

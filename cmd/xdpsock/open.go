@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 
@@ -102,7 +103,33 @@ func (f *stackFlags) open() (*socketapi.Stack, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, p := range cfg.Interfaces[0].Addrs {
+		if err := notKernels(p.Addr()); err != nil {
+			return nil, err
+		}
+	}
 	return socketapi.Open(cfg)
+}
+
+// notKernels refuses an address that the kernel has: all its traffic would be ours from
+// then on, a remote login by which the command was given included.
+func notKernels(addr netip.Addr) error {
+	all, err := net.Interfaces()
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	for _, i := range all {
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue // it has just gone
+		}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap() == addr.Unmap() {
+				return fmt.Errorf("%s is an address of the kernel's own, on %s: give the engine another one of that link, or take it away with 'ip address del %s dev %s'", addr, i.Name, a, i.Name)
+			}
+		}
+	}
+	return nil
 }
 
 // A link is what an interface gave us, for machines.
@@ -140,6 +167,7 @@ type traffic struct {
 	TxPackets uint64    `json:"tx_packets"`
 	TxBytes   uint64    `json:"tx_bytes"`
 	RxDropped uint64    `json:"rx_dropped"` // by the kernel: no frame or no room in the ring
+	Passed    uint64    `json:"passed"`     // left to the kernel, not ours
 	TxBusy    uint64    `json:"tx_busy"`    // by the driver
 	Drops     []dropped `json:"drops"`      // by us
 }
@@ -163,6 +191,13 @@ func trafficOf(h *host.Host) traffic {
 			t.TxBusy += s.TxBusy + s.TxInvalid
 		}
 	}
+	for _, nic := range h.NICs() {
+		if p := nic.Program(); p != nil {
+			if verdicts, err := p.Counters(); err == nil {
+				t.Passed += verdicts.Passed()
+			}
+		}
+	}
 	stats := h.Stats()
 	t.Drops = dropsOf(&stats)
 	return t
@@ -178,8 +213,8 @@ func dropsOf(c *drop.Counters) []dropped {
 
 // say prints a line of sums, and one for each reason of a drop.
 func (t *traffic) say(o *output) {
-	o.say("received %s (%s), sent %s (%s)",
-		plural(t.RxPackets, "packet"), byteCount(t.RxBytes), plural(t.TxPackets, "packet"), byteCount(t.TxBytes))
+	o.say("received %s (%s), sent %s (%s), left %s to the kernel",
+		plural(t.RxPackets, "packet"), byteCount(t.RxBytes), plural(t.TxPackets, "packet"), byteCount(t.TxBytes), plural(t.Passed, "packet"))
 	if t.RxDropped > 0 {
 		o.say("  %12d  lost on receive: the kernel had no frame or no room in the ring of ours", t.RxDropped)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -132,6 +133,7 @@ func serve(ctx context.Context, out *output, flags *stackFlags, at ports) (err e
 	began := time.Now()
 	l := linkOf(stack.Host().NICs()[0], flags.addrs)
 	l.say(out)
+	out.say("policy %s; own %s", flags.policy, strings.Join(flags.addrs, ", "))
 	sayServices(out, group.Stats())
 	out.emit(ready{"ready", &l, flags.policy, group.Stats()})
 

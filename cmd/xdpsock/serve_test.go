@@ -347,3 +347,97 @@ func TestServeQueues(t *testing.T) {
 	}
 	l.clean(t)
 }
+
+// Every way to get at packets, and every way to idle.
+func TestServeModes(t *testing.T) {
+	l := newLab(t)
+	for _, test := range []struct{ mode, policy, got string }{
+		{"native", "balanced", "native copy"},
+		{"skb", "efficient", "skb"},
+		{"packet", "balanced", "packet"},
+		{"auto", "latency", "native copy"},
+	} {
+		t.Run(test.mode+" "+test.policy, func(t *testing.T) {
+			p := start(t, l.server, "serve", "-i", "server", "-a", engineAddr.String(), "--mode", test.mode, "--policy", test.policy, "--json")
+			p.says("ready")
+			if r := object[ready](t, p.stdout.String(), "ready"); r.Link.Mode != test.got || r.Policy != test.policy {
+				t.Errorf("%+v, policy %s", r.Link, r.Policy)
+			}
+			for _, network := range []string{"udp", "tcp"} {
+				c, err := l.client.Dial(network, at(echoPort))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if got := exchange(t, c, "hello"); got != "hello" {
+					t.Errorf("%s echo of hello is %q", network, got)
+				}
+			}
+			p.signal(unix.SIGTERM)
+			if code := p.ends(); code != exitOK {
+				t.Errorf("exit code %d: %s", code, &p.stderr)
+			}
+			l.clean(t)
+		})
+	}
+}
+
+// The kernel's own address is not for us: a remote login may come by it.
+func TestServeKernelsAddress(t *testing.T) {
+	l := newLab(t)
+	for _, command := range [][]string{{"serve"}, {"ping", clientAddr.Addr().String()}} {
+		args := append(command, "-i", "server", "-a", serverAddr.String())
+		code, stdout, stderr := ran(t, l.server, args...)
+		if code != exitFailed {
+			t.Errorf("%v: exit code %d", args, code)
+		}
+		oneLine(t, args, stdout, stderr, serverAddr.Addr().String(), "on server", "ip address del")
+	}
+	l.clean(t)
+}
+
+// With trust or verify, an unfinished checksum is or is not taken as good, whatever the link.
+func TestServeChecksums(t *testing.T) {
+	l := newLab(t) // its offloads are on: the kernel leaves checksums unfinished
+	for _, test := range []struct {
+		checksums string
+		answers   bool
+	}{{"auto", true}, {"trust", true}, {"verify", false}} {
+		t.Run(test.checksums, func(t *testing.T) {
+			p := start(t, l.server, "serve", "-i", "server", "-a", engineAddr.String(), "--echo", "7", "--checksums", test.checksums, "--json")
+			p.says("ready")
+			c, err := l.client.Dial("udp", at(echoPort))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if test.answers {
+				exchange(t, c, "unfinished")
+			} else {
+				c.Write([]byte("unfinished"))
+				// A ping on the same queue is answered after the datagram was judged.
+				d := &demoRun{lab: &demoLab{client: l.client}}
+				if _, err := d.inClient(func() (sample, error) { return works[0].task(t.Context(), engineAddr.Addr(), time.Millisecond) }); err != nil {
+					t.Fatal(err)
+				}
+				c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+				if n, err := c.Read(make([]byte, 100)); err == nil {
+					t.Errorf("%d bytes in answer", n)
+				}
+			}
+			p.signal(unix.SIGTERM)
+			if code := p.ends(); code != exitOK {
+				t.Errorf("exit code %d: %s", code, &p.stderr)
+			}
+			refused := uint64(0)
+			for _, d := range object[summary](t, p.stdout.String(), "summary").Traffic.Drops {
+				if d.Reason == "udp-checksum" {
+					refused = d.Packets
+				}
+			}
+			if (refused > 0) == test.answers {
+				t.Errorf("%d refused for their checksum", refused)
+			}
+		})
+	}
+}
