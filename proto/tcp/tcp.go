@@ -162,9 +162,11 @@ func (t *TCP) Unpark(c *Conn) {
 	t.ready(c)
 }
 
-// Fail is told that nothing can be sent to c's peer (its neighbour does not answer,
-// there is no route). A connection that is being opened ends with errno; an
-// established one keeps it as the reason for when it times out (RFC 1122 §4.2.3.9).
+// Fail is told that nothing can be sent to c's peer now (its neighbour does not answer,
+// there is no route). A connection that is being opened ends with errno. Another one keeps it
+// as the reason for when it times out (RFC 1122 §4.2.3.9), and leaves the ready list until a
+// timer has it try again: that of retransmission, or the persist timer if nothing is on
+// its way.
 func (t *TCP) Fail(c *Conn, errno unix.Errno, now mono.Time) {
 	c.parked = false
 	if c.state == SynSent || c.state == SynReceived {
@@ -172,6 +174,10 @@ func (t *TCP) Fail(c *Conn, errno unix.Errno, now mono.Time) {
 		return
 	}
 	c.softErr = errno
+	t.unready(c)
+	if c.state != Closed && c.snd.nxt == c.snd.una && (c.tx.Len() > 0 || c.tx.Sealed()) && !c.finAcked() {
+		c.armPersist(now)
+	}
 }
 
 // ready puts c at the end of the ready list, where it is not there yet.

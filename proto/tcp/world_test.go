@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"container/heap"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -65,6 +66,22 @@ type packet struct {
 	data []byte
 }
 
+// flying is a heap by time of arrival.
+type flying []packet
+
+func (f flying) Len() int { return len(f) }
+func (f flying) Less(i, j int) bool {
+	return f[i].at < f[j].at || f[i].at == f[j].at && f[i].n < f[j].n
+}
+func (f flying) Swap(i, j int) { f[i], f[j] = f[j], f[i] }
+func (f *flying) Push(p any)   { *f = append(*f, p.(packet)) }
+func (f *flying) Pop() any {
+	last := (*f)[len(*f)-1]
+	(*f)[len(*f)-1] = packet{}
+	*f = (*f)[:len(*f)-1]
+	return last
+}
+
 // A world is two hosts and a path between them, with a clock that jumps.
 type world struct {
 	t    testing.TB
@@ -81,7 +98,7 @@ type world struct {
 	drop    func(h *host, seg wire.TCP) bool
 	seen    func(from *host, seg wire.TCP, now mono.Time)
 
-	flying []packet
+	flying flying
 	sent   uint64
 	busy   [2]mono.Time // when each direction's link is free again
 	work   func()       // the programs
@@ -101,14 +118,11 @@ func newWorld(t testing.TB, seed uint64, p Params) *world {
 func (w *world) turn() {
 	for again := true; again; {
 		again = false
-		for i := 0; i < len(w.flying); i++ {
-			if p := w.flying[i]; p.at <= w.now {
-				w.flying = append(w.flying[:i], w.flying[i+1:]...)
-				i--
-				p.to.tcp.Input(p.to.addr, p.to.peer.addr, p.data, w.now)
-				w.verify(p.to)
-				again = true
-			}
+		for len(w.flying) > 0 && w.flying[0].at <= w.now {
+			p := heap.Pop(&w.flying).(packet)
+			p.to.tcp.Input(p.to.addr, p.to.peer.addr, p.data, w.now)
+			w.verify(p.to)
+			again = true
 		}
 		for _, h := range []*host{w.a, w.b} {
 			if h.wheel.Advance(w.now) > 0 {
@@ -188,7 +202,7 @@ func (w *world) send(from *host, seg []byte) {
 		if w.reorder > 0 && w.rng.IntN(4) == 0 {
 			late = time.Duration(w.rng.Int64N(int64(w.reorder)))
 		}
-		w.flying = append(w.flying, packet{at.Add(w.delay + late), w.sent, from.peer, append([]byte(nil), seg...)})
+		heap.Push(&w.flying, packet{at.Add(w.delay + late), w.sent, from.peer, append([]byte(nil), seg...)})
 	}
 }
 
@@ -196,8 +210,8 @@ func (w *world) send(from *host, seg []byte) {
 func (w *world) step(until mono.Time) bool {
 	w.turn()
 	next := min(w.a.wheel.Deadline(), w.b.wheel.Deadline())
-	for _, p := range w.flying {
-		next = min(next, p.at)
+	if len(w.flying) > 0 {
+		next = min(next, w.flying[0].at)
 	}
 	if next > until {
 		w.now = until
@@ -346,12 +360,19 @@ type flow struct {
 	close    bool // shut down after the last byte
 	chunk    int  // bytes a call
 	readEach int  // bytes the reader takes a call; 0: it does not read
+	buf      []byte
 }
 
 func (f *flow) pump() {
-	buf := make([]byte, f.chunk)
+	if f.buf == nil {
+		f.buf = make([]byte, max(f.chunk, f.readEach))
+	}
+	buf := f.buf[:f.chunk]
 	for f.wrote < f.size {
-		p := buf[:min(uint64(len(buf)), f.size-f.wrote)]
+		p := buf[:min(uint64(len(buf)), f.size-f.wrote, uint64(f.src.tx.Room()))]
+		if len(p) == 0 {
+			p = buf[:1]
+		}
 		fill(p, f.wrote)
 		n, errno, tell := f.src.Write(p)
 		f.wrote += uint64(n)
@@ -371,7 +392,7 @@ func (f *flow) pump() {
 	if f.readEach == 0 {
 		return
 	}
-	buf = make([]byte, f.readEach)
+	buf = f.buf[:f.readEach]
 	for {
 		n, errno, tell := f.dst.Read(buf)
 		if i := wrongAt(buf[:n], f.read); i >= 0 {
