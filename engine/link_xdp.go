@@ -130,10 +130,17 @@ func genl(cmd uint8, flags, attr, index int) ([][]byte, error) {
 		return nil, err
 	}
 	req := nl.NewNetlinkRequest(int(family.ID), flags)
-	req.AddData(&nl.Genlmsg{Command: cmd, Version: 1})
+	req.AddData(genlHeader{cmd, 1})
 	req.AddData(nl.NewRtAttr(attr, nl.Uint32Attr(uint32(index))))
 	return req.Execute(unix.NETLINK_GENERIC, 0)
 }
+
+// genlHeader is struct genlmsghdr: command, version, and two bytes that must be 0, or
+// the kernel says EINVAL. (nl.Genlmsg has two bytes and is sent as four.)
+type genlHeader [nl.SizeofGenlmsg]byte
+
+func (h genlHeader) Len() int          { return len(h) }
+func (h genlHeader) Serialize() []byte { return h[:] }
 
 func genlAttrs(msg []byte) map[uint16][]byte {
 	attrs := map[uint16][]byte{}

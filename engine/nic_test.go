@@ -174,6 +174,32 @@ func anyFrame(devices []Device, to netip.Addr) (found bool) {
 	return found
 }
 
+// A kernel that knows XDP features (Linux 6.3) tells them each time it is asked.
+func TestLinkTellsXDPFeatures(t *testing.T) {
+	netlab.RequireRoot(t)
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		t.Fatal(err)
+	}
+	var major, minor int
+	release := unix.ByteSliceToString(u.Release[:])
+	if fmt.Sscanf(release, "%d.%d", &major, &minor); major < 6 || major == 6 && minor < 3 {
+		t.Skipf("Linux %s does not tell XDP features, 6.3 does", release)
+	}
+	_, b, _ := nicPair(t, 1)
+	for range 50 {
+		if err := b.Do(func() error {
+			l, err := LinkByName("nic")
+			if want := XDPBasic | XDPRedirect; !l.XDP.Known || l.XDP.Features&want != want || l.XDP.Features&XDPZeroCopy != 0 {
+				t.Errorf("%+v, want basic and redirect, and no zero-copy", l.XDP)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // What is wrong is one line that says what to do, and nothing stays behind.
 func TestOpenNICRefuses(t *testing.T) {
 	netlab.RequireRoot(t)
