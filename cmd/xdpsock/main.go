@@ -75,6 +75,10 @@ the kernel.`,
 		return usagef("%w; see '%s --help'", err, cmd.CommandPath())
 	})
 	root.AddCommand(
+		infoCommand(),
+		rxdropCommand(),
+		txonlyCommand(),
+		l2fwdCommand(),
 		serveCommand(),
 		pingCommand(),
 		demoCommand(),
