@@ -74,9 +74,8 @@ type Stack struct {
 	pathSeed uint64
 	pathGen  uint32 // of routes, addresses and neighbour entries; a path of another generation is void
 
-	in       packet                       // the packet that Input is looking at
-	waiting  map[*neigh.Entry][]*tcp.Conn // connections by the neighbour that they wait for
-	stranded []*tcp.Conn                  // those that have no route
+	in      packet                       // the packet that Input is looking at
+	waiting map[*neigh.Entry][]*tcp.Conn // connections by the neighbour that they wait for
 
 	direct direct // the datagram that Offer has offered
 	record ring.Datagram
@@ -147,7 +146,6 @@ func (s *Stack) SetAddrs(port int, addrs []netip.Prefix) {
 		}
 	}
 	s.pathGen++
-	s.unstrand()
 }
 
 // Addrs returns a port's addresses.
@@ -157,7 +155,6 @@ func (s *Stack) Addrs(port int) []netip.Prefix { return s.ports[port].addrs }
 func (s *Stack) SetRoutes(t *route.Table) {
 	s.Routes = t
 	s.pathGen++
-	s.unstrand()
 }
 
 // Advance does what is due at now, and says how much it was.

@@ -101,8 +101,6 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 		switch {
 		case errno != 0:
 			s.TCP.Fail(c, errno, now)
-			s.TCP.Park(c)
-			s.stranded = append(s.stranded, c)
 			continue
 		case w.port != p:
 			return 0 // it goes when that port is asked
@@ -161,21 +159,12 @@ func (s *Stack) unparkTCP(e *neigh.Entry) {
 }
 
 // failTCP tells the connections that waited for a neighbour that it does not
-// answer. They ask again when they have something to send again.
+// answer. Their timers have them ask again.
 func (s *Stack) failTCP(e *neigh.Entry, now mono.Time) {
 	waiting := s.waiting[e]
 	delete(s.waiting, e)
 	for _, c := range waiting {
 		s.TCP.Fail(c, unix.EHOSTUNREACH, now)
-	}
-}
-
-// unstrand lets connections that had no route look for one again.
-func (s *Stack) unstrand() {
-	stranded := s.stranded
-	s.stranded = nil
-	for _, c := range stranded {
-		s.TCP.Unpark(c)
 	}
 }
 
