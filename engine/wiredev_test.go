@@ -175,7 +175,7 @@ func (e *echoer) Wake() int             { return 0 }
 // TestCoresOnAWire has two cores throw 100 frames to and fro, on a clock that their
 // devices move.
 func TestCoresOnAWire(t *testing.T) {
-	const delay = 250 * time.Microsecond
+	const delay, end = 250 * time.Microsecond, 20 * time.Millisecond
 	imp := simnet.Impairment{Delay: delay, Rate: 1e9}
 	a, b, clock := wirePair(t, simnet.Config{AtoB: imp, BtoA: imp})
 	var cores []*Core
@@ -192,14 +192,14 @@ func TestCoresOnAWire(t *testing.T) {
 	for range 100 {
 		put(a, strings.Repeat("x", 125)) // 1 µs each
 	}
-	for clock.Now() < mono.Time(time.Second) {
+	for clock.Now() < mono.Time(end) {
 		if cores[0].Turn()+cores[1].Turn() == 0 {
-			a.Wait(mono.Time(time.Second))
+			a.Wait(mono.Time(end))
 		}
 	}
 	// A ball takes the delay and a microsecond from end to end; the first came in at that time.
-	want := int(time.Second / (delay + time.Microsecond))
-	if got := echoes[1].seen + echoes[0].seen; got < 99*want || got > 100*want {
+	want := int(end / (delay + time.Microsecond))
+	if got := echoes[1].seen + echoes[0].seen; got < 98*want || got > 100*want {
 		t.Errorf("%d frames came in, want nearly %d", got, 100*want)
 	}
 	checkLender(t, &a.lender, len(echoes[0].kept))
