@@ -102,7 +102,7 @@ func (g *congestion) lost(mss int, now mono.Time) {
 }
 
 // timeout shrinks the window to one segment (RFC 5681 §3.1).
-func (g *congestion) timeout(_, mss int, now mono.Time) {
+func (g *congestion) timeout(mss int, now mono.Time) {
 	g.reduce(mss)
 	g.cwnd = uint32(mss)
 }

@@ -78,6 +78,8 @@ type Conn struct {
 		at   mono.Time
 		head uint64
 		rtt  time.Duration
+		from mono.Time // without timestamps: when rcv.nxt was a window before edge
+		edge wire.Seq
 	}
 
 	lastRecv   mono.Time // a segment of the peer that fitted

@@ -101,7 +101,7 @@ func (c *Conn) heard(now mono.Time) {
 // recentTimestamp is RFC 7323 §4.3 (2): the timestamp to echo is that of the segment that
 // the last acknowledgement was for.
 func (c *Conn) recentTimestamp(s *segment, now mono.Time) {
-	if s.seq.AtOrBefore(c.rcv.wup) && int32(s.opt.TSVal-c.ts.recent) >= 0 {
+	if s.seq.AtOrBefore(c.rcv.wup) && (int32(s.opt.TSVal-c.ts.recent) >= 0 || now.Sub(c.ts.recentAt) >= pawsIdle) {
 		c.ts.recent, c.ts.recentAt = s.opt.TSVal, now
 	}
 }

@@ -60,14 +60,17 @@ func (c *Conn) acknowledge(s *segment, flying int, now mono.Time) {
 	c.tx.Release(data)
 	if f := c.flight; f != nil {
 		sent, once := f.ackTo(s.ack)
+		// The backed-off timeout stays until something was measured (Karn; RFC 6298 §5.7).
 		switch rtt, ok := c.echoed(s.opt.TSEcr, now); {
 		case once:
 			c.sampleRTT(now.Sub(sent))
+			c.backoff = 0
 		case s.opt.TS && ok:
 			c.sampleRTT(rtt)
+			c.backoff = 0
 		}
 	}
-	c.backoff, c.stuckSince = 0, mono.Never
+	c.stuckSince = mono.Never
 	limited := c.cwndLimited || c.cc.slowStart() && 2*flying > int(c.cc.cwnd)
 	c.advanced(data, limited, now)
 	if c.snd.una == c.snd.nxt {

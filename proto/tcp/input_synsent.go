@@ -114,6 +114,9 @@ func (c *Conn) establish(s *segment, now mono.Time) {
 	c.backoff = 0
 	c.softErr = 0
 	c.cc.start(c.sendMSS())
+	if c.retrans > 1 {
+		c.cc.cwnd = uint32(c.sendMSS()) // the path loses SYNs (RFC 6928 §2; one may be a slow peer's, as Linux has it)
+	}
 	c.lastSend = 0
 	c.rxTune.at = now
 	c.updateWindow(s)

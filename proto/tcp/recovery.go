@@ -102,13 +102,14 @@ func (c *Conn) enterRecovery(now mono.Time) {
 }
 
 // enterLoss is RFC 6298 §5.4 and RFC 5681 §3.1 equation 4: nothing was heard for a whole
-// timeout.
-func (c *Conn) enterLoss(now mono.Time) {
+// timeout. The threshold shrinks at the first of several without progress.
+func (c *Conn) enterLoss(first bool, now mono.Time) {
 	f := c.flight
-	if f.phase != phaseLoss || c.backoff <= 1 {
-		c.cc.timeout(c.inFlight(), c.sendMSS(), now)
+	if first {
+		c.cc.timeout(c.sendMSS(), now)
 	}
-	reneged := !c.sackOK || c.backoff > 1 || f.head < len(f.runs) && f.runs[f.head].is&sacked != 0
+	c.cc.cwnd = uint32(c.sendMSS())
+	reneged := !c.sackOK || !first || f.head < len(f.runs) && f.runs[f.head].is&sacked != 0
 	f.loseAll(reneged)
 	f.phase, f.recover = phaseLoss, c.snd.nxt
 	c.dupacks = 0

@@ -108,8 +108,14 @@ func TestRetransmissionTimeout(t *testing.T) {
 	s.out(". 1001:2001(1000) ack 1")
 	s.out("P. 2001:3001(1000) ack 1")
 	s.in(". 1:1(0) ack 3001 win 60000")
-	if s.c.backoff != 0 || s.c.rtt.smooth > time.Millisecond {
+	if s.c.backoff == 0 || s.c.rtt.smooth > time.Millisecond {
 		t.Errorf("backoff %d, rtt %v: Karn's algorithm takes no sample of what was sent twice", s.c.backoff, s.c.rtt.smooth)
+	}
+	s.write(10)
+	s.out("P. 3001:3011(10) ack 1")
+	s.in(". 1:1(0) ack 3011 win 60000")
+	if s.c.backoff != 0 {
+		t.Error("the backoff stays though a round trip was measured")
 	}
 	s.after(time.Second)
 }

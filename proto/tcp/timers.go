@@ -129,7 +129,8 @@ func (c *Conn) why() unix.Errno {
 // expireData is the retransmission timeout (RFC 6298 §5.4-5.6).
 func (c *Conn) expireData(now mono.Time) {
 	c.t.stats.Timeouts++
-	if c.stuckSince == mono.Never {
+	first := c.stuckSince == mono.Never
+	if first {
 		c.stuckSince = now
 	}
 	limit := retryLimit(c.t.params.Retries2)
@@ -139,7 +140,7 @@ func (c *Conn) expireData(now mono.Time) {
 	case c.orphan:
 		limit = retryLimit(c.t.params.OrphanRetries)
 	}
-	if c.backoff > 0 && now.Sub(c.stuckSince) >= limit {
+	if !first && now.Sub(c.stuckSince) >= limit {
 		c.t.stats.AbortOnTimeout++
 		c.end(c.why(), now)
 		return
@@ -147,7 +148,7 @@ func (c *Conn) expireData(now mono.Time) {
 	if c.backoff < 255 {
 		c.backoff++
 	}
-	c.enterLoss(now)
+	c.enterLoss(first, now)
 	c.arm(timerRetransmit, now.Add(c.rto()))
 }
 

@@ -62,6 +62,9 @@ func (c *Conn) offer(wnd uint32) {
 // by the window, and the buffer becomes twice what was read. It is called when data has
 // arrived.
 func (c *Conn) tuneReceive(now mono.Time) {
+	if !c.tsOK {
+		c.timeWindow(now)
+	}
 	rtt := c.rxTune.rtt
 	if !c.autoRx || rtt == 0 || now.Sub(c.rxTune.at) < rtt {
 		return
@@ -72,6 +75,18 @@ func (c *Conn) tuneReceive(now mono.Time) {
 	if limit := min(2*copied+16*int(c.rcv.mss), c.t.params.RmemMax); copied*2 > c.rx.Limit() && limit > c.rx.Limit() {
 		c.rx.SetLimit(limit)
 	}
+}
+
+// timeWindow takes the time in which a whole window arrives for a round trip, where no
+// timestamps tell it: the peer cannot send more in one.
+func (c *Conn) timeWindow(now mono.Time) {
+	if c.rxTune.from != 0 && c.rcv.nxt.Before(c.rxTune.edge) {
+		return
+	}
+	if c.rxTune.from != 0 {
+		c.sampleReceive(now.Sub(c.rxTune.from))
+	}
+	c.rxTune.from, c.rxTune.edge = now, c.rcv.adv
 }
 
 // sampleReceive takes in a round trip as the receiver sees it: of a segment with data that echoes
