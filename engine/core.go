@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,7 @@ type Core struct {
 	clock   Clock
 	policy  Policy
 	rx, tx  []Frame // scratch of the turn
+	lots    []int   // how many frames a turn first shows the handler, by port
 
 	// Who turns the core while programs wait: drive.go. Guarded by mu.
 	driver    *Waiter       // nil: nobody; &c.poller.role: the poller
@@ -84,6 +86,7 @@ func Open(cfg Config) (*Core, error) {
 		return nil, fmt.Errorf("engine: batch %d is not between 1 and %d", batch, batchMax)
 	}
 	c.rx, c.tx = make([]Frame, batch), make([]Frame, batch)
+	c.lots = slices.Repeat([]int{1}, len(cfg.Devices))
 	if err := c.sleep.open(c.ports); err != nil {
 		return nil, err
 	}
@@ -130,9 +133,11 @@ func (c *Core) down(now mono.Time) (work int) {
 }
 
 // output pulls a batch for one port, in growing lots: most turns have one packet to
-// say or none, and showing a whole batch of frames costs more than sending one.
+// say or none, and showing a whole batch of frames costs more than sending one. It
+// begins with the lot that the last turn would have needed, since each lot is a
+// Submit, and each Submit may be a system call.
 func (c *Core) output(i int, dev Device, now mono.Time) (work int) {
-	for lot := 1; ; lot = min(8*lot, len(c.tx)) {
+	for lot := c.lots[i]; ; lot = min(8*lot, len(c.tx)) {
 		r := dev.Reserve(c.tx[:lot])
 		m := 0
 		if r > 0 {
@@ -149,9 +154,19 @@ func (c *Core) output(i int, dev Device, now mono.Time) (work int) {
 		}
 		if m < r || lot == len(c.tx) || r == 0 {
 			c.sleep.held = c.sleep.held || unsent || r == 0
+			c.lots[i] = c.lotFor(work)
 			return work
 		}
 	}
+}
+
+// lotFor is the smallest lot that work frames fit into.
+func (c *Core) lotFor(work int) int {
+	lot := 1
+	for lot < work {
+		lot *= 8
+	}
+	return min(lot, len(c.tx))
 }
 
 // Lock takes the core, to touch what belongs to the handler.
