@@ -88,8 +88,9 @@ func (s *Stack) answerARP(p *port, request wire.ARP) {
 }
 
 func (s *Stack) sendARP(p *port, dst wire.MAC, f *wire.ARPFields) {
-	frame := s.scratch[:]
-	n := wire.PutEthernet(frame, dst, p.MAC, wire.EtherTypeARP)
+	// Not in scratch: a packet may be there whose way this asks for.
+	var frame [wire.EthernetLen + wire.ARPLen]byte
+	n := wire.PutEthernet(frame[:], dst, p.MAC, wire.EtherTypeARP)
 	n += wire.PutARP(frame[n:], f)
 	if !p.frames.Put(&ring.Datagram{}, frame[:n]) {
 		s.Count.Count(drop.OutboxFull)

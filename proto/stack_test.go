@@ -10,6 +10,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/neigh"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/udp"
@@ -202,6 +203,49 @@ func TestEchoRequestIsAnsweredWithItsPayload(t *testing.T) {
 	if !ok || n != len(message) || !bytes.Equal(buf[8:n], message[8:]) || wire.ICMP4(buf).Seq() != 5 {
 		t.Fatalf("%d bytes, %v; drops %v %v", n, ok, drops(a), drops(b))
 	}
+}
+
+// A stack that was asked by a neighbour which it does not know asks for its address first,
+// and that question must not get into the answer.
+func TestAnswerWaitsForItsNeighbourUnchanged(t *testing.T) {
+	know := func(a *Stack) {
+		a.Neigh.See(neigh.Sighting{Addr: ipB, MAC: macB, Solicited: true, Create: true}, 1)
+	}
+	t.Run("echo reply", func(t *testing.T) {
+		a, b := newHost(macA, ipA), newHost(macB, ipB)
+		know(a)
+		ping := newSocket(a, &a.Ping, "0.0.0.0:77")
+		message := append(make([]byte, wire.ICMP4Len), "is it there?"...)
+		wire.PutICMP4(message, wire.ICMP4Echo, 0, wire.ICMPEcho(77, 5))
+		wire.ICMP4(message).Seal()
+		if _, e := a.Offer(wire.ProtoICMP, ping, netip.AddrPortFrom(ipB, 0), message, 1); e != 0 {
+			t.Fatal(e)
+		}
+		if e := a.Settle(); e != 0 {
+			t.Fatal(e)
+		}
+		exchange(t, a, b, 1)
+		var m ring.Datagram
+		buf := make([]byte, 2000)
+		n, ok := ping.Recv.Get(&m, buf, false)
+		if !ok || !bytes.Equal(buf[8:n], message[8:]) {
+			t.Errorf("%q, %v; drops %v %v", buf[:n], ok, drops(a), drops(b))
+		}
+	})
+	t.Run("port unreachable", func(t *testing.T) {
+		a, b := newHost(macA, ipA), newHost(macB, ipB)
+		know(a)
+		to := netip.AddrPortFrom(ipB, 9)
+		sock := newSocket(a, &a.UDP, "10.9.0.1:1000")
+		sock.Remote = to
+		if e := send(a, sock, to, []byte("anybody?"), 1); e != 0 {
+			t.Fatal(e)
+		}
+		exchange(t, a, b, 1)
+		if errno := unix.Errno(sock.Error.Take()); errno != unix.ECONNREFUSED {
+			t.Errorf("%v; drops %v %v", errno, drops(a), drops(b))
+		}
+	})
 }
 
 func TestICMPErrorsAreRateLimited(t *testing.T) {
