@@ -34,10 +34,11 @@ type datagram struct {
 
 	mu     sync.Mutex // guards what follows; taken before a core's lock
 	hold   *host.Hold // nil: not bound
+	auto   bool       // the port was chosen by a send or connect
 	only6  bool
 	closed bool
 
-	placed   atomic.Bool                    // it is bound: hold is set, and stays
+	placed   atomic.Bool                    // it is bound: hold is set
 	remote   atomic.Pointer[netip.AddrPort] // nil: not connected
 	readShut atomic.Bool
 	sendShut atomic.Bool
@@ -82,7 +83,7 @@ func (s *datagram) table(c *host.Core) *udp.Table {
 func (s *datagram) bind(local netip.AddrPort, reuseAddr, reusePort bool) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.hold != nil {
+	if s.hold != nil && !s.closed && s.host.Local(local.Addr()) {
 		return unix.EINVAL
 	}
 	return s.bindLocked(local, reuseAddr, reusePort)
@@ -117,6 +118,15 @@ func (s *datagram) place(change func(*udp.Socket)) {
 	}
 }
 
+// change changes what the cores look at and do not find the ends by.
+func (s *datagram) change(f func(*udp.Socket)) {
+	for i, c := range s.host.Cores() {
+		c.Lock()
+		f(s.ends[i])
+		c.Unlock()
+	}
+}
+
 // bound makes sure that the socket has a port.
 func (s *datagram) bound(to netip.AddrPort) unix.Errno {
 	s.mu.Lock()
@@ -128,15 +138,15 @@ func (s *datagram) bound(to netip.AddrPort) unix.Errno {
 	if !to.Addr().Is4() {
 		addr = netip.IPv6Unspecified()
 	}
-	return s.bindLocked(netip.AddrPortFrom(addr, 0), false, false)
+	errno := s.bindLocked(netip.AddrPortFrom(addr, 0), false, false)
+	s.auto = errno == 0
+	return errno
 }
 
 // connect sets the peer; an invalid one takes it back (AF_UNSPEC).
 func (s *datagram) connect(to netip.AddrPort) unix.Errno {
 	if !to.IsValid() {
-		s.remote.Store(nil)
-		s.place(func(end *udp.Socket) { end.Remote = netip.AddrPort{} })
-		return 0
+		return s.disconnect()
 	}
 	if errno := s.bound(to); errno != 0 {
 		return errno
@@ -152,6 +162,34 @@ func (s *datagram) connect(to netip.AddrPort) unix.Errno {
 	}
 	s.place(func(end *udp.Socket) { end.Local, end.Remote = local, to })
 	s.remote.Store(&to)
+	return 0
+}
+
+// disconnect makes the socket what bind has left it as, or what it was before if bind was not
+// called.
+func (s *datagram) disconnect() unix.Errno {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return unix.EBADF
+	}
+	if s.hold == nil {
+		return 0
+	}
+	s.remote.Store(nil)
+	if !s.auto {
+		s.place(func(end *udp.Socket) { end.Local, end.Remote = s.hold.Local, netip.AddrPort{} })
+		return 0
+	}
+	s.placed.Store(false)
+	for i, c := range s.host.Cores() {
+		c.Lock()
+		s.table(c).Remove(s.ends[i])
+		s.ends[i].Local, s.ends[i].Remote = netip.AddrPort{}, netip.AddrPort{}
+		c.Unlock()
+	}
+	s.host.Ports.Drop(s.hold)
+	s.hold, s.auto = nil, false
 	return 0
 }
 
@@ -223,14 +261,17 @@ func (s *datagram) send(p []byte, to netip.AddrPort, flags int, until mono.Time)
 	if s.sendShut.Load() {
 		return unix.EPIPE
 	}
-	if !s.placed.Load() {
-		if errno := s.bound(to); errno != 0 {
-			return errno
-		}
-	}
 	i := s.coreFor(to)
 	for {
+		if !s.placed.Load() {
+			if errno := s.bound(to); errno != 0 {
+				return errno
+			}
+		}
 		errno := s.offer(i, p, to)
+		if errno == errUnplaced {
+			continue
+		}
 		if errno != unix.EAGAIN || flags&unix.MSG_DONTWAIT != 0 {
 			return errno
 		}
@@ -239,6 +280,10 @@ func (s *datagram) send(p []byte, to netip.AddrPort, flags int, until mono.Time)
 		}
 	}
 }
+
+// errUnplaced is no errno of the kernel: the socket has just lost its port, and the sender
+// takes another.
+const errUnplaced = unix.Errno(1 << 16)
 
 // packetLen is at least the length of the packet that a message is sent in, which is what the
 // send queue counts.
@@ -249,6 +294,10 @@ func packetLen(p []byte) int { return wire.IPv6Len + wire.UDPLen + len(p) }
 func (s *datagram) offer(i int, p []byte, to netip.AddrPort) unix.Errno {
 	c := s.host.Cores()[i]
 	c.Lock()
+	if !s.ends[i].Local.IsValid() { // disconnected since the look at placed
+		c.Unlock()
+		return errUnplaced
+	}
 	port, errno := c.Stack.Offer(s.protocol, s.ends[i], to, p, c.Now())
 	if port >= 0 {
 		c.Send(port)

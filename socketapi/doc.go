@@ -5,7 +5,8 @@
 // unix.Errno values. It has no protocol logic: it moves data between the program
 // and the queues of a core, waits at gates, and touches a stack under its core's lock.
 //
-// A [Stack] is a table of descriptors over one host. Its methods have the names,
-// arguments and results of golang.org/x/sys/unix ([Stack.Socket], [Stack.Bind],
-// [Stack.Recvfrom], ...); Dial, Listen and ListenPacket have those of package net.
+// A [Table] has the calls of golang.org/x/sys/unix ([Table.Socket], [Table.Bind],
+// [Table.Recvfrom], ...) with their names, arguments and results, and the package's functions
+// of these names act on the stack that [Use] names. The methods of a [Stack] are those of
+// package net ([Stack.Dial], [Stack.Listen], [Stack.ListenPacket], ...).
 package socketapi

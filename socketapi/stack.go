@@ -6,11 +6,12 @@ import (
 
 // A Stack is the sockets of a program over one host.
 type Stack struct {
-	host *host.Host
+	host  *host.Host
+	table *Table
 }
 
 // New returns a stack without sockets over h, which stays the caller's to close.
-func New(h *host.Host) *Stack { return &Stack{host: h} }
+func New(h *host.Host) *Stack { return &Stack{host: h, table: newTable(h)} }
 
 // Open opens a host and returns a stack over it. Close closes both.
 func Open(cfg host.Config) (*Stack, error) {
@@ -23,6 +24,10 @@ func Open(cfg host.Config) (*Stack, error) {
 
 // Host returns what the stack is over.
 func (s *Stack) Host() *host.Host { return s.host }
+
+// Table returns the stack's descriptors: Berkeley sockets with the calls of
+// golang.org/x/sys/unix.
+func (s *Stack) Table() *Table { return s.table }
 
 // Close closes the host: it sends what was accepted from programs, and ends what is
 // still open.

@@ -1,0 +1,397 @@
+package socketapi
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/engine"
+	"github.com/xdpsock/xdpsock/engine/netlab"
+)
+
+// berkeley is the calls that both stacks have.
+type berkeley interface {
+	Socket(domain, typ, proto int) (int, error)
+	Close(fd int) error
+	Dup(fd int) (int, error)
+	SetNonblock(fd int, on bool) error
+	Bind(fd int, sa unix.Sockaddr) error
+	Listen(fd, n int) error
+	Accept(fd int) (int, unix.Sockaddr, error)
+	Accept4(fd, flags int) (int, unix.Sockaddr, error)
+	Connect(fd int, sa unix.Sockaddr) error
+	Shutdown(fd, how int) error
+	Getsockname(fd int) (unix.Sockaddr, error)
+	Getpeername(fd int) (unix.Sockaddr, error)
+	Read(fd int, p []byte) (int, error)
+	Write(fd int, p []byte) (int, error)
+	SendmsgN(fd int, p, oob []byte, to unix.Sockaddr, flags int) (int, error)
+	Sendto(fd int, p []byte, flags int, to unix.Sockaddr) error
+	Recvfrom(fd int, p []byte, flags int) (int, unix.Sockaddr, error)
+	Recvmsg(fd int, p, oob []byte, flags int) (n, oobn, recvflags int, from unix.Sockaddr, err error)
+	GetsockoptInt(fd, level, opt int) (int, error)
+	SetsockoptInt(fd, level, opt, n int) error
+	GetsockoptLinger(fd, level, opt int) (*unix.Linger, error)
+	SetsockoptLinger(fd, level, opt int, l *unix.Linger) error
+	GetsockoptTimeval(fd, level, opt int) (*unix.Timeval, error)
+	SetsockoptTimeval(fd, level, opt int, tv *unix.Timeval) error
+	GetsockoptString(fd, level, opt int) (string, error)
+	SetsockoptString(fd, level, opt int, s string) error
+	GetsockoptTCPInfo(fd, level, opt int) (*unix.TCPInfo, error)
+}
+
+// env is where a row of the table runs: the stack under test and its peer, which is
+// always the kernel. What the row notes is compared between the two stacks.
+type env struct {
+	t          *testing.T
+	me, peer   side
+	notes      []string
+	portsTaken int
+}
+
+// side is one end of the wire.
+type side struct {
+	e   *env
+	api berkeley
+	ip  [4]byte
+	fds map[int]bool
+}
+
+// note writes down what a call brought.
+func (e *env) note(what string, results ...any) {
+	line := what + ":"
+	for _, r := range results {
+		line += " " + show(r)
+	}
+	e.notes = append(e.notes, line)
+}
+
+// show writes a result so that it says the same on both stacks.
+func show(r any) string {
+	switch r := r.(type) {
+	case nil:
+		return "ok"
+	case unix.Errno:
+		return unix.ErrnoName(r)
+	case *unix.SockaddrInet4:
+		if r == nil {
+			return "no address"
+		}
+		return netip.AddrPortFrom(netip.AddrFrom4(r.Addr), uint16(r.Port)).String()
+	case []byte:
+		return fmt.Sprintf("%q", r)
+	}
+	return fmt.Sprint(r)
+}
+
+// must is for what the row takes for granted.
+func (e *env) must(err error) {
+	e.t.Helper()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+func (s *side) socket(typ int) int {
+	s.e.t.Helper()
+	fd, err := s.api.Socket(unix.AF_INET, typ, 0)
+	s.e.must(err)
+	s.fds[fd] = true
+	return fd
+}
+
+func (s *side) tcp() int { return s.socket(unix.SOCK_STREAM) }
+func (s *side) udp() int { return s.socket(unix.SOCK_DGRAM) }
+
+// keep has a descriptor closed at the end of the row.
+func (s *side) keep(fd int, err error) int {
+	s.e.t.Helper()
+	s.e.must(err)
+	s.fds[fd] = true
+	return fd
+}
+
+func (s *side) close(fd int) {
+	s.e.t.Helper()
+	delete(s.fds, fd)
+	s.e.must(s.api.Close(fd))
+}
+
+// at is an address of this side.
+func (s *side) at(port int) *unix.SockaddrInet4 { return &unix.SockaddrInet4{Addr: s.ip, Port: port} }
+
+func (s *side) name(fd int) *unix.SockaddrInet4 {
+	s.e.t.Helper()
+	sa, err := s.api.Getsockname(fd)
+	s.e.must(err)
+	return sa.(*unix.SockaddrInet4)
+}
+
+// set sets an option that is taken for granted.
+func (s *side) set(fd, level, opt, n int) {
+	s.e.t.Helper()
+	s.e.must(s.api.SetsockoptInt(fd, level, opt, n))
+}
+
+// listener listens at a free port.
+func (s *side) listener() (fd int, at *unix.SockaddrInet4) {
+	s.e.t.Helper()
+	fd = s.tcp()
+	s.e.must(s.api.Bind(fd, s.at(0)))
+	s.e.must(s.api.Listen(fd, 16))
+	return fd, s.name(fd)
+}
+
+// datagram is a datagram socket at a free port.
+func (s *side) datagram() (fd int, at *unix.SockaddrInet4) {
+	s.e.t.Helper()
+	fd = s.udp()
+	s.e.must(s.api.Bind(fd, s.at(0)))
+	return fd, s.name(fd)
+}
+
+func (s *side) accept(l int) int {
+	s.e.t.Helper()
+	fd, _, err := s.api.Accept(l)
+	return s.keep(fd, err)
+}
+
+// connected makes a connection from this side to the other.
+func (s *side) connected(to *side) (mine, theirs int) {
+	s.e.t.Helper()
+	l, at := to.listener()
+	mine = s.tcp()
+	s.e.must(s.api.Connect(mine, at))
+	theirs = to.accept(l)
+	to.close(l)
+	return mine, theirs
+}
+
+// freePort is a port that no row has used before.
+func (e *env) freePort() int {
+	e.portsTaken++
+	return 5000 + e.portsTaken
+}
+
+// until waits for what must come.
+func (e *env) until(what string, f func() bool) {
+	e.t.Helper()
+	for start := time.Now(); !f(); time.Sleep(time.Millisecond) {
+		if time.Since(start) > 10*time.Second {
+			e.t.Fatalf("waited in vain for: %s", what)
+		}
+	}
+}
+
+// state is tcpi_state.
+func (s *side) state(fd int) int {
+	i, err := s.api.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	s.e.must(err)
+	return int(i.State)
+}
+
+// The states of TCP_INFO that rows wait for.
+const (
+	linuxEstablished = 1
+	linuxFinWait2    = 5
+	linuxClose       = 7
+	linuxCloseWait   = 8
+)
+
+// in runs a call in the background and says what came of it.
+func in(f func() error) <-chan error {
+	ch := make(chan error, 1)
+	go func() { ch <- f() }()
+	return ch
+}
+
+// row is one behaviour.
+type row struct {
+	name string
+	run  func(e *env)
+}
+
+// linux is the kernel's sockets, opened in a namespace.
+type linux struct{ ns *netlab.NS }
+
+func (k linux) Socket(domain, typ, proto int) (fd int, err error) {
+	err = k.ns.Do(func() error {
+		fd, err = unix.Socket(domain, typ|unix.SOCK_CLOEXEC, proto)
+		return err
+	})
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return fd, errno
+	}
+	return fd, err
+}
+
+// Connect takes nil for AF_UNSPEC, which the unix package cannot say.
+func (k linux) Connect(fd int, sa unix.Sockaddr) error {
+	if sa == nil {
+		return connectUnspec(fd)
+	}
+	return restart(func() error { return unix.Connect(fd, sa) })
+}
+
+// restart is for calls that a signal interrupts: the Go runtime sends itself some, and those
+// with a time limit are not restarted by the kernel.
+func restart(f func() error) error {
+	for {
+		if err := f(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+func (linux) Close(fd int) error                  { return unix.Close(fd) }
+func (linux) Dup(fd int) (int, error)             { return unix.Dup(fd) }
+func (linux) SetNonblock(fd int, on bool) error   { return unix.SetNonblock(fd, on) }
+func (linux) Bind(fd int, sa unix.Sockaddr) error { return unix.Bind(fd, sa) }
+func (linux) Listen(fd, n int) error              { return unix.Listen(fd, n) }
+func (linux) Accept(fd int) (n int, sa unix.Sockaddr, err error) {
+	err = restart(func() error { n, sa, err = unix.Accept(fd); return err })
+	return n, sa, err
+}
+func (linux) Accept4(fd, flags int) (int, unix.Sockaddr, error) { return unix.Accept4(fd, flags) }
+func (linux) Shutdown(fd, how int) error                        { return unix.Shutdown(fd, how) }
+func (linux) Getsockname(fd int) (unix.Sockaddr, error)         { return unix.Getsockname(fd) }
+func (linux) Getpeername(fd int) (unix.Sockaddr, error)         { return unix.Getpeername(fd) }
+func (linux) GetsockoptInt(fd, level, opt int) (int, error) {
+	return unix.GetsockoptInt(fd, level, opt)
+}
+func (linux) SetsockoptInt(fd, level, opt, n int) error { return unix.SetsockoptInt(fd, level, opt, n) }
+func (linux) GetsockoptString(fd, level, opt int) (string, error) {
+	return unix.GetsockoptString(fd, level, opt)
+}
+func (linux) SetsockoptString(fd, level, opt int, s string) error {
+	return unix.SetsockoptString(fd, level, opt, s)
+}
+func (linux) GetsockoptLinger(fd, level, opt int) (*unix.Linger, error) {
+	return unix.GetsockoptLinger(fd, level, opt)
+}
+func (linux) SetsockoptLinger(fd, level, opt int, l *unix.Linger) error {
+	return unix.SetsockoptLinger(fd, level, opt, l)
+}
+func (linux) GetsockoptTimeval(fd, level, opt int) (*unix.Timeval, error) {
+	return unix.GetsockoptTimeval(fd, level, opt)
+}
+func (linux) SetsockoptTimeval(fd, level, opt int, tv *unix.Timeval) error {
+	return unix.SetsockoptTimeval(fd, level, opt, tv)
+}
+func (linux) GetsockoptTCPInfo(fd, level, opt int) (*unix.TCPInfo, error) {
+	return unix.GetsockoptTCPInfo(fd, level, opt)
+}
+
+func (linux) Read(fd int, p []byte) (n int, err error) {
+	err = restart(func() error { n, err = unix.Read(fd, p); return err })
+	return n, err
+}
+
+func (linux) Write(fd int, p []byte) (n int, err error) {
+	err = restart(func() error { n, err = unix.Write(fd, p); return err })
+	return n, err
+}
+
+func (linux) SendmsgN(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
+	err = restart(func() error { n, err = unix.SendmsgN(fd, p, oob, to, flags|unix.MSG_NOSIGNAL); return err })
+	return n, err
+}
+
+func (linux) Sendto(fd int, p []byte, flags int, to unix.Sockaddr) error {
+	return restart(func() error { return unix.Sendto(fd, p, flags|unix.MSG_NOSIGNAL, to) })
+}
+
+func (linux) Recvfrom(fd int, p []byte, flags int) (n int, from unix.Sockaddr, err error) {
+	err = restart(func() error { n, from, err = unix.Recvfrom(fd, p, flags); return err })
+	return n, from, err
+}
+
+func (linux) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn, recvflags int, from unix.Sockaddr, err error) {
+	err = restart(func() error { n, oobn, recvflags, from, err = unix.Recvmsg(fd, p, oob, flags); return err })
+	return n, oobn, recvflags, from, err
+}
+
+// play runs a row on one of the stacks.
+func play(t *testing.T, r row, me, peer berkeley, myIP, peerIP [4]byte) []string {
+	e := &env{t: t}
+	e.me = side{e: e, api: me, ip: myIP, fds: map[int]bool{}}
+	e.peer = side{e: e, api: peer, ip: peerIP, fds: map[int]bool{}}
+	defer func() {
+		for _, s := range []*side{&e.me, &e.peer} {
+			for fd := range s.fds {
+				s.api.Close(fd)
+			}
+		}
+	}()
+	within(t, 30*time.Second, r.name, func() { r.run(e) })
+	return e.notes
+}
+
+// TestBerkeley runs every row on the kernel's sockets and on ours, against the same kind of
+// peer, and compares what came of each call.
+func TestBerkeley(t *testing.T) {
+	st, peer := lab(t, 1, engine.ModeAuto)
+	ours := netlab.TestNS(t)
+	kernelPeer := netlab.TestNS(t)
+	netlab.TestVeth(t,
+		netlab.End{NS: ours, Name: "va", Addrs: []netip.Prefix{netip.MustParsePrefix(engineAddr + "/24")}},
+		netlab.End{NS: kernelPeer, Name: "vb", Addrs: []netip.Prefix{netip.MustParsePrefix(kernelAddr + "/24")}})
+	myIP, peerIP := netip.MustParseAddr(engineAddr).As4(), netip.MustParseAddr(kernelAddr).As4()
+	if _, err := st.ListenUDP(netip.MustParseAddrPort("0.0.0.0:9")); err != nil { // no row's socket is the last
+		t.Fatal(err)
+	}
+	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, datagramRows, optionRows())
+	seen := map[string]bool{}
+	for _, r := range table {
+		if seen[r.name] {
+			t.Fatalf("two rows are called %q", r.name)
+		}
+		seen[r.name] = true
+		t.Run(r.name, func(t *testing.T) {
+			var want, got []string
+			t.Run("linux", func(t *testing.T) { want = play(t, r, linux{ours}, linux{kernelPeer}, myIP, peerIP) })
+			t.Run("engine", func(t *testing.T) { got = play(t, r, st.Table(), linux{peer}, myIP, peerIP) })
+			if t.Failed() {
+				return
+			}
+			if len(want) == 0 {
+				t.Error("the row notes nothing, so it cannot fail")
+			}
+			compare(t, r.name, want, got)
+		})
+	}
+	for name := range differences {
+		if !seen[name] {
+			t.Errorf("a difference is listed for %q, and there is no such row", name)
+		}
+	}
+	if n := st.Table().Len(); n != 0 {
+		t.Errorf("%d descriptors are left", n)
+	}
+}
+
+// compare wants the same notes of both stacks, but for the differences that are listed.
+func compare(t *testing.T, name string, want, got []string) {
+	var diff []string
+	for i := range max(len(want), len(got)) {
+		line := func(notes []string) string {
+			if i < len(notes) {
+				return notes[i]
+			}
+			return "nothing"
+		}
+		if a, b := line(want), line(got); a != b {
+			diff = append(diff, fmt.Sprintf("linux %s | engine %s", a, b))
+		}
+	}
+	if known := differences[name]; !slices.Equal(diff, known.lines) {
+		t.Errorf("differences:\n\t%s\nlisted (%s):\n\t%s", strings.Join(diff, "\n\t"), known.why, strings.Join(known.lines, "\n\t"))
+	}
+}

@@ -1,0 +1,282 @@
+package socketapi
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// failure makes an error of an errno.
+func failure(errno unix.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return errno
+}
+
+// protocolMax is IPPROTO_MAX: no protocol has this number or a greater one.
+const protocolMax = 263
+
+// Socket opens a socket: AF_INET with SOCK_STREAM or SOCK_DGRAM, either with SOCK_NONBLOCK
+// and SOCK_CLOEXEC (which says nothing: these descriptors are not inherited).
+func (t *Table) Socket(domain, typ, proto int) (fd int, err error) {
+	nonblock := typ&unix.SOCK_NONBLOCK != 0
+	s, errno := t.open(domain, typ&^(unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC), proto)
+	if errno != 0 {
+		return -1, errno
+	}
+	return t.install(s, nonblock)
+}
+
+func (t *Table) open(domain, typ, proto int) (socket, unix.Errno) {
+	switch {
+	case domain < 0 || domain != unix.AF_INET: // AF_INET6 comes with the host's IPv6
+		return nil, unix.EAFNOSUPPORT
+	case typ < 0 || typ > unix.SOCK_PACKET:
+		return nil, unix.EINVAL
+	case proto < 0 || proto >= protocolMax:
+		return nil, unix.EINVAL
+	}
+	switch {
+	case typ == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP):
+		s, errno := newTCPSocket(t.host)
+		return s, errno
+	case typ == unix.SOCK_DGRAM && (proto == 0 || proto == unix.IPPROTO_UDP):
+		s, errno := newUDPSocket(t.host)
+		return s, errno
+	case typ == unix.SOCK_STREAM || typ == unix.SOCK_DGRAM:
+		return nil, unix.EPROTONOSUPPORT
+	}
+	return nil, unix.ESOCKTNOSUPPORT
+}
+
+// install gives a socket a descriptor, or closes it.
+func (t *Table) install(s socket, nonblock bool) (fd int, err error) {
+	f := &file{socket: s}
+	f.nonblock.Store(nonblock)
+	fd, errno := t.add(f, -1)
+	if errno != 0 {
+		s.close()
+		return -1, errno
+	}
+	return fd, nil
+}
+
+// Close frees a descriptor. With the last one of a socket the socket is closed: calls that
+// wait at it are EBADF, and what was sent is still sent. Closing the last socket of a host
+// waits for that, some seconds at most.
+func (t *Table) Close(fd int) error {
+	f, last := t.remove(fd)
+	if f == nil {
+		return unix.EBADF
+	}
+	if last {
+		f.close()
+	}
+	return nil
+}
+
+// Dup makes another descriptor of the same socket.
+func (t *Table) Dup(oldfd int) (fd int, err error) {
+	f := t.lookup(oldfd)
+	if f == nil {
+		return -1, unix.EBADF
+	}
+	fd, errno := t.add(f, oldfd)
+	return fd, failure(errno)
+}
+
+// SetNonblock says whether calls on the descriptor wait (O_NONBLOCK).
+func (t *Table) SetNonblock(fd int, nonblocking bool) error {
+	f := t.lookup(fd)
+	if f == nil {
+		return unix.EBADF
+	}
+	f.nonblock.Store(nonblocking)
+	return nil
+}
+
+// Bind gives a socket a local address. Port 0 is chosen.
+func (t *Table) Bind(fd int, sa unix.Sockaddr) error {
+	f := t.lookup(fd)
+	if f == nil {
+		return unix.EBADF
+	}
+	if sa == nil {
+		return unix.EINVAL
+	}
+	a, errno := addrOf(sa, f.common().family)
+	if errno != 0 {
+		return errno
+	}
+	return failure(f.bind(a))
+}
+
+// Listen makes a stream socket wait for connections, n of which may wait for Accept.
+func (t *Table) Listen(s, n int) error {
+	f := t.lookup(s)
+	if f == nil {
+		return unix.EBADF
+	}
+	return failure(f.listen(n))
+}
+
+// Accept takes a connection that waits, and says who made it.
+func (t *Table) Accept(fd int) (nfd int, sa unix.Sockaddr, err error) { return t.Accept4(fd, 0) }
+
+// Accept4 is Accept with SOCK_NONBLOCK and SOCK_CLOEXEC for the new descriptor.
+func (t *Table) Accept4(fd int, flags int) (nfd int, sa unix.Sockaddr, err error) {
+	f := t.lookup(fd)
+	switch {
+	case flags&^(unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC) != 0:
+		return -1, nil, unix.EINVAL
+	case f == nil:
+		return -1, nil, unix.EBADF
+	}
+	s, from, errno := f.accept(f.flags(0))
+	if errno != 0 {
+		return -1, nil, errno
+	}
+	if nfd, err = t.install(s, flags&unix.SOCK_NONBLOCK != 0); err != nil {
+		return -1, nil, err
+	}
+	return nfd, sockaddr(from, s.common().family), nil
+}
+
+// Connect connects a stream, or sets the peer of a datagram socket. A nil address is
+// AF_UNSPEC: it undoes that.
+func (t *Table) Connect(fd int, sa unix.Sockaddr) error {
+	f := t.lookup(fd)
+	if f == nil {
+		return unix.EBADF
+	}
+	a, errno := addrOf(sa, f.common().family)
+	if errno != 0 {
+		return errno
+	}
+	return failure(f.connect(a, f.flags(0)))
+}
+
+// Shutdown ends one direction or both: SHUT_RD, SHUT_WR, SHUT_RDWR.
+func (t *Table) Shutdown(fd int, how int) error {
+	f := t.lookup(fd)
+	if f == nil {
+		return unix.EBADF
+	}
+	return failure(f.shutdown(how))
+}
+
+// Getsockname returns the local address.
+func (t *Table) Getsockname(fd int) (unix.Sockaddr, error) {
+	f := t.lookup(fd)
+	if f == nil {
+		return nil, unix.EBADF
+	}
+	return sockaddr(f.name(), f.common().family), nil
+}
+
+// Getpeername returns the peer's address.
+func (t *Table) Getpeername(fd int) (unix.Sockaddr, error) {
+	f := t.lookup(fd)
+	if f == nil {
+		return nil, unix.EBADF
+	}
+	a, errno := f.peerName()
+	if errno != 0 {
+		return nil, errno
+	}
+	return sockaddr(a, f.common().family), nil
+}
+
+// Read reads what is there, at least one byte of a stream or one datagram.
+func (t *Table) Read(fd int, p []byte) (n int, err error) {
+	f := t.lookup(fd)
+	if f == nil {
+		return -1, unix.EBADF
+	}
+	if len(p) == 0 && f.common().kind == unix.SOCK_STREAM {
+		return 0, nil // read(2) of nothing does not ask the socket
+	}
+	r, errno := f.recv(p, f.flags(0))
+	if errno != 0 {
+		return -1, errno
+	}
+	return r.n, nil
+}
+
+// Write sends p: all of it to a stream, unless the descriptor does not wait, or one datagram.
+func (t *Table) Write(fd int, p []byte) (n int, err error) {
+	return t.send(fd, p, netip.AddrPort{}, 0)
+}
+
+// Send is Write with flags.
+func (t *Table) Send(s int, buf []byte, flags int) error {
+	_, err := t.send(s, buf, netip.AddrPort{}, flags)
+	return err
+}
+
+// Sendto sends p to an address.
+func (t *Table) Sendto(fd int, p []byte, flags int, to unix.Sockaddr) error {
+	_, err := t.SendmsgN(fd, p, nil, to, flags)
+	return err
+}
+
+// Sendmsg is SendmsgN without the count.
+func (t *Table) Sendmsg(fd int, p, oob []byte, to unix.Sockaddr, flags int) error {
+	_, err := t.SendmsgN(fd, p, oob, to, flags)
+	return err
+}
+
+// SendmsgN sends p and says how much of it a stream took. Control messages are EOPNOTSUPP.
+func (t *Table) SendmsgN(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
+	f := t.lookup(fd)
+	switch {
+	case f == nil:
+		return 0, unix.EBADF
+	case len(oob) > 0:
+		return 0, unix.EOPNOTSUPP
+	}
+	a, errno := addrOf(to, f.common().family)
+	if errno != 0 && f.common().kind != unix.SOCK_STREAM { // a stream does not look at it
+		return 0, errno
+	}
+	if n, err = t.send(fd, p, a, flags); err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+func (t *Table) send(fd int, p []byte, to netip.AddrPort, flags int) (n int, err error) {
+	f := t.lookup(fd)
+	if f == nil {
+		return -1, unix.EBADF
+	}
+	n, errno := f.send(p, to, f.flags(flags))
+	if errno != 0 {
+		return -1, errno
+	}
+	return n, nil
+}
+
+// Recvfrom reads as Read does and says who sent a datagram; of a stream it does not.
+func (t *Table) Recvfrom(fd int, p []byte, flags int) (n int, from unix.Sockaddr, err error) {
+	n, _, _, from, err = t.Recvmsg(fd, p, nil, flags)
+	if err != nil {
+		return -1, nil, err
+	}
+	return n, from, nil
+}
+
+// Recvmsg is Recvfrom that also says whether a datagram was cut off (MSG_TRUNC in
+// recvflags). There are no control messages.
+func (t *Table) Recvmsg(fd int, p, _ []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
+	f := t.lookup(fd)
+	if f == nil {
+		return -1, 0, 0, nil, unix.EBADF
+	}
+	r, errno := f.recv(p, f.flags(flags))
+	if errno != 0 {
+		return -1, 0, 0, nil, errno
+	}
+	return r.n, 0, r.flags, sockaddr(r.from, f.common().family), nil
+}

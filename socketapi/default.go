@@ -1,0 +1,109 @@
+package socketapi
+
+import (
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// The functions of this file are those of golang.org/x/sys/unix on the stack that Use
+// named: a program that calls unix.Socket ports by importing this package as unix.
+
+var current atomic.Pointer[Table]
+
+// none is a table in which nothing can be opened.
+var none = func() *Table { t := newTable(nil); t.limit = 0; return t }()
+
+// Use makes st the stack of the package's functions. nil is none, as in the beginning:
+// then Socket is ENETDOWN and every descriptor EBADF.
+func Use(st *Stack) {
+	if st == nil {
+		current.Store(nil)
+		return
+	}
+	current.Store(st.table)
+}
+
+func table() *Table {
+	if t := current.Load(); t != nil {
+		return t
+	}
+	return none
+}
+
+// Socket is [Table.Socket] on the stack of Use; so are the others.
+func Socket(domain, typ, proto int) (fd int, err error) {
+	t := current.Load()
+	if t == nil {
+		return -1, unix.ENETDOWN
+	}
+	return t.Socket(domain, typ, proto)
+}
+
+func Close(fd int) (err error)                             { return table().Close(fd) }
+func Dup(oldfd int) (fd int, err error)                    { return table().Dup(oldfd) }
+func SetNonblock(fd int, nonblocking bool) (err error)     { return table().SetNonblock(fd, nonblocking) }
+func Bind(fd int, sa unix.Sockaddr) (err error)            { return table().Bind(fd, sa) }
+func Listen(s int, n int) (err error)                      { return table().Listen(s, n) }
+func Accept(fd int) (nfd int, sa unix.Sockaddr, err error) { return table().Accept(fd) }
+func Connect(fd int, sa unix.Sockaddr) (err error)         { return table().Connect(fd, sa) }
+func Shutdown(fd int, how int) (err error)                 { return table().Shutdown(fd, how) }
+func Getsockname(fd int) (sa unix.Sockaddr, err error)     { return table().Getsockname(fd) }
+func Getpeername(fd int) (sa unix.Sockaddr, err error)     { return table().Getpeername(fd) }
+func Read(fd int, p []byte) (n int, err error)             { return table().Read(fd, p) }
+func Write(fd int, p []byte) (n int, err error)            { return table().Write(fd, p) }
+func Send(s int, buf []byte, flags int) (err error)        { return table().Send(s, buf, flags) }
+func GetsockoptInt(fd, level, opt int) (value int, err error) {
+	return table().GetsockoptInt(fd, level, opt)
+}
+func SetsockoptInt(fd, level, opt int, value int) (err error) {
+	return table().SetsockoptInt(fd, level, opt, value)
+}
+func GetsockoptLinger(fd, level, opt int) (*unix.Linger, error) {
+	return table().GetsockoptLinger(fd, level, opt)
+}
+func GetsockoptTimeval(fd, level, opt int) (*unix.Timeval, error) {
+	return table().GetsockoptTimeval(fd, level, opt)
+}
+func GetsockoptString(fd, level, opt int) (string, error) {
+	return table().GetsockoptString(fd, level, opt)
+}
+func GetsockoptTCPInfo(fd, level, opt int) (*unix.TCPInfo, error) {
+	return table().GetsockoptTCPInfo(fd, level, opt)
+}
+
+func Accept4(fd int, flags int) (nfd int, sa unix.Sockaddr, err error) {
+	return table().Accept4(fd, flags)
+}
+
+func Sendto(fd int, p []byte, flags int, to unix.Sockaddr) (err error) {
+	return table().Sendto(fd, p, flags, to)
+}
+
+func Sendmsg(fd int, p, oob []byte, to unix.Sockaddr, flags int) (err error) {
+	return table().Sendmsg(fd, p, oob, to, flags)
+}
+
+func SendmsgN(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
+	return table().SendmsgN(fd, p, oob, to, flags)
+}
+
+func Recvfrom(fd int, p []byte, flags int) (n int, from unix.Sockaddr, err error) {
+	return table().Recvfrom(fd, p, flags)
+}
+
+func Recvmsg(fd int, p, oob []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
+	return table().Recvmsg(fd, p, oob, flags)
+}
+
+func SetsockoptLinger(fd, level, opt int, l *unix.Linger) (err error) {
+	return table().SetsockoptLinger(fd, level, opt, l)
+}
+
+func SetsockoptTimeval(fd, level, opt int, tv *unix.Timeval) (err error) {
+	return table().SetsockoptTimeval(fd, level, opt, tv)
+}
+
+func SetsockoptString(fd, level, opt int, s string) (err error) {
+	return table().SetsockoptString(fd, level, opt, s)
+}

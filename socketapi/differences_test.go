@@ -1,0 +1,34 @@
+package socketapi
+
+// A difference is where the engine does not do as Linux does, why, and what it does.
+type difference struct {
+	why   string
+	lines []string
+}
+
+// differences is every one that there is, by row.
+var differences = map[string]difference{
+	"bind: a listener's port while its connection lives": {
+		"connections hold a port with what their listener was told when it was bound, not one by one",
+		[]string{"linux with it on both: ok | engine with it on both: EADDRINUSE"},
+	},
+	"bind: SO_REUSEPORT and two listeners": {
+		"a core has one listener for an address: nothing deals connections out among several yet",
+		[]string{"linux listen: ok | engine listen: EADDRINUSE"},
+	},
+	"stream: flags that are not": {
+		"urgent data and the error queue are not supported, which is EOPNOTSUPP; Linux says that there is none",
+		[]string{
+			`linux MSG_OOB: "" -1 EINVAL | engine MSG_OOB: "" -1 ENOTSUP`,
+			`linux MSG_ERRQUEUE: "" -1 EAGAIN | engine MSG_ERRQUEUE: "" -1 ENOTSUP`,
+		},
+	},
+	"datagram: larger than a packet": {
+		"datagrams are not fragmented",
+		[]string{"linux 1473: 1473 ok | engine 1473: -1 EMSGSIZE"},
+	},
+	"SO_SNDBUF is at first": {
+		"a stream's send buffer begins with 128 KiB here: a write and the copy of it are all there is, no overhead of packets",
+		[]string{"linux is: 16384 ok | engine is: 131072 ok"},
+	},
+}

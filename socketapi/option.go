@@ -1,0 +1,201 @@
+package socketapi
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// value is what an option is set to, by its kind.
+type value struct {
+	n      int // kindInt, kindFlag (0 or 1)
+	linger unix.Linger
+	time   unix.Timeval
+	text   string
+	info   unix.TCPInfo
+}
+
+// kind is the type of an option's value.
+type kind uint8
+
+const (
+	kindInt    kind = iota // int
+	kindFlag               // int, 0 or not
+	kindLinger             // unix.Linger
+	kindTime               // unix.Timeval
+	kindText               // string
+	kindInfo               // unix.TCPInfo
+)
+
+// An option is one row of the table that getsockopt and setsockopt go by.
+type option struct {
+	level, name int
+	label       string // the C name
+	kind        kind
+	stream      bool // of stream sockets alone
+
+	// get and set are called with the mu of the socket's settings held; nil: it
+	// cannot be got, or set (ENOPROTOOPT). What set has changed is applied after it.
+	get func(s socket, v *value) unix.Errno
+	set func(s socket, v *value) unix.Errno
+}
+
+// optionKey is how options are found.
+type optionKey struct{ level, name int }
+
+var optionsByKey = func() map[optionKey]*option {
+	m := make(map[optionKey]*option, len(options))
+	for i := range options {
+		o := &options[i]
+		m[optionKey{o.level, o.name}] = o
+	}
+	return m
+}()
+
+// An Option describes a supported socket option.
+type Option struct {
+	Level, Name int
+	Label       string // the C name, "SO_REUSEADDR"
+	Type        string // of its value: "int", "bool", "Linger", "Timeval", "string", "TCPInfo"
+	Get, Set    bool
+	StreamOnly  bool
+}
+
+// Options lists the options that there are. Any other is ENOPROTOOPT.
+func Options() []Option {
+	types := [...]string{kindInt: "int", kindFlag: "bool", kindLinger: "Linger", kindTime: "Timeval", kindText: "string", kindInfo: "TCPInfo"}
+	list := make([]Option, len(options))
+	for i, o := range options {
+		list[i] = Option{Level: o.level, Name: o.name, Label: o.label, Type: types[o.kind], Get: o.get != nil, Set: o.set != nil, StreamOnly: o.stream}
+	}
+	return list
+}
+
+// find returns the option of a socket, nil if it has no such one.
+func (t *Table) find(fd, level, name int) (*file, *option) {
+	f := t.lookup(fd)
+	if f == nil {
+		return nil, nil
+	}
+	o := optionsByKey[optionKey{level, name}]
+	if o != nil && o.stream && f.common().kind != unix.SOCK_STREAM {
+		o = nil
+	}
+	return f, o
+}
+
+// unknown is the errno of getting an option that there is not: Linux makes a difference
+// between the levels that a socket has and others, which it does not in setting one.
+func (s *settings) unknown(level int) unix.Errno {
+	if level == unix.SOL_SOCKET || level == unix.IPPROTO_IP || level == s.proto {
+		return unix.ENOPROTOOPT
+	}
+	return unix.EOPNOTSUPP
+}
+
+// get reads an option whose value is of one of two kinds.
+func (t *Table) get(fd, level, name int, k, or kind) (v value, err error) {
+	f, o := t.find(fd, level, name)
+	switch {
+	case f == nil:
+		return v, unix.EBADF
+	case o == nil || o.get == nil:
+		return v, f.common().unknown(level)
+	case o.kind != k && o.kind != or:
+		return v, unix.EINVAL
+	}
+	c := f.common()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return v, unix.EBADF
+	}
+	return v, failure(o.get(f.socket, &v))
+}
+
+// set writes an option.
+func (t *Table) set(fd, level, name int, v value, k, or kind) error {
+	f, o := t.find(fd, level, name)
+	switch {
+	case f == nil:
+		return unix.EBADF
+	case o == nil || o.set == nil:
+		return unix.ENOPROTOOPT
+	case o.kind != k && o.kind != or:
+		return unix.EINVAL
+	}
+	c := f.common()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return unix.EBADF
+	}
+	if errno := o.set(f.socket, &v); errno != 0 {
+		return errno
+	}
+	return failure(f.apply())
+}
+
+// GetsockoptInt returns an option that is a number, or 0 or 1.
+func (t *Table) GetsockoptInt(fd, level, opt int) (int, error) {
+	v, err := t.get(fd, level, opt, kindInt, kindFlag)
+	return v.n, err
+}
+
+// SetsockoptInt sets an option that is a number, or a yes (not 0) or no.
+func (t *Table) SetsockoptInt(fd, level, opt int, n int) error {
+	return t.set(fd, level, opt, value{n: int(int32(n))}, kindInt, kindFlag)
+}
+
+// GetsockoptLinger returns SO_LINGER.
+func (t *Table) GetsockoptLinger(fd, level, opt int) (*unix.Linger, error) {
+	v, err := t.get(fd, level, opt, kindLinger, kindLinger)
+	if err != nil {
+		return nil, err
+	}
+	return &v.linger, nil
+}
+
+// SetsockoptLinger sets SO_LINGER: off; on with 0 seconds: Close sends a reset; on with more:
+// Close waits for so long until the peer has everything.
+func (t *Table) SetsockoptLinger(fd, level, opt int, l *unix.Linger) error {
+	if l == nil {
+		return unix.EFAULT
+	}
+	return t.set(fd, level, opt, value{linger: *l}, kindLinger, kindLinger)
+}
+
+// GetsockoptTimeval returns SO_RCVTIMEO or SO_SNDTIMEO.
+func (t *Table) GetsockoptTimeval(fd, level, opt int) (*unix.Timeval, error) {
+	v, err := t.get(fd, level, opt, kindTime, kindTime)
+	if err != nil {
+		return nil, err
+	}
+	return &v.time, nil
+}
+
+// SetsockoptTimeval sets SO_RCVTIMEO or SO_SNDTIMEO.
+func (t *Table) SetsockoptTimeval(fd, level, opt int, tv *unix.Timeval) error {
+	if tv == nil {
+		return unix.EFAULT
+	}
+	return t.set(fd, level, opt, value{time: *tv}, kindTime, kindTime)
+}
+
+// GetsockoptString returns TCP_CONGESTION.
+func (t *Table) GetsockoptString(fd, level, opt int) (string, error) {
+	v, err := t.get(fd, level, opt, kindText, kindText)
+	return v.text, err
+}
+
+// SetsockoptString sets TCP_CONGESTION.
+func (t *Table) SetsockoptString(fd, level, opt int, s string) error {
+	return t.set(fd, level, opt, value{text: s}, kindText, kindText)
+}
+
+// GetsockoptTCPInfo returns TCP_INFO.
+func (t *Table) GetsockoptTCPInfo(fd, level, opt int) (*unix.TCPInfo, error) {
+	v, err := t.get(fd, level, opt, kindInfo, kindInfo)
+	if err != nil {
+		return nil, err
+	}
+	return &v.info, nil
+}

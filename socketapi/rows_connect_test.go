@@ -1,0 +1,197 @@
+package socketapi
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// deadNeighbour is an address of the link that nobody has. (A SockaddrInet4 has scratch
+// inside, so two goroutines cannot share one.)
+func deadNeighbour() unix.Sockaddr {
+	return &unix.SockaddrInet4{Addr: [4]byte{10, 99, 0, 77}, Port: 7}
+}
+
+// refusing is an address of the peer where nobody listens.
+func (e *env) refusing() *unix.SockaddrInet4 {
+	fd := e.peer.tcp()
+	e.must(e.peer.api.Bind(fd, e.peer.at(0)))
+	at := e.peer.name(fd)
+	e.peer.close(fd)
+	return at
+}
+
+// soError waits for SO_ERROR.
+func (e *env) soError(fd int) (n int) {
+	e.until("SO_ERROR", func() bool {
+		var err error
+		n, err = e.me.api.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		e.must(err)
+		return n != 0
+	})
+	return n
+}
+
+var connectRows = []row{
+	{"connect: names of both ends", func(e *env) {
+		l, at := e.peer.listener()
+		c := e.me.tcp()
+		e.note("connect", e.me.api.Connect(c, at))
+		_, from, err := e.peer.api.Accept(l)
+		e.note("accept", err)
+		e.note("getsockname", show(from) == show(e.me.name(c)), e.me.name(c).Addr)
+		peer, err := e.me.api.Getpeername(c)
+		e.note("getpeername", show(peer) == show(at), err)
+	}},
+	{"connect: from a port that bind gave", func(e *env) {
+		_, at := e.peer.listener()
+		c, port := e.me.tcp(), e.freePort()
+		e.must(e.me.api.Bind(c, &unix.SockaddrInet4{Port: port}))
+		e.note("connect", e.me.api.Connect(c, at))
+		e.note("getsockname", e.me.name(c))
+	}},
+	{"connect: refused, then again", func(e *env) {
+		c := e.me.tcp()
+		e.note("refused", e.me.api.Connect(c, e.refusing()))
+		e.note2(e.me.api.GetsockoptInt(c, unix.SOL_SOCKET, unix.SO_ERROR))
+		_, err := e.me.api.Getpeername(c)
+		e.note("getpeername", err)
+		_, err = e.me.api.Read(c, make([]byte, 1))
+		e.note("read", err)
+		_, err = e.me.api.SendmsgN(c, []byte("x"), nil, nil, 0)
+		e.note("send", err)
+		_, at := e.peer.listener()
+		e.note("again", e.me.api.Connect(c, at))
+		_, err = e.me.api.SendmsgN(c, []byte("x"), nil, nil, 0)
+		e.note("send", err)
+	}},
+	{"connect: refused with a bound port, which stays", func(e *env) {
+		c, port := e.me.tcp(), e.freePort()
+		e.must(e.me.api.Bind(c, e.me.at(port)))
+		e.note("refused", e.me.api.Connect(c, e.refusing()))
+		e.note("getsockname", e.me.name(c))
+		e.note("listen", e.me.api.Listen(c, 1))
+	}},
+	{"connect: twice", func(e *env) {
+		mine, _ := e.me.connected(&e.peer)
+		e.note("connected", e.me.api.Connect(mine, e.peer.at(7)))
+	}},
+	{"connect: an address of another family", func(e *env) {
+		for _, fd := range []int{e.me.tcp(), e.me.udp()} {
+			e.note("connect", e.me.api.Connect(fd, &unix.SockaddrInet6{Port: 7}))
+		}
+	}},
+	{"connect: no route", func(e *env) {
+		for _, fd := range []int{e.me.tcp(), e.me.udp()} {
+			e.note("connect", e.me.api.Connect(fd, &unix.SockaddrInet4{Addr: [4]byte{203, 0, 113, 1}, Port: 7}))
+		}
+	}},
+	{"connect: a neighbour that does not answer", func(e *env) {
+		c := e.me.tcp()
+		e.note("connect", e.me.api.Connect(c, deadNeighbour()))
+		e.note2(e.me.api.GetsockoptInt(c, unix.SOL_SOCKET, unix.SO_ERROR))
+	}},
+	{"connect: to a group", func(e *env) {
+		e.note("connect", e.me.api.Connect(e.me.tcp(), &unix.SockaddrInet4{Addr: [4]byte{224, 0, 0, 1}, Port: 7}))
+		e.note("connect", e.me.api.Connect(e.me.tcp(), &unix.SockaddrInet4{Addr: [4]byte{255, 255, 255, 255}, Port: 7}))
+	}},
+	{"connect: non-blocking, under way", func(e *env) {
+		c := e.me.socket(unix.SOCK_STREAM | unix.SOCK_NONBLOCK)
+		e.note("first", e.me.api.Connect(c, deadNeighbour()))
+		e.note("second", e.me.api.Connect(c, deadNeighbour()))
+		e.note("elsewhere", e.me.api.Connect(c, e.peer.at(7)))
+		_, err := e.me.api.Getpeername(c)
+		e.note("getpeername", err)
+		e.note("getsockname", e.me.name(c).Addr)
+		_, err = e.me.api.Read(c, make([]byte, 1))
+		e.note("read", err)
+		_, err = e.me.api.SendmsgN(c, []byte("x"), nil, nil, 0)
+		e.note("send", err)
+		e.note("listen", e.me.api.Listen(c, 1))
+		e.note("bind", e.me.api.Bind(c, e.me.at(0)))
+		e.note("state", e.me.state(c))
+	}},
+	{"connect: non-blocking, made", func(e *env) {
+		_, at := e.peer.listener()
+		c := e.me.socket(unix.SOCK_STREAM | unix.SOCK_NONBLOCK)
+		e.note("first", e.me.api.Connect(c, at))
+		e.until("established", func() bool { return e.me.state(c) == linuxEstablished })
+		e.note2(e.me.api.GetsockoptInt(c, unix.SOL_SOCKET, unix.SO_ERROR))
+		e.note("second", e.me.api.Connect(c, at))
+		e.note("third", e.me.api.Connect(c, at))
+	}},
+	{"connect: non-blocking, refused, SO_ERROR", func(e *env) {
+		at := e.refusing()
+		c := e.me.socket(unix.SOCK_STREAM | unix.SOCK_NONBLOCK)
+		e.note("first", e.me.api.Connect(c, at))
+		e.note("SO_ERROR", unix.Errno(e.soError(c)))
+		e.note2(e.me.api.GetsockoptInt(c, unix.SOL_SOCKET, unix.SO_ERROR))
+		e.note("second", e.me.api.Connect(c, at))
+		e.note("third", e.me.api.Connect(c, at))
+	}},
+	{"connect: non-blocking, refused, by connect", func(e *env) {
+		at := e.refusing()
+		c := e.me.socket(unix.SOCK_STREAM | unix.SOCK_NONBLOCK)
+		e.note("first", e.me.api.Connect(c, at))
+		e.until("the refusal", func() bool { return e.me.state(c) == linuxClose })
+		e.note("second", e.me.api.Connect(c, at))
+		e.note2(e.me.api.GetsockoptInt(c, unix.SOL_SOCKET, unix.SO_ERROR))
+	}},
+	{"connect: non-blocking, refused, by send", func(e *env) {
+		c := e.me.socket(unix.SOCK_STREAM | unix.SOCK_NONBLOCK)
+		e.note("first", e.me.api.Connect(c, e.refusing()))
+		e.until("the refusal", func() bool { return e.me.state(c) == linuxClose })
+		_, err := e.me.api.SendmsgN(c, []byte("x"), nil, nil, 0)
+		e.note("send", err)
+		_, err = e.me.api.SendmsgN(c, []byte("x"), nil, nil, 0)
+		e.note("send", err)
+		n, err := e.me.api.Read(c, make([]byte, 1))
+		e.note("read", n, err)
+	}},
+	{"connect: SO_SNDTIMEO", func(e *env) {
+		c := e.me.tcp()
+		e.must(e.me.api.SetsockoptTimeval(c, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Usec: 50000}))
+		start := time.Now()
+		e.note("first", e.me.api.Connect(c, deadNeighbour()))
+		e.note("it waited", time.Since(start) > 40*time.Millisecond)
+		e.note("second", e.me.api.Connect(c, deadNeighbour()))
+	}},
+	{"connect: shut down under way", func(e *env) {
+		c := e.me.tcp()
+		connected := in(func() error { return e.me.api.Connect(c, deadNeighbour()) })
+		e.until("the attempt", func() bool { return e.me.state(c) == 2 })
+		e.note("shutdown", e.me.api.Shutdown(c, unix.SHUT_RDWR))
+		e.note("connect", <-connected)
+		_, at := e.peer.listener()
+		e.note("connect again", e.me.api.Connect(c, at))
+	}},
+	{"connect: AF_UNSPEC", func(e *env) {
+		mine, theirs := e.me.connected(&e.peer)
+		e.note("connect", e.me.api.Connect(mine, nil))
+		_, err := e.peer.api.Read(theirs, make([]byte, 1))
+		e.note("the peer reads", err)
+		_, err = e.me.api.Getpeername(mine)
+		e.note("getpeername", err)
+		_, at := e.peer.listener()
+		e.note("connect again", e.me.api.Connect(mine, at))
+		e.note("fresh", e.me.api.Connect(e.me.tcp(), nil))
+	}},
+	{"connect: two from the same port to the same peer", func(e *env) {
+		_, at := e.peer.listener()
+		port := e.freePort()
+		for _, name := range []string{"first", "second"} {
+			c := e.me.tcp()
+			e.me.set(c, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+			e.must(e.me.api.Bind(c, e.me.at(port)))
+			e.note(name, e.me.api.Connect(c, at))
+		}
+	}},
+	{"connect: while another goroutine does", func(e *env) {
+		c := e.me.tcp()
+		first := in(func() error { return e.me.api.Connect(c, deadNeighbour()) })
+		e.until("the attempt", func() bool { return e.me.state(c) == 2 })
+		e.must(e.me.api.SetNonblock(c, true))
+		e.note("second", e.me.api.Connect(c, deadNeighbour()))
+		e.note("first", <-first)
+	}},
+}

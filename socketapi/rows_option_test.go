@@ -1,0 +1,161 @@
+package socketapi
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// optionRows makes two rows of each option that is a number: what it is, and what it becomes
+// by a list of values, on a stream and on a datagram socket.
+func optionRows() (rows []row) {
+	values := []int{0, 1, 2, -1, -2, 60, 87, 88, 120, 121, 127, 128, 255, 256, 1000, 32767, 32768, 65536, 1 << 30, -1 << 31}
+	for _, o := range Options() {
+		if o.Type != "int" && o.Type != "bool" {
+			continue
+		}
+		rows = append(rows,
+			row{o.Label + " is at first", func(e *env) {
+				for _, fd := range []int{e.me.tcp(), e.me.udp()} {
+					e.note2(e.me.api.GetsockoptInt(fd, o.Level, o.Name))
+				}
+			}},
+			row{o.Label + " set", func(e *env) {
+				for _, fd := range []int{e.me.tcp(), e.me.udp()} {
+					for _, n := range values {
+						err := e.me.api.SetsockoptInt(fd, o.Level, o.Name, n)
+						is, _ := e.me.api.GetsockoptInt(fd, o.Level, o.Name)
+						e.note("set "+show(n), err, is)
+					}
+				}
+			}})
+	}
+	return append(rows, otherOptionRows...)
+}
+
+var otherOptionRows = []row{
+	{"option: unknown ones", func(e *env) {
+		for _, fd := range []int{e.me.tcp(), e.me.udp()} {
+			for _, level := range []int{unix.SOL_SOCKET, unix.IPPROTO_IP, unix.IPPROTO_TCP, unix.IPPROTO_UDP, 12345, -1} {
+				_, err := e.me.api.GetsockoptInt(fd, level, 9999)
+				e.note("get "+show(level), err)
+				e.note("set "+show(level), e.me.api.SetsockoptInt(fd, level, 9999, 1))
+			}
+		}
+	}},
+	{"option: SO_LINGER", func(e *env) {
+		for _, fd := range []int{e.me.tcp(), e.me.udp()} {
+			for _, l := range []unix.Linger{{}, {Onoff: 1}, {Onoff: 7, Linger: 5}, {Onoff: 0, Linger: 9}} {
+				e.note("set "+show(l), e.me.api.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &l))
+				is, err := e.me.api.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
+				e.note("get", *is, err)
+			}
+			e.note("as a number", e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_LINGER, 1))
+		}
+	}},
+	{"option: SO_RCVTIMEO and SO_SNDTIMEO", func(e *env) {
+		for _, fd := range []int{e.me.tcp(), e.me.udp()} {
+			for _, opt := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
+				for _, tv := range []unix.Timeval{{}, {Sec: 1}, {Sec: 2, Usec: 500000}, {Usec: 1000000}, {Usec: -1}, {Sec: -1}, {Sec: 1 << 60}} {
+					e.note("set "+show(tv), e.me.api.SetsockoptTimeval(fd, unix.SOL_SOCKET, opt, &tv))
+					is, err := e.me.api.GetsockoptTimeval(fd, unix.SOL_SOCKET, opt)
+					e.note("get", *is, err)
+				}
+				e.note("as a number", e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, opt, 1))
+			}
+		}
+	}},
+	{"option: a time that has passed", func(e *env) {
+		fd := e.me.udp()
+		e.must(e.me.api.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: -1}))
+		_, _, err := e.me.api.Recvfrom(fd, make([]byte, 1), 0)
+		e.note("recv", err)
+	}},
+	{"option: TCP_CONGESTION", func(e *env) {
+		fd := e.me.tcp()
+		for _, name := range []string{"reno", "cubic", "nonesuch"} {
+			e.note("set "+name, e.me.api.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name))
+			is, err := e.me.api.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+			e.note("get", is, err)
+		}
+	}},
+	{"option: TCP_INFO's state", func(e *env) {
+		e.note("fresh", e.me.state(e.me.tcp()))
+		l, _ := e.me.listener()
+		e.note("listening", e.me.state(l))
+		mine, theirs := e.me.connected(&e.peer)
+		e.note("connected", e.me.state(mine))
+		e.must(e.me.api.Shutdown(mine, unix.SHUT_WR))
+		e.until("FIN-WAIT-2", func() bool { return e.me.state(mine) == linuxFinWait2 })
+		e.note("half closed", e.me.state(mine))
+		e.peer.close(theirs)
+		mine, theirs = e.me.connected(&e.peer)
+		e.peer.close(theirs)
+		e.until("CLOSE-WAIT", func() bool { return e.me.state(mine) == linuxCloseWait })
+		e.note("the peer has closed", e.me.state(mine))
+		_, err := e.me.api.GetsockoptTCPInfo(e.me.udp(), unix.IPPROTO_TCP, unix.TCP_INFO)
+		e.note("of a datagram socket", err)
+	}},
+	{"option: TCP_INFO's numbers", func(e *env) {
+		l, at := e.peer.listener()
+		mine := e.me.tcp()
+		e.must(e.me.api.SetsockoptString(mine, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno")) // the system's may be another
+		e.must(e.me.api.Connect(mine, at))
+		theirs := e.peer.accept(l)
+		e.sends("send", &e.me, mine, "12345", 0)
+		e.reads("the peer reads", &e.peer, theirs, 5, unix.MSG_WAITALL)
+		e.sends("the peer sends", &e.peer, theirs, "123", 0)
+		e.reads("read", &e.me, mine, 3, unix.MSG_WAITALL)
+		var i *unix.TCPInfo
+		e.until("the acknowledgement", func() (ok bool) {
+			var err error
+			i, err = e.me.api.GetsockoptTCPInfo(mine, unix.IPPROTO_TCP, unix.TCP_INFO)
+			e.must(err)
+			return i.Unacked == 0
+		})
+		e.note("options", i.Options&7)
+		e.note("snd_mss", i.Snd_mss)
+		e.note("bytes_received", i.Bytes_received)
+		e.note("retransmits, lost, total_retrans", i.Retransmits, i.Lost, i.Total_retrans)
+		e.note("rtt, rto", i.Rtt > 0 && i.Rtt < 1e6, i.Rto >= 200000)
+		e.note("notsent", i.Notsent_bytes)
+		e.note("ca_state", i.Ca_state)
+		e.note("snd_cwnd", i.Snd_cwnd)
+	}},
+	{"option: TCP_MAXSEG of a connection", func(e *env) {
+		mine, _ := e.me.connected(&e.peer)
+		e.note2(e.me.api.GetsockoptInt(mine, unix.IPPROTO_TCP, unix.TCP_MAXSEG))
+		_, at := e.peer.listener()
+		c := e.me.tcp()
+		e.me.set(c, unix.IPPROTO_TCP, unix.TCP_MAXSEG, 500)
+		e.must(e.me.api.Connect(c, at))
+		e.note2(e.me.api.GetsockoptInt(c, unix.IPPROTO_TCP, unix.TCP_MAXSEG))
+	}},
+	{"option: set on a connection, and read back", func(e *env) {
+		mine, _ := e.me.connected(&e.peer)
+		for _, o := range []struct{ level, opt, n int }{
+			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}, {unix.IPPROTO_TCP, unix.TCP_CORK, 1}, {unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 5}, {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 6}, {unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 7},
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1}, {unix.IPPROTO_IP, unix.IP_TTL, 9}, {unix.IPPROTO_IP, unix.IP_TOS, 0x1b},
+		} {
+			e.note("set", e.me.api.SetsockoptInt(mine, o.level, o.opt, o.n))
+			e.note2(e.me.api.GetsockoptInt(mine, o.level, o.opt))
+		}
+	}},
+	{"option: TCP_CORK holds, and lets go", func(e *env) {
+		mine, theirs := e.me.connected(&e.peer)
+		e.me.set(mine, unix.IPPROTO_TCP, unix.TCP_CORK, 1)
+		e.sends("send", &e.me, mine, "ab", 0)
+		e.sends("send", &e.me, mine, "cd", 0)
+		e.me.set(mine, unix.IPPROTO_TCP, unix.TCP_CORK, 0)
+		e.reads("the peer reads", &e.peer, theirs, 4, 0)
+	}},
+	{"option: of a closed descriptor's number", func(e *env) {
+		fd := e.me.tcp()
+		e.me.close(fd)
+		if _, isOurs := e.me.api.(*Table); isOurs {
+			_, err := e.me.api.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+			e.note("get", err)
+			return
+		}
+		e.note("get", unix.EBADF) // the number may be another file's in this process
+	}},
+}

@@ -1,0 +1,98 @@
+package socketapi
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/socketapi/host"
+)
+
+// A socket is what stands behind descriptors. Its methods may be called by several
+// goroutines, and by calls that looked the descriptor up just before it was closed.
+//
+// Flags are those of recv(2) and send(2); MSG_DONTWAIT stands for a non-blocking
+// descriptor as well. An address that is not valid is none, which connect takes for AF_UNSPEC.
+type socket interface {
+	bind(local netip.AddrPort) unix.Errno
+	listen(backlog int) unix.Errno
+	accept(flags int) (socket, netip.AddrPort, unix.Errno)
+	connect(to netip.AddrPort, flags int) unix.Errno
+	recv(p []byte, flags int) (received, unix.Errno)
+	send(p []byte, to netip.AddrPort, flags int) (int, unix.Errno)
+	shutdown(how int) unix.Errno
+	close() unix.Errno
+	name() netip.AddrPort
+	peerName() (netip.AddrPort, unix.Errno)
+
+	// common is what all sockets have; apply puts changed settings into effect. common's mu
+	// is held.
+	common() *settings
+	apply() unix.Errno
+	// takeError takes the pending error, accepting says whether it listens.
+	takeError() unix.Errno
+	accepting() bool
+}
+
+// received is what one recv brought.
+type received struct {
+	n     int            // bytes, with MSG_TRUNC of the whole datagram
+	from  netip.AddrPort // not valid on a stream
+	flags int            // MSG_TRUNC if a datagram was cut off
+}
+
+// settings is what socket(2) and the SOL_SOCKET and IPPROTO_IP options say of a socket.
+type settings struct {
+	host   *host.Host
+	family int // unix.AF_INET
+	kind   int // unix.SOCK_STREAM, SOCK_DGRAM
+	proto  int // unix.IPPROTO_TCP, IPPROTO_UDP
+
+	mu        sync.Mutex // guards what follows, and the socket's state; before a core's lock
+	closed    bool
+	reuseAddr bool
+	reusePort bool
+	broadcast bool
+	keepAlive bool
+	linger    unix.Linger
+	rcvBuf    int // bytes with overhead as SO_RCVBUF says them; 0: not set
+	sndBuf    int
+	ttl       int // 0: the default
+	tos       int
+
+	rcvTimeo, sndTimeo patience
+}
+
+// inherit copies what an accepted connection has of its listener. Both are locked or
+// nobody else's.
+func (s *settings) inherit(l *settings) {
+	s.host, s.family, s.kind, s.proto = l.host, l.family, l.kind, l.proto
+	s.reuseAddr, s.reusePort, s.broadcast, s.keepAlive = l.reuseAddr, l.reusePort, l.broadcast, l.keepAlive
+	s.linger, s.rcvBuf, s.sndBuf, s.ttl, s.tos = l.linger, l.rcvBuf, l.sndBuf, l.ttl, l.tos
+	s.rcvTimeo.d.Store(l.rcvTimeo.d.Load())
+	s.sndTimeo.d.Store(l.sndTimeo.d.Load())
+}
+
+// unspecified is the address of a socket that has none.
+func (s *settings) unspecified() netip.AddrPort {
+	if s.family == unix.AF_INET6 {
+		return netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
+	}
+	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+}
+
+// patience is how long each call of one direction waits at most (SO_RCVTIMEO, SO_SNDTIMEO).
+type patience struct{ d atomic.Int64 } // nanoseconds, 0: without end
+
+// until is when a call that begins now gives up.
+func (p *patience) until(h *host.Host) mono.Time {
+	d := p.d.Load()
+	if d == 0 {
+		return mono.Never
+	}
+	return h.Clock().Now().Add(time.Duration(d))
+}

@@ -1,0 +1,153 @@
+package socketapi
+
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/socketapi/host"
+)
+
+// A Table is a program's descriptors over one host. Its methods have the names, arguments
+// and results of the functions of golang.org/x/sys/unix, and the behaviour of Linux; errors
+// are unix.Errno values. They may be called by several goroutines. Other than in the
+// kernel, closing a descriptor wakes everyone who waits at it: their calls are EBADF.
+//
+// The numbers are the table's own and mean nothing to the kernel: each new descriptor has the
+// lowest free one from 3 on, since 0 to 2 are taken in every program.
+type Table struct {
+	host *host.Host
+
+	// slots is read without a lock. It is replaced by a longer one when it is full.
+	slots atomic.Pointer[[]atomic.Pointer[file]]
+
+	mu    sync.Mutex // guards what follows, and writing to slots
+	used  []uint64   // bitmap of slots
+	first int        // no slot below is free
+	limit int        // of descriptors
+}
+
+const (
+	// descriptorBase is the lowest descriptor.
+	descriptorBase = 3
+	// descriptorsMax is how many descriptors a table has at most unless SetLimit says otherwise
+	// (Linux: fs.nr_open). Some 300 bytes each, that is 300 MB.
+	descriptorsMax = 1 << 20
+)
+
+// A file is what descriptors refer to (an open file description, in the words of POSIX).
+type file struct {
+	socket
+	nonblock atomic.Bool
+	refs     int // descriptors; guarded by the table's mu
+}
+
+// flags adds to a call's flags what the descriptor says.
+func (f *file) flags(flags int) int {
+	if f.nonblock.Load() {
+		flags |= unix.MSG_DONTWAIT
+	}
+	return flags
+}
+
+func newTable(h *host.Host) *Table {
+	t := &Table{host: h, limit: descriptorsMax}
+	slots := make([]atomic.Pointer[file], 64)
+	t.slots.Store(&slots)
+	t.used = make([]uint64, 1)
+	return t
+}
+
+// SetLimit sets how many descriptors there may be at once: one more is EMFILE. Those
+// that are open stay.
+func (t *Table) SetLimit(n int) {
+	t.mu.Lock()
+	t.limit = n
+	t.mu.Unlock()
+}
+
+// Len returns how many descriptors are open.
+func (t *Table) Len() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, w := range t.used {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
+// lookup returns what fd refers to, nil if it is not open.
+func (t *Table) lookup(fd int) *file {
+	i := fd - descriptorBase
+	slots := *t.slots.Load()
+	if i < 0 || i >= len(slots) {
+		return nil
+	}
+	return slots[i].Load()
+}
+
+// add gives f the lowest free descriptor. If f has one already that is old, and EBADF if
+// old has been closed meanwhile; otherwise old is -1.
+func (t *Table) add(f *file, old int) (fd int, errno unix.Errno) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old >= 0 && t.lookup(old) != f {
+		return -1, unix.EBADF
+	}
+	i := t.free()
+	if i >= t.limit {
+		return -1, unix.EMFILE
+	}
+	slots := *t.slots.Load()
+	if i >= len(slots) {
+		// Readers of the old array miss what is added from here on, which is not their
+		// descriptor, and may find what is closed from here on, as if they had come earlier.
+		more := make([]atomic.Pointer[file], 2*len(slots))
+		for j := range slots {
+			more[j].Store(slots[j].Load())
+		}
+		t.slots.Store(&more)
+		t.used = append(t.used, make([]uint64, len(t.used))...)
+		slots = more
+	}
+	slots[i].Store(f)
+	t.used[i/64] |= 1 << (i % 64)
+	t.first = i + 1
+	f.refs++
+	return i + descriptorBase, 0
+}
+
+// free returns the lowest free slot, which may be one beyond the last. mu is held.
+func (t *Table) free() int {
+	for w := t.first / 64; w < len(t.used); w++ {
+		free := ^t.used[w]
+		if w == t.first/64 {
+			free &= ^uint64(0) << (t.first % 64)
+		}
+		if free != 0 {
+			return w*64 + bits.TrailingZeros64(free)
+		}
+	}
+	return len(t.used) * 64
+}
+
+// remove frees fd. It returns what it referred to, and whether it was the last
+// descriptor of that; nil if fd is not open.
+func (t *Table) remove(fd int) (f *file, last bool) {
+	i := fd - descriptorBase
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slots := *t.slots.Load()
+	if i < 0 || i >= len(slots) {
+		return nil, false
+	}
+	if f = slots[i].Swap(nil); f == nil {
+		return nil, false
+	}
+	t.used[i/64] &^= 1 << (i % 64)
+	t.first = min(t.first, i)
+	f.refs--
+	return f, f.refs == 0
+}

@@ -1,0 +1,376 @@
+package socketapi
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/tcp"
+	"github.com/xdpsock/xdpsock/proto/wire"
+	"github.com/xdpsock/xdpsock/socketapi/host"
+)
+
+// Read first: socket(7), tcp(7), connect(2), listen(2), shutdown(2).
+
+// backlogMax is net.core.somaxconn: how long a queue of connections listen(2) can ask for.
+const backlogMax = 4096
+
+// A tcpSocket is a Berkeley stream socket. It is fresh, or bound; then it listens, or is being
+// connected, or is connected. A connection attempt that fails, and a shutdown of a listener or of
+// an attempt, make it fresh or bound again.
+type tcpSocket struct {
+	settings
+	opt   tcp.Options // what the settings do not say; guarded by mu
+	quick bool        // TCP_QUICKACK; guarded by mu
+
+	hold       *host.Hold // the port that bind or listen took, nil: none; guarded by mu
+	autobound  bool       // listen chose the port; guarded by mu
+	backlog    int        // guarded by mu
+	connecting bool       // connect has not said yet how it ended (SS_CONNECTING); guarded by mu
+
+	conn     atomic.Pointer[stream]   // stored with mu held
+	listener atomic.Pointer[listener] // stored with mu held
+}
+
+func newTCPSocket(h *host.Host) (*tcpSocket, unix.Errno) {
+	if errno := h.SocketOpened(); errno != 0 {
+		return nil, errno
+	}
+	s := &tcpSocket{quick: true}
+	s.host, s.family, s.kind, s.proto = h, unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_TCP
+	return s, 0
+}
+
+func (s *tcpSocket) common() *settings { return &s.settings }
+
+// bind takes a local address; a port of 0 is chosen.
+func (s *tcpSocket) bind(local netip.AddrPort) unix.Errno {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return unix.EBADF
+	case !s.host.Local(local.Addr()):
+		return unix.EADDRNOTAVAIL
+	case s.hold != nil || s.conn.Load() != nil:
+		return unix.EINVAL
+	}
+	return s.take(local)
+}
+
+// take takes a port. mu is held.
+func (s *tcpSocket) take(local netip.AddrPort) unix.Errno {
+	hold := &host.Hold{Protocol: wire.ProtoTCP, Local: local, ReuseAddr: s.reuseAddr, ReusePort: s.reusePort}
+	errno := s.host.Ports.Take(hold)
+	if errno == 0 {
+		s.hold = hold
+	}
+	return errno
+}
+
+// listen makes it a listener, or changes the backlog of one.
+func (s *tcpSocket) listen(backlog int) unix.Errno {
+	if backlog < 0 || backlog > backlogMax { // Linux takes it as unsigned
+		backlog = backlogMax
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return unix.EBADF
+	case s.conn.Load() != nil:
+		return unix.EINVAL
+	}
+	s.backlog = backlog
+	if l := s.listener.Load(); l != nil {
+		l.change(backlog, s.options())
+		return 0
+	}
+	if s.hold == nil {
+		if errno := s.take(s.unspecified()); errno != 0 {
+			return errno
+		}
+		s.autobound = true
+	}
+	l, errno := listen(s.host, s.hold, backlog, s.options())
+	if errno == 0 {
+		s.listener.Store(l)
+	}
+	return errno
+}
+
+// accept takes a connection.
+func (s *tcpSocket) accept(flags int) (socket, netip.AddrPort, unix.Errno) {
+	l := s.listener.Load()
+	if l == nil {
+		return nil, netip.AddrPort{}, s.without(unix.EINVAL)
+	}
+	conn, errno := l.accept(flags, s.rcvTimeo.until(s.host))
+	if errno != 0 {
+		return nil, netip.AddrPort{}, errno
+	}
+	c := new(tcpSocket)
+	s.mu.Lock()
+	c.settings.inherit(&s.settings)
+	c.opt, c.quick = s.opt, s.quick
+	s.mu.Unlock()
+	c.conn.Store(conn)
+	if errno := c.host.SocketOpened(); errno != 0 {
+		conn.close(true, unix.EBADF)
+		return nil, netip.AddrPort{}, errno
+	}
+	return c, conn.remote, 0
+}
+
+// without is the errno of a call on a socket that has no connection or listener: EBADF if
+// that is since it was closed.
+func (s *tcpSocket) without(errno unix.Errno) unix.Errno {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return unix.EBADF
+	}
+	return errno
+}
+
+// connect makes a connection, or says how far an earlier call has come with it. Not to wait
+// is EINPROGRESS, and EALREADY for the next call.
+func (s *tcpSocket) connect(to netip.AddrPort, flags int) unix.Errno {
+	if !to.IsValid() {
+		return s.disconnect()
+	}
+	conn, unfinished, errno := s.begin(to)
+	if errno != 0 {
+		return errno
+	}
+	switch errno = conn.connected(flags, s.sndTimeo.until(s.host)); errno {
+	case unix.EINPROGRESS, unix.EAGAIN:
+		return unfinished
+	case unix.EBADF, unix.ENETDOWN:
+		return errno
+	}
+	s.mu.Lock()
+	mine := s.conn.Load() == conn
+	if mine {
+		s.connecting = false
+		if errno != 0 {
+			s.conn.Store(nil)
+		}
+	}
+	s.mu.Unlock()
+	if mine && errno != 0 {
+		conn.close(false, errno)
+	}
+	return errno
+}
+
+// begin is connect without the waiting: the connection on the way, and what to say if it is
+// not waited for.
+func (s *tcpSocket) begin(to netip.AddrPort) (conn *stream, unfinished, errno unix.Errno) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conn = s.conn.Load()
+	switch {
+	case s.closed:
+		return nil, 0, unix.EBADF
+	case s.listener.Load() != nil || conn != nil && !s.connecting:
+		return nil, 0, unix.EISCONN
+	case conn != nil:
+		return conn, unix.EALREADY, 0
+	}
+	local := s.unspecified()
+	if s.hold != nil {
+		local = s.hold.Local
+	}
+	conn, errno = dialStream(s.host, local, to, s.hold, s.options())
+	if errno != 0 {
+		return nil, 0, errno
+	}
+	s.conn.Store(conn)
+	s.connecting = true
+	return conn, unix.EINPROGRESS, 0
+}
+
+// disconnect is connect with AF_UNSPEC: a connection is reset, a listener stops, and the
+// socket is as it was before.
+func (s *tcpSocket) disconnect() unix.Errno {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return unix.EBADF
+	}
+	conn, l := s.conn.Swap(nil), s.listener.Swap(nil)
+	s.connecting = false
+	s.mu.Unlock()
+	if conn != nil {
+		conn.close(true, unix.ECONNRESET)
+	}
+	if l != nil {
+		l.close(unix.EINVAL)
+	}
+	s.unbind()
+	return 0
+}
+
+// unbind gives back a port that the program did not ask for.
+func (s *tcpSocket) unbind() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.autobound && s.hold != nil && s.listener.Load() == nil {
+		s.host.Ports.Drop(s.hold)
+		s.hold, s.autobound = nil, false
+	}
+}
+
+const streamRecvFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL | unix.MSG_NOSIGNAL
+
+// recv reads. A stream does not say who sent.
+func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
+	if flags&^streamRecvFlags != 0 || flags&unix.MSG_PEEK != 0 && flags&(unix.MSG_WAITALL|unix.MSG_TRUNC) != 0 {
+		return received{}, unix.EOPNOTSUPP
+	}
+	conn := s.conn.Load()
+	if conn == nil {
+		return received{}, s.without(unix.ENOTCONN)
+	}
+	n, errno := conn.read(p, flags, s.rcvTimeo.until(s.host))
+	return received{n: n}, errno
+}
+
+const sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+
+// send writes. The address of a sendto on a stream is ignored, as on Linux.
+func (s *tcpSocket) send(p []byte, _ netip.AddrPort, flags int) (int, unix.Errno) {
+	if flags&^sendFlags != 0 {
+		return 0, unix.EOPNOTSUPP
+	}
+	conn := s.conn.Load()
+	if conn == nil {
+		return 0, s.without(unix.EPIPE)
+	}
+	return conn.write(p, flags, s.sndTimeo.until(s.host))
+}
+
+// shutdown ends one direction or both. For a listener SHUT_RD is the end of listening, and a
+// connection attempt is given up.
+func (s *tcpSocket) shutdown(how int) unix.Errno {
+	if how < unix.SHUT_RD || how > unix.SHUT_RDWR {
+		return unix.EINVAL
+	}
+	s.mu.Lock()
+	conn, l := s.conn.Load(), s.listener.Load()
+	switch {
+	case s.closed:
+		s.mu.Unlock()
+		return unix.EBADF
+	case l != nil && how != unix.SHUT_WR:
+		s.listener.Store(nil)
+		s.mu.Unlock()
+		l.close(unix.EINVAL)
+		s.unbind()
+		return 0
+	case l != nil:
+		s.mu.Unlock()
+		return 0
+	case conn == nil:
+		s.mu.Unlock()
+		return unix.ENOTCONN
+	case s.connecting && conn.state() == tcp.SynSent:
+		s.conn.Store(nil)
+		s.connecting = false
+		s.mu.Unlock()
+		conn.close(false, unix.ECONNRESET)
+		return 0
+	}
+	s.mu.Unlock()
+	return conn.shutdown(how)
+}
+
+// close gives everything up. What was written is still sent, unless SO_LINGER says 0
+// seconds; with more, close waits so long for it to be acknowledged.
+func (s *tcpSocket) close() unix.Errno {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return unix.EBADF
+	}
+	s.closed = true
+	conn, l, hold, linger := s.conn.Load(), s.listener.Load(), s.hold, s.linger
+	s.mu.Unlock()
+	if l != nil {
+		l.close(unix.EBADF)
+	}
+	if conn != nil {
+		if linger.Onoff != 0 && linger.Linger > 0 {
+			conn.end(unix.EBADF)
+			conn.await(time.Duration(linger.Linger) * time.Second)
+		}
+		conn.close(linger.Onoff != 0 && linger.Linger == 0, unix.EBADF)
+	}
+	if hold != nil {
+		s.host.Ports.Drop(hold)
+	}
+	s.host.SocketClosed()
+	return 0
+}
+
+// name is the local address.
+func (s *tcpSocket) name() netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch conn := s.conn.Load(); {
+	case conn != nil:
+		return conn.local
+	case s.hold != nil:
+		return s.hold.Local
+	}
+	return s.unspecified()
+}
+
+// peerName is the address of the peer, while there is a connection.
+func (s *tcpSocket) peerName() (netip.AddrPort, unix.Errno) {
+	conn := s.conn.Load()
+	if conn == nil {
+		return netip.AddrPort{}, s.without(unix.ENOTCONN)
+	}
+	switch conn.state() {
+	case tcp.Closed, tcp.SynSent:
+		return netip.AddrPort{}, unix.ENOTCONN
+	}
+	return conn.remote, 0
+}
+
+func (s *tcpSocket) takeError() unix.Errno {
+	conn := s.conn.Load()
+	if conn == nil || conn.begin() != 0 {
+		return 0
+	}
+	defer conn.leave()
+	return conn.takeError()
+}
+
+func (s *tcpSocket) accepting() bool { return s.listener.Load() != nil }
+
+// options is what TCP is told. mu is held.
+func (s *tcpSocket) options() tcp.Options {
+	o := s.opt
+	o.KeepAlive = s.keepAlive
+	o.RcvBuf, o.SndBuf = s.rcvBuf/2, s.sndBuf/2 // half of it is taken for overhead, as tcp_adv_win_scale does
+	o.TTL, o.TOS = uint8(s.ttl), uint8(s.tos)
+	return o
+}
+
+// apply gives a connection or a listener its changed options. mu is held.
+func (s *tcpSocket) apply() unix.Errno {
+	if l := s.listener.Load(); l != nil {
+		l.change(s.backlog, s.options())
+	}
+	conn := s.conn.Load()
+	if conn == nil {
+		return 0
+	}
+	return conn.do(func(c *tcp.Conn, now mono.Time) unix.Errno { return c.SetOptions(s.options(), now) })
+}
