@@ -95,6 +95,7 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 		return n
 	}
 	link := p.linkLen()
+	var passed *tcp.Conn // the first that was passed over: it leaves by another port
 	for c := s.TCP.Front(); c != nil; c = s.TCP.Front() {
 		local, remote := c.Local().Addr(), c.Remote().Addr()
 		w, errno := s.path(remote, now)
@@ -103,7 +104,15 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 			s.TCP.Fail(c, errno, now)
 			continue
 		case w.port != p:
-			return 0 // it goes when that port is asked
+			if c == passed {
+				return s.outputFrame(p, buf)
+			}
+			if passed == nil {
+				passed = c
+			}
+			s.TCP.Park(c) // to the end of the list: it goes when its port is asked
+			s.TCP.Unpark(c)
+			continue
 		case !w.resolved(now):
 			s.TCP.Park(c)
 			s.waiting[w.entry] = append(s.waiting[w.entry], c)
