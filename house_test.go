@@ -54,7 +54,6 @@ var outside = map[string][]string{
 	"proto":         {"golang.org/x/sys/unix"}, // for errno values
 	"proto/udp":     {"golang.org/x/sys/unix"},
 	"proto/tcp":     {"golang.org/x/sys/unix"},
-	"proto/simnet":  {"github.com/google/gopacket", "github.com/google/gopacket/..."}, // writes captures
 	"socketapi":     {"golang.org/x/sys/unix"},
 	"socketapi/host": {
 		"golang.org/x/sys/unix"},
