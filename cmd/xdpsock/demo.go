@@ -106,6 +106,7 @@ type demoRun struct {
 	link   *link              // what the engine got
 	drops  map[string]dropped // by the engine, by reason
 	sums   uint64             // packets that the client's kernel refused for their checksum
+	others float64            // percent of the processors, used by other processes meanwhile
 }
 
 func demo(ctx context.Context, out *output, show *progress, flags demoFlags) (err error) {
@@ -125,6 +126,7 @@ func demo(ctx context.Context, out *output, show *progress, flags demoFlags) (er
 	d := newDemoRun(lab, show, flags)
 	show.line("two namespaces, a veth pair between them; offloads: %s", lab.offloads())
 	show.line("%d rounds of %d measurements, %v each, over both stacks in turn", d.rounds, len(works), d.slice.Round(time.Millisecond))
+	before := readProcessorTimes()
 	done := 0
 	for done < d.rounds {
 		if err = d.round(ctx, done); err != nil {
@@ -137,6 +139,7 @@ func demo(ctx context.Context, out *output, show *progress, flags demoFlags) (er
 		show.end()
 		return err
 	}
+	d.others = readProcessorTimes().othersSince(before)
 	if d.sums, err = lab.checksumErrors(); err != nil {
 		return err
 	}

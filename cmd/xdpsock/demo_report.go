@@ -16,6 +16,7 @@ type demoReport struct {
 	Host        string       `json:"host"`
 	Link        *link        `json:"link"`
 	Offloads    string       `json:"offloads"`
+	Others      float64      `json:"others_percent"` // of the processors, used by other processes meanwhile
 	Rounds      int          `json:"rounds"`
 	Seconds     float64      `json:"slice_seconds"` // of one measurement in one round
 	Results     []demoResult `json:"results"`
@@ -43,7 +44,7 @@ type demoCheck struct {
 func (d *demoRun) report(interrupted bool) *demoReport {
 	r := &demoReport{
 		Event: "summary", Interrupted: interrupted, Host: hostLine(), Link: d.link,
-		Offloads: d.lab.offloads(), Rounds: d.rounds, Seconds: d.slice.Seconds(),
+		Offloads: d.lab.offloads(), Others: d.others, Rounds: d.rounds, Seconds: d.slice.Seconds(),
 		Results: []demoResult{}, Drops: []dropped{},
 	}
 	for i, w := range works {
@@ -166,6 +167,9 @@ func (r *demoReport) say(out *output) {
 		out.say("")
 		out.say("Medians of %d rounds of %v. Ratio: above 1.00 xdpsock is the better, for times too.", r.Rounds, time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond))
 		out.say("One request on its way at a time. A ping the kernel answers in its interrupt, and wakes no program for it.")
+	}
+	if r.Others >= busyWorth {
+		out.say("Other processes used %.0f%% of the processors meanwhile: on an idle machine the figures are others.", r.Others)
 	}
 	if r.Link != nil {
 		out.say("%s; offloads: %s.", r.Host, r.Offloads)
