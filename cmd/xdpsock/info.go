@@ -79,7 +79,7 @@ func info(out *output, names []string, probe, all bool) error {
 		out.emit(f)
 	}
 	if missing := missingCaps(); len(missing) > 0 {
-		out.say("\nTo open an interface, %s is missing: run as root or with sudo.", strings.Join(missing, ", "))
+		out.say("\nTo open an interface it takes %s, which this process has not got: run it as root or with sudo.", strings.Join(missing, ", "))
 	}
 	return nil
 }
@@ -115,10 +115,13 @@ type program struct {
 
 // gets is what opening an interface gives.
 type gets struct {
-	Mode   string   `json:"mode"` // as --mode has it; "" if it does not open
+	Mode   string   `json:"mode"` // as --mode has it, or unknownMode; "" if it does not open
 	Why    []string `json:"why_not_more"`
 	Probed bool     `json:"probed"`
 }
+
+// unknownMode is for kernels that do not tell what a driver can do.
+const unknownMode = "unknown"
 
 func factsOf(l *engine.Link) facts {
 	f := facts{
@@ -179,7 +182,7 @@ func forecast(l *engine.Link, occupied bool) (g gets) {
 		g.Mode = "skb"
 	default:
 		not("this kernel does not tell XDP features (Linux 6.3 does): `xdpsock info %s --probe` tries", l.Name)
-		g.Mode = "unknown"
+		g.Mode = unknownMode
 	}
 	return g
 }
@@ -219,7 +222,11 @@ func (f *facts) say(o *output) {
 	}
 	o.say("  state      %s", state)
 	o.say("  kind       %s, driver %s", kind, orNone(f.Driver))
-	o.say("  address    %s", strings.Join(append([]string{f.Addr}, f.Addrs...), ", "))
+	addrs := f.Addrs
+	if f.Addr != "" {
+		addrs = append([]string{f.Addr}, addrs...)
+	}
+	o.say("  address    %s", strings.Join(addrs, ", "))
 	o.say("  MTU        %d", f.MTU)
 	most := ""
 	if f.MaxQueues > f.RxQueues {
@@ -238,13 +245,18 @@ func (f *facts) say(o *output) {
 	if f.Gets.Probed {
 		how = "gets"
 	}
-	if f.Gets.Mode == "" {
-		o.say("  AF_XDP     %s nothing", how)
-	} else {
+	why := "because"
+	switch f.Gets.Mode {
+	case "":
+		o.say("  AF_XDP     does not open")
+	case unknownMode:
+		o.say("  AF_XDP     cannot be concluded")
+	default:
 		o.say("  AF_XDP     %s %s", how, f.Gets.Mode)
+		why = "not better, because"
 	}
 	for _, w := range f.Gets.Why {
-		o.say("             not better, because: %s", w)
+		o.say("             %s: %s", why, w)
 	}
 }
 
