@@ -18,6 +18,7 @@ type packet struct {
 	ip       []byte // from the IP header on
 	ttl, tos uint8
 	group    bool // sent to more than us, by address or by link
+	lost     bool // another core owns it, and had no room for it
 	now      mono.Time
 }
 

@@ -41,7 +41,7 @@ type Config struct {
 
 // Peers are the other cores of a host, and what they share.
 type Peers interface {
-	// Owner returns the core of a connection.
+	// Owner returns the core of a connection, if that is another one.
 	Owner(local, remote netip.AddrPort) (core int, ok bool)
 	// Claim makes this core the owner of a connection that does not exist yet. It is
 	// false if another core was faster.

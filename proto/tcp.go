@@ -41,13 +41,25 @@ func (s *Stack) mss(_, remote netip.Addr) uint16 {
 	return uint16(max(mtu-header-wire.TCPLen, 0))
 }
 
-// missTCP hands the packet in Input over to the core that its connection lives on.
+// missTCP hands the packet in Input over to the core that its connection lives on. Where that
+// has no room the packet is lost, but it is not taken for one without a connection.
 func (s *Stack) missTCP(local, remote netip.AddrPort) bool {
 	if s.handedOver {
 		return false
 	}
 	core, ok := s.peers.Owner(local, remote)
-	return ok && s.peers.HandOver(core, s.in.port.number, s.in.frame)
+	if ok && !s.peers.HandOver(core, s.in.port.number, s.in.frame) {
+		s.in.lost = true
+	}
+	return ok
+}
+
+// missed is what became of a packet that another core owns.
+func (s *Stack) missed() drop.Reason {
+	if s.in.lost {
+		return drop.HandOverFull
+	}
+	return drop.None
 }
 
 // inputTCP judges a segment's checksum and gives it to TCP.
@@ -66,7 +78,10 @@ func (s *Stack) inputTCP(b []byte, pseudo wire.Sum) drop.Reason {
 	if !(in.port.TrustUnfinished && wire.Unfinished(h.Checksum(), pseudo)) && h.Check(pseudo) != wire.ChecksumGood {
 		return drop.TCPChecksum
 	}
-	return s.TCP.Input(in.dst, in.src, b, in.now)
+	if r := s.TCP.Input(in.dst, in.src, b, in.now); r != drop.None {
+		return r
+	}
+	return s.missed()
 }
 
 // errorTCP hands an ICMP error to the connection whose segment it quotes, on whichever
@@ -74,7 +89,7 @@ func (s *Stack) inputTCP(b []byte, pseudo wire.Sum) drop.Reason {
 func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, errno unix.Errno, mtu int) drop.Reason {
 	if s.peers != nil && !s.handedOver {
 		if s.missTCP(local, remote) {
-			return drop.None
+			return s.missed()
 		}
 	}
 	believed := false

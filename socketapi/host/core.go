@@ -153,8 +153,9 @@ type mail struct {
 // peers is a Core as its stack sees the others.
 type peers Core
 
-func (p *peers) Owner(local, remote netip.AddrPort) (int, bool) {
-	return p.host.directory.owner(local, remote)
+func (p *peers) Owner(local, remote netip.AddrPort) (core int, ok bool) {
+	core, ok = p.host.directory.owner(local, remote)
+	return core, ok && core != p.Index
 }
 
 func (p *peers) Claim(local, remote netip.AddrPort) bool {
@@ -165,9 +166,6 @@ func (p *peers) Disclaim(local, remote netip.AddrPort) { p.host.directory.discla
 
 // HandOver copies a frame to its owner. It is woken at the end of the turn.
 func (p *peers) HandOver(core, port int, frame []byte) bool {
-	if core == p.Index {
-		return false
-	}
 	m := &p.host.cores[core].mail
 	m.mu.Lock()
 	ok := m.frames.Put(&ring.Datagram{Iface: uint32(port)}, frame)
@@ -211,12 +209,10 @@ func (h *handler) readMail(now mono.Time) (work int) {
 		h.Stack.Neigh.See(seen, now)
 		work++
 	}
-	for {
+	// What comes meanwhile sets full again: another core's flood does not make this turn endless.
+	for range m.frames.Len() {
 		var r ring.Datagram
-		n, ok := m.frames.Get(&r, m.scratch, false)
-		if !ok {
-			return work
-		}
+		n, _ := m.frames.Get(&r, m.scratch, false)
 		if n < r.Len {
 			h.Stack.Count.Count(drop.FrameOversize)
 			continue
@@ -224,4 +220,5 @@ func (h *handler) readMail(now mono.Time) (work int) {
 		h.Stack.InputHandedOver(int(r.Iface), m.scratch[:n], now)
 		work++
 	}
+	return work
 }
