@@ -20,8 +20,8 @@ type demoReport struct {
 	Rounds      int          `json:"rounds"`
 	Seconds     float64      `json:"slice_seconds"` // of one measurement in one round
 	Results     []demoResult `json:"results"`
-	Checks      []demoCheck  `json:"checks"`
-	Drops       []dropped    `json:"drops"` // by the engine
+	Checks      []demoCheck  `json:"checks"` // without those that an interrupt left no time for
+	Drops       []dropped    `json:"drops"`  // by the engine
 }
 
 // demoResult is one figure, the median of all rounds on each side.
@@ -52,7 +52,9 @@ func (d *demoRun) report(interrupted bool) *demoReport {
 		if len(ours) > 0 && len(theirs) > 0 {
 			r.Results = append(r.Results, w.results(ours, theirs)...)
 		}
-		r.Checks = append(r.Checks, d.check(i))
+		if c, whole := d.check(i); whole || !interrupted {
+			r.Checks = append(r.Checks, c)
+		}
 	}
 	for _, x := range d.drops {
 		r.Drops = append(r.Drops, x)
@@ -91,10 +93,10 @@ func medianOf(samples []sample, of func(sample) float64) float64 {
 	return median(values)
 }
 
-// check says whether all answers of a work were right.
-func (d *demoRun) check(i int) demoCheck {
-	w := &works[i]
-	c := demoCheck{Name: w.check, OK: true}
+// check says whether all answers of a work were right; whole, whether there was
+// something to judge on both sides.
+func (d *demoRun) check(i int) (c demoCheck, whole bool) {
+	c, whole = demoCheck{Name: works[i].check, OK: true}, true
 	var parts []string
 	for _, s := range d.sides {
 		var n, lost uint64
@@ -109,13 +111,16 @@ func (d *demoRun) check(i int) demoCheck {
 		if s.gone[i] != nil {
 			part += ", then: " + s.gone[i].Error()
 		}
+		if s.gone[i] == nil && n == 0 {
+			whole = false
+		}
 		if s.gone[i] != nil || n == 0 {
 			c.OK = false
 		}
 		parts = append(parts, part)
 	}
 	c.Detail = strings.Join(parts, "; ")
-	return c
+	return c, whole
 }
 
 // sentSums says whether the client's kernel refused anything for its checksum.

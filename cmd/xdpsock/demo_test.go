@@ -126,6 +126,9 @@ func TestDemoInterrupted(t *testing.T) {
 				if code != exitFailed || !strings.Contains(p.stderr.String(), "interrupted") {
 					t.Errorf("exit code %d: %s", code, &p.stderr)
 				}
+				if strings.Contains(p.stdout.String(), "FAILED") {
+					t.Errorf("a check that was not made has failed:\n%s", &p.stdout)
+				}
 			}
 			for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 				after := leftovers(t)
@@ -241,6 +244,19 @@ func TestDemoReportFailsWithACheck(t *testing.T) {
 	}
 	if r := right().report(true); r.OK {
 		t.Error("an interrupted one passes")
+	}
+	// What there was no time for has not failed; what has failed is said all the same.
+	cut := right()
+	cut.sides[1].samples[2], cut.sides[1].samples[3] = nil, nil
+	cut.sides[1].gone[3] = mismatch{"wrong"}
+	failed := 0
+	for _, c := range cut.report(true).Checks {
+		if !c.OK {
+			failed++
+		}
+	}
+	if failed != 1 {
+		t.Errorf("%d failed checks, want 1", failed)
 	}
 	// The ratio is that of medians, and above 1 where xdpsock is the better.
 	d := right()
