@@ -21,11 +21,20 @@ func (b *Bytes) Write(p []byte) (n int) {
 }
 
 // writable moves the producer's spot to chunk n, the one it is at or the next.
+//
+// What programs write may fill the pool to three quarters: the rest is for what arrives. Two hosts
+// whose pools were full of data for each other would have no room to take it, and stay so.
 func (b *Bytes) writable(n uint64) bool {
+	if b.wr.c != nil && b.wr.n == n {
+		return true
+	}
+	if b.pool.Used() >= max(b.pool.Limit()/4*3, chunkSize) {
+		return false
+	}
 	if b.wr.c == nil {
 		return b.begin()
 	}
-	return b.wr.n == n || b.grow(&b.wr)
+	return b.grow(&b.wr)
 }
 
 // CopyAt copies up to len(p) bytes from offset off, which is not below head, and leaves them

@@ -211,30 +211,36 @@ func TestDrainedChunksGoBack(t *testing.T) {
 }
 
 func TestPoolExhausted(t *testing.T) {
-	pool := NewPool(2 * chunkSize)
-	var b, c Bytes
+	pool := NewPool(4 * chunkSize)
+	var b, c, d Bytes
 	b.Init(pool, 1<<20)
 	c.Init(pool, 1<<20)
+	d.Init(pool, 1<<20)
 	p := make([]byte, 5*chunkSize)
 	pattern(p, 0)
-	if n := b.Write(p); n != 2*chunkSize {
-		t.Errorf("Write took %d from a pool of %d", n, 2*chunkSize)
+	if n := b.Write(p); n != 3*chunkSize {
+		t.Errorf("Write took %d from a pool of %d: a quarter is for what arrives", n, 4*chunkSize)
 	}
 	if n := c.Write(p); n != 0 {
 		t.Errorf("Write took %d from an empty pool", n)
 	}
-	if n := c.WriteAt(100000, p); n != 0 {
+	if n := c.WriteAt(0, p); n != chunkSize {
+		t.Errorf("WriteAt stored %d, want a quarter of the pool", n)
+	}
+	if n := d.WriteAt(100000, p); n != 0 {
 		t.Errorf("WriteAt stored %d from an empty pool", n)
 	}
+	c.Drop()
+	d.Drop()
 	b.Release(chunkSize + 1)
 	if n := b.Write(p); n != chunkSize {
 		t.Errorf("Write took %d, want a chunk's worth", n)
 	}
 	b.Drop()
-	c.Drop()
 	wantUsed(t, pool, 0)
 
 	// Ahead, but not all the way: what was stored counts, the rest can come again.
+	pool = NewPool(2 * chunkSize)
 	var r Bytes
 	r.Init(pool, 1<<20)
 	if n := r.WriteAt(10, p[10:]); n != 2*chunkSize-10 {

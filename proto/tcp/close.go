@@ -160,11 +160,5 @@ func (c *Conn) finAcked() bool { return c.finSent && c.snd.una.After(c.snd.fin) 
 func (c *Conn) rxOffset(s wire.Seq) uint64 { return c.rx.Tail() + uint64(s.Sub(c.rcv.nxt)) }
 
 // txOffset returns the place in the send buffer of a sequence number from snd.una
-// on. Head stands for snd.una, but the SYN takes a number and no place.
-func (c *Conn) txOffset(s wire.Seq) uint64 {
-	una := c.snd.una
-	if una == c.snd.iss {
-		una = una.Add(1)
-	}
-	return c.tx.Head() + uint64(s.Sub(una))
-}
+// on, once our SYN has been acknowledged. Head stands for snd.una.
+func (c *Conn) txOffset(s wire.Seq) uint64 { return c.tx.Head() + uint64(s.Sub(c.snd.una)) }

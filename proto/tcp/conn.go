@@ -164,10 +164,10 @@ func (c *Conn) MSS() int { return c.sendMSS() }
 
 // SetPMTU tells the path's MTU in bytes of an IP packet, when it has become
 // smaller (RFC 1191, RFC 8201) or may be larger again.
-func (c *Conn) SetPMTU(mtu int, now mono.Time) {
+func (c *Conn) SetPMTU(mtu int, _ mono.Time) {
 	header := 60
 	if c.key.is4() {
 		header = 40
 	}
-	c.setPathMSS(uint16(min(max(mtu-header, mssMin), 65535)), now)
+	c.setPathMSS(uint16(min(max(mtu-header, mssMin), 65535)))
 }

@@ -112,7 +112,6 @@ func (z *fuzzer) step() {
 			z.held = append(z.held, z.h.own(c))
 		}
 	case 2:
-		z.h.wakes.Flush() // the end of a turn
 		z.now = z.now.Add(time.Duration(z.word()) * time.Duration(z.word()+1) * time.Microsecond / 10)
 		z.h.wheel.Advance(z.now)
 	case 3, 4:

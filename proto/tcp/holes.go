@@ -120,8 +120,8 @@ func (c *Conn) needHoles() *holes {
 		if h == nil {
 			h = new(holes)
 		} else {
-			c.t.spareHoles = h.next
-			h.next = nil
+			c.t.spareHoles, h.next = h.next, nil
+			c.t.spares--
 		}
 		c.holes = h
 	}
@@ -135,6 +135,10 @@ func (c *Conn) dropHoles() {
 		return
 	}
 	c.holes = nil
+	if cap(h.spans) > holesKeep || c.t.spares >= sparesMax {
+		return
+	}
 	*h = holes{spans: h.spans[:0], next: c.t.spareHoles}
 	c.t.spareHoles = h
+	c.t.spares++
 }

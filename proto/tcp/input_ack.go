@@ -35,10 +35,10 @@ func (c *Conn) inputACK(s *segment, now mono.Time) (reason drop.Reason, ok bool)
 	case ack.After(c.snd.una):
 		c.acknowledge(s, flying, now)
 		if sackedNew > 0 || c.flight != nil && c.flight.sacked > 0 && c.sackOK {
-			c.findLost(now)
+			c.findLost()
 		}
 	case sackedNew > 0 || s.len() == 0 && c.snd.wnd == oldWnd:
-		c.duplicate(sackedNew, now)
+		c.duplicate(sackedNew)
 	}
 	if c.snd.wnd > 0 && c.persisting {
 		c.backoff = 0
@@ -57,6 +57,7 @@ func (c *Conn) acknowledge(s *segment, flying int, now mono.Time) {
 		data--
 	}
 	c.snd.una = s.ack
+	c.snd.small = c.snd.small.Max(s.ack) // lest it be half the number space behind one day, and seem ahead
 	c.tx.Release(data)
 	if f := c.flight; f != nil {
 		sent, once := f.ackTo(s.ack)

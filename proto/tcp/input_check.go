@@ -112,11 +112,7 @@ func (c *Conn) unacceptable(s *segment, now mono.Time) {
 		c.t.count.Count(drop.TCPChallengeLimited)
 		return
 	}
-	c.want |= wantACK
-	if s.flags&wire.FIN != 0 && c.state == TimeWait {
-		return
-	}
-	c.t.ready(c)
+	c.ackNow()
 }
 
 // inputReset is the second step with RFC 5961 §3.2: only a reset at the very edge ends the

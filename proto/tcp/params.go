@@ -132,8 +132,12 @@ const (
 	// pieces are not told apart any more, which costs accuracy and no data.
 	runsMax = 16384
 
-	// runsKeep is the capacity of a record of flight that is kept for the next connection.
-	runsKeep = 256
+	// runsKeep and holesKeep are the capacity of a record of flight and of a map of holes that is
+	// kept for the next connection, sparesMax how many of them are kept. More of them at
+	// once are made and left to the garbage collector.
+	runsKeep  = 64
+	holesKeep = 32
+	sparesMax = 4096
 
 	// burstMax is how many segments one connection sends before the next one's turn.
 	burstMax = 8
@@ -146,8 +150,9 @@ const (
 	// memoryRetry is when a writer that found the pool exhausted may try again.
 	memoryRetry = 10 * time.Millisecond
 
-	// slabConns is how many connections are made at once.
-	slabConns = 64
+	// slabConns is how many connections are made at once: a slab of them fills pages of 8 KB
+	// to one part in a hundred.
+	slabConns = 128
 
 	// windowLimit is the largest receive buffer: what a scaled window can say, and less than
 	// half the sequence space.

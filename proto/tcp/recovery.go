@@ -47,7 +47,7 @@ func (c *Conn) sackBlocks(s *segment, now mono.Time) (n int) {
 
 // duplicate takes in an acknowledgement that moves nothing (RFC 5681 §2, the definition of a
 // duplicate acknowledgement), sackedNew being what its blocks told.
-func (c *Conn) duplicate(sackedNew int, now mono.Time) {
+func (c *Conn) duplicate(sackedNew int) {
 	f := c.flight
 	if f == nil {
 		return
@@ -58,10 +58,10 @@ func (c *Conn) duplicate(sackedNew int, now mono.Time) {
 			return // it tells of a duplicate (RFC 2883), or of nothing
 		}
 		c.dupacks++
-		c.findLost(now)
+		c.findLost()
 		if c.dupacks >= dupThresh && f.phase == phaseOpen { // segments smaller than the MSS (RFC 6675 §5 (2))
 			f.loseFirst(mss)
-			c.enterRecovery(now)
+			c.enterRecovery()
 		}
 		return
 	}
@@ -73,29 +73,29 @@ func (c *Conn) duplicate(sackedNew int, now mono.Time) {
 	f.sacked = min(f.sacked+mss, max(0, c.snd.nxt.Sub(c.snd.una)-f.lost-mss))
 	if c.dupacks == dupThresh && f.phase == phaseOpen {
 		f.loseFirst(mss)
-		c.enterRecovery(now)
+		c.enterRecovery()
 	}
 }
 
 // findLost holds for lost what lies dupThresh segments below what the peer has (RFC 6675
 // §4, IsLost, by sequence), and begins a recovery.
-func (c *Conn) findLost(now mono.Time) {
+func (c *Conn) findLost() {
 	f := c.flight
 	if f.sacked == 0 {
 		return
 	}
 	mss := c.sendMSS()
 	if f.lose(f.highest.Add(-dupThresh*mss), mss) > 0 && f.phase == phaseOpen {
-		c.enterRecovery(now)
+		c.enterRecovery()
 	}
 }
 
 // enterRecovery begins fast recovery: the window shrinks once for all losses up to what is
 // sent by now.
-func (c *Conn) enterRecovery(now mono.Time) {
+func (c *Conn) enterRecovery() {
 	f := c.flight
 	f.phase, f.recover = phaseRecovery, c.snd.nxt
-	c.cc.lost(c.sendMSS(), now)
+	c.cc.lost(c.sendMSS())
 	c.want |= wantForce // the first one goes out whatever is in flight (RFC 6675 §5 step 4.3)
 	c.t.stats.FastRecoveries++
 	c.t.ready(c)
@@ -103,10 +103,10 @@ func (c *Conn) enterRecovery(now mono.Time) {
 
 // enterLoss is RFC 6298 §5.4 and RFC 5681 §3.1 equation 4: nothing was heard for a whole
 // timeout. The threshold shrinks at the first of several without progress.
-func (c *Conn) enterLoss(first bool, now mono.Time) {
+func (c *Conn) enterLoss(first bool) {
 	f := c.flight
 	if first {
-		c.cc.timeout(c.sendMSS(), now)
+		c.cc.timeout(c.sendMSS())
 	}
 	c.cc.cwnd = uint32(c.sendMSS())
 	reneged := !c.sackOK || !first || f.head < len(f.runs) && f.runs[f.head].is&sacked != 0
@@ -168,7 +168,7 @@ func (c *Conn) endRecovery() {
 
 // setPathMSS takes in another path MTU. What is in flight and too large for it
 // is sent again at once, in smaller pieces (RFC 1191 §6.4).
-func (c *Conn) setPathMSS(mss uint16, now mono.Time) {
+func (c *Conn) setPathMSS(mss uint16) {
 	old := c.snd.mss
 	c.snd.pathMSS = mss
 	c.resetMSS()

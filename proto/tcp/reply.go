@@ -71,12 +71,8 @@ func (t *TCP) reset(k *key, s *segment) {
 
 // resetConn tells the peer that c is no more.
 func (t *TCP) resetConn(c *Conn) {
-	r := reply{key: c.key, flags: wire.RST | wire.ACK, seq: c.snd.nxt, ack: c.rcv.nxt}
-	if c.state == SynReceived && !c.passive || c.snd.nxt == c.snd.iss {
-		r.seq = c.snd.iss.Add(1)
-	}
 	t.stats.ResetsOut++
-	t.answer(r)
+	t.answer(reply{key: c.key, flags: wire.RST | wire.ACK, seq: c.snd.nxt, ack: c.rcv.nxt})
 }
 
 // challenge answers a suspicious segment by an acknowledgement, so that a peer that

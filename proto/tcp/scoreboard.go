@@ -55,7 +55,8 @@ func (c *Conn) fly(start wire.Seq, n int, now mono.Time) {
 		if f == nil {
 			f = new(flight)
 		} else {
-			c.t.spareFlights = f.next
+			c.t.spareFlights, f.next = f.next, nil
+			c.t.spares--
 		}
 		c.flight = f
 	}
@@ -76,12 +77,12 @@ func (c *Conn) dropFlight() {
 		return
 	}
 	c.flight = nil
-	runs := f.runs[:0]
-	if cap(runs) > runsKeep {
-		runs = nil
+	if cap(f.runs) > runsKeep || c.t.spares >= sparesMax {
+		return
 	}
-	*f = flight{runs: runs, next: c.t.spareFlights}
+	*f = flight{runs: f.runs[:0], next: c.t.spareFlights}
 	c.t.spareFlights = f
+	c.t.spares++
 }
 
 // compact moves the valid runs to the front once half of the slice is not.

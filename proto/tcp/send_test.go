@@ -35,6 +35,27 @@ func TestSegmentSizeWithTimestamps(t *testing.T) {
 	}
 }
 
+// §3.4: numbers run in a circle. Four gigabytes later SND.UNA is ISS again; two later, what was small
+// long ago would seem to be ahead.
+func TestNumbersWrap(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.write(10)
+	s.out("P. 1:11(10) ack 1")
+	s.in(". 1:1(0) ack 11 win 60000")
+	s.c.snd.iss = s.c.snd.una
+	s.write(10)
+	s.out("P. 11:21(10) ack 1")
+	s.in(". 1:1(0) ack 21 win 60000")
+	s.c.snd.small = s.c.snd.una.Add(-(1<<31 - 1500)) // as after that many bytes in full segments
+	for range 2 {
+		s.write(1000)
+		s.pull()
+		s.in(sprintf(". 1:1(0) ack %d win 60000", 1+s.wrote))
+	}
+	s.write(10)
+	s.out("P. 2021:2031(10) ack 1")
+}
+
 // RFC 9293 §3.7.4, as Minshall modified it: one small segment at a time.
 func TestNagle(t *testing.T) {
 	s := newScript(t, Params{}).established(60000)

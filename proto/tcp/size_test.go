@@ -1,9 +1,72 @@
 package tcp
 
 import (
+	"runtime"
 	"testing"
+	"time"
 	"unsafe"
 )
+
+// TestIdleConnectionsAreSmall opens many connections, lets each carry a request and an answer, and counts
+// all memory that they hold when they are idle: connections, table, timers, buffers, records.
+func TestIdleConnectionsAreSmall(t *testing.T) {
+	const n = 20000
+	w := newWorld(t, 1, Params{MaxSynBacklog: n})
+	w.check = false
+	l, _ := w.b.tcp.Listen(w.b.at(80), ListenConfig{Backlog: n})
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	conns := make([]*Conn, 0, 2*n)
+	for i := range n {
+		ca, errno := w.a.tcp.Connect(w.a.at(uint16(1000+i)), w.b.at(80), Options{}, w.now)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		conns = append(conns, ca)
+	}
+	w.run(time.Second)
+	for c := l.Accept(); c != nil; c = l.Accept() {
+		conns = append(conns, c)
+	}
+	if len(conns) != 2*n {
+		t.Fatal(len(conns))
+	}
+	buf := make([]byte, 5000)
+	for range 2 {
+		for _, c := range conns {
+			c.Write(buf)
+			c.Kick(w.now)
+		}
+		w.run(time.Second)
+		for _, c := range conns {
+			for m := 1; m > 0; m, _, _ = c.Read(buf) {
+			}
+		}
+	}
+	w.run(300 * time.Second)
+	if used := w.a.pool.Used() + w.b.pool.Used(); used != 0 {
+		t.Errorf("%d bytes of buffers are lent", used)
+	}
+	w.a.pool, w.b.pool, w.a.tcp.cfg.Pool, w.b.tcp.cfg.Pool = nil, nil, nil, nil // what was in use at once before is the pool's, not theirs
+	w.flying = nil
+	for _, c := range conns {
+		c.rx.Init(nil, 0)
+		c.tx.Init(nil, 0)
+	}
+	each := (heap() - before) / (2 * n)
+	t.Logf("%d bytes each", each)
+	if each > 1000 {
+		t.Errorf("%d bytes each, want less than 1000 for the sockets' sake", each)
+	}
+	runtime.KeepAlive(conns)
+	runtime.KeepAlive(w)
+}
 
 func TestSizes(t *testing.T) {
 	// An idle established connection is its Conn, its table entry and nothing else. The sockets above need their

@@ -37,6 +37,12 @@ func scopeOf(remote, local netip.Addr) uint32 {
 	return uint32(n)
 }
 
+// is compares word by word: == would call a function for it.
+func (k *key) is(o *key) bool {
+	return k.remote[1] == o.remote[1] && k.ports == o.ports && k.remote[0] == o.remote[0] &&
+		k.local[1] == o.local[1] && k.local[0] == o.local[0]
+}
+
 func (k *key) localPort() uint16  { return uint16(k.ports >> 48) }
 func (k *key) remotePort() uint16 { return uint16(k.ports >> 32) }
 func (k *key) is4() bool          { return k.local[0] == 0 && k.local[1]>>32 == 0xffff }
@@ -105,7 +111,7 @@ func (t *TCP) find(k *key) ref {
 		if e.ref == 0 {
 			return 0
 		}
-		if e.hash == h && *t.keyAt(e.ref) == *k {
+		if e.hash == h && t.keyAt(e.ref).is(k) {
 			return e.ref
 		}
 	}

@@ -16,7 +16,7 @@ import (
 type Config struct {
 	Pool   *ring.Pool     // memory of all buffers
 	Wheel  *timer.Wheel   // whoever owns it calls Advance
-	Wakes  *ring.Wakes    // gates with news go here; it is flushed before the clock moves on, that is once a turn
+	Wakes  *ring.Wakes    // gates with news go here
 	Count  *drop.Counters // for what is dropped beside Input's own verdict
 	Secret [16]byte       // key of sequence numbers, timestamps and the table: never told, the same on all cores of a host
 	Rand   *rand.Rand     // replays exactly when seeded
@@ -61,6 +61,7 @@ type TCP struct {
 
 	spareFlights *flight
 	spareHoles   *holes
+	spares       int // how many of both are kept
 
 	challengeEpoch mono.Time // the second that challenges are counted in
 	challenges     int

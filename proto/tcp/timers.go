@@ -148,7 +148,7 @@ func (c *Conn) expireData(now mono.Time) {
 	if c.backoff < 255 {
 		c.backoff++
 	}
-	c.enterLoss(first, now)
+	c.enterLoss(first)
 	c.arm(timerRetransmit, now.Add(c.rto()))
 }
 
