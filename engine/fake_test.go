@@ -29,6 +29,7 @@ type fakeDevice struct {
 	closed atomic.Bool
 	waits  atomic.Int64 // calls of Wait
 	dead   atomic.Pointer[error]
+	deaf   bool         // what has arrived is not seen, but keeps the descriptor readable
 	errs   atomic.Int64 // calls of Err
 
 	mu       sync.Mutex
@@ -82,6 +83,9 @@ func (d *fakeDevice) Peek(frames []Frame) int {
 	defer d.enter("Peek")()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.deaf {
+		return 0
+	}
 	if d.lent != 0 {
 		d.faults = append(d.faults, "Peek before Release")
 	}
@@ -177,7 +181,7 @@ func (d *fakeDevice) Free(f Frame) {
 func (d *fakeDevice) Ready() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.arrived) > 0
+	return len(d.arrived) > 0 && !d.deaf
 }
 
 func (d *fakeDevice) Err() error {
@@ -202,7 +206,9 @@ func (d *fakeDevice) Close() error {
 	return nil
 }
 
-// setRoom and setStuck are the link's whims.
+// setRoom, setStuck and setDeaf are the link's whims.
+func (d *fakeDevice) setDeaf() { d.mu.Lock(); d.deaf = true; d.mu.Unlock() }
+
 func (d *fakeDevice) setRoom(n int) { d.mu.Lock(); d.room = n; d.mu.Unlock() }
 
 func (d *fakeDevice) setStuck(stuck bool) { d.mu.Lock(); d.stuck = stuck; d.mu.Unlock() }

@@ -34,9 +34,10 @@ type sleepState struct {
 	backoff time.Duration // the pause before the last such try
 
 	spins bool          // the devices can change without the clock's help, so looking pays
-	alone Device        // the only port to wait for
-	waits []int         // several: their numbers
-	fds   []unix.PollFd // several: their descriptors in that order, then the wake descriptor
+	alone Device        // the only port to wait for, which sleeps by its own Wait
+	dead  atomic.Bool   // alone has failed: its Wait may not sleep; written by the sleeper before asleep
+	waits []int         // ports to wait for
+	fds   []unix.PollFd // if they are several: their descriptors in that order; then the wake descriptor
 	loops []Device      // ports that nobody waits for
 }
 
@@ -61,8 +62,22 @@ func (s *sleepState) open(ports []Device) error {
 	}
 	if len(s.waits) == 1 {
 		s.alone = ports[s.waits[0]]
-		return nil
+		if !s.spins { // it has a clock of its own: there is no other sleep
+			return nil
+		}
+	} else if err := s.openPorts(ports); err != nil {
+		return err
 	}
+	efd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("engine: make the descriptor that wakes a core: %w", err)
+	}
+	s.fds = append(s.fds, unix.PollFd{Fd: int32(efd), Events: unix.POLLIN})
+	return nil
+}
+
+// openPorts is for several ports to wait for.
+func (s *sleepState) openPorts(ports []Device) error {
 	for _, i := range s.waits {
 		p, ok := ports[i].(Pollable)
 		if !ok {
@@ -70,11 +85,6 @@ func (s *sleepState) open(ports []Device) error {
 		}
 		s.fds = append(s.fds, unix.PollFd{Fd: int32(p.FD()), Events: unix.POLLIN})
 	}
-	efd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("engine: make the descriptor that wakes a core: %w", err)
-	}
-	s.fds = append(s.fds, unix.PollFd{Fd: int32(efd), Events: unix.POLLIN})
 	return nil
 }
 
@@ -103,7 +113,7 @@ func (s *sleepState) rouse() {
 	if s.closed {
 		return
 	}
-	if s.alone != nil {
+	if s.alone != nil && !s.dead.Load() {
 		s.alone.Wake()
 		return
 	}
@@ -195,12 +205,15 @@ func (c *Core) doze(until mono.Time, gen uint64) {
 		s.mu.Lock()
 	}
 	defer s.mu.Unlock()
+	if s.alone != nil && s.spins && c.failed[s.waits[0]].Load() {
+		s.dead.Store(true)
+	}
 	s.asleep.Store(true)
 	defer s.asleep.Store(false)
 	if s.wanted.Load() || c.departs.Load() != gen {
 		return
 	}
-	if s.alone != nil {
+	if s.alone != nil && !s.dead.Load() {
 		s.alone.Wait(until)
 		return
 	}
@@ -208,7 +221,7 @@ func (c *Core) doze(until mono.Time, gen uint64) {
 		return
 	}
 	for i, port := range s.waits {
-		if c.failed[port].Load() { // its descriptor may be ready for ever
+		if s.alone == nil && c.failed[port].Load() { // its descriptor may be ready for ever
 			s.fds[i].Fd = -1
 		}
 	}

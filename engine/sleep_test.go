@@ -240,6 +240,30 @@ func TestDeadPortDoesNotSpin(t *testing.T) {
 	want(t, "the port that lives", result, got)
 }
 
+// A port that was the only one, and is dead, leaves a core that keeps its timers, sleeps,
+// and can be woken.
+func TestDeadOnlyPortSleeps(t *testing.T) {
+	c, d, h := one(t, Efficient)
+	d.die(errors.New("unplugged"))
+	c.CheckPorts()
+	h.boxes[1].closed.Store(false)
+	d.setDeaf()
+	d.arrive([]byte{200}) // Wait returns at once from here on
+	turns := c.Turns()
+	if o := receive(c, NewWaiter(), &h.boxes[1], c.Now().Add(50*time.Millisecond)); o != late {
+		t.Errorf("%v, want late", o)
+	}
+	if n := c.Turns() - turns; n > 40 {
+		t.Errorf("%d turns in 50 ms on a dead port", n)
+	}
+	for range 50 {
+		w, result := goReceive(c, &h.boxes[1], mono.Never)
+		settled(t, c, "it drives", is(w), 0)
+		h.boxes[1].put()
+		want(t, "a wait at a dead core", result, got)
+	}
+}
+
 // Err may be a system call: it is not asked when frames have come.
 func TestErrIsAskedRarely(t *testing.T) {
 	c, d, h := one(t, Balanced)
