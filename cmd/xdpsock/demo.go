@@ -237,19 +237,21 @@ func (d *demoRun) measure(ctx context.Context, s *side, n int) error {
 
 // warm has each service answer once: neighbours are resolved, sums computed.
 func (d *demoRun) warm(ctx context.Context, s *side) error {
-	deadline := time.Now().Add(readyMax)
-	for {
+	var wrong mismatch // will be seen again when it counts
+	for deadline := time.Now().Add(readyMax); ; {
 		_, err := d.inClient(func() (sample, error) { return works[1].task(ctx, s.addr, time.Millisecond) })
-		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
-			}
+		if err == nil || errors.As(err, &wrong) {
 			break
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
 	for i, w := range works[2:] {
 		if s.gone[i+2] == nil {
-			// What is wrong will be seen again when it counts.
 			d.inClient(func() (sample, error) { return w.task(ctx, s.addr, time.Millisecond) })
 		}
 	}

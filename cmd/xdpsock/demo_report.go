@@ -31,7 +31,7 @@ type demoResult struct {
 	Unit    string  `json:"unit"`   // "1/s", "MB/s" or "us"
 	Xdpsock float64 `json:"xdpsock"`
 	Kernel  float64 `json:"kernel"`
-	Ratio   float64 `json:"ratio"` // above 1 xdpsock is the better, for times too
+	Ratio   float64 `json:"ratio"` // above 1 xdpsock is the better, for times too; 0: there is none
 }
 
 // demoCheck is something that must be so.
@@ -69,9 +69,12 @@ func (d *demoRun) report(interrupted bool) *demoReport {
 func (w *work) results(ours, theirs []sample) []demoResult {
 	figure := func(name, unit string, of func(sample) float64, less bool) demoResult {
 		a, b := medianOf(ours, of), medianOf(theirs, of)
-		r := demoResult{Name: w.id, Figure: name, Unit: unit, Xdpsock: a, Kernel: b, Ratio: a / b}
+		r := demoResult{Name: w.id, Figure: name, Unit: unit, Xdpsock: a, Kernel: b}
 		if less {
-			r.Ratio = b / a
+			a, b = b, a
+		}
+		if b > 0 { // a clock may be too coarse for a time
+			r.Ratio = a / b
 		}
 		return r
 	}

@@ -3,7 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -214,6 +219,44 @@ func TestDemoSeesDamage(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// Nor does a web server that gets a byte wrong pass, whatever else it gets right.
+func TestDemoSeesDamageInHTTP(t *testing.T) {
+	l := newLab(t)
+	d := &demoRun{lab: &demoLab{client: l.client, server: l.server}}
+	listener, err := l.server.Listen("tcp", netip.AddrPortFrom(serverAddr.Addr(), httpPort).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, strings.Replace(service.Hello, "o", "0", 1))
+	})
+	mux.HandleFunc("GET /blob/{n}", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.ParseInt(r.PathValue("n"), 10, 64)
+		sum := service.BlobSum(n)
+		w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
+		w.Header().Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":")
+		service.WriteBlob(w, n-1)
+		w.Write([]byte{0}) // in place of the last byte
+	})
+	mux.HandleFunc("POST /sum", func(w http.ResponseWriter, r *http.Request) {
+		h := sha256.New()
+		io.CopyN(h, r.Body, bulkSize-1)
+		io.Copy(io.Discard, r.Body)
+		fmt.Fprintf(w, "%x\n", h.Sum(nil))
+	})
+	server := &http.Server{Handler: mux}
+	go server.Serve(listener)
+	defer server.Close()
+	for _, w := range works[3:] {
+		_, err := d.inClient(func() (sample, error) { return w.task(t.Context(), serverAddr.Addr(), time.Millisecond) })
+		var wrong mismatch
+		if !errors.As(err, &wrong) {
+			t.Errorf("%s: %v, want a mismatch", w.name, err)
+		}
+	}
 }
 
 func TestDemoReportFailsWithACheck(t *testing.T) {
