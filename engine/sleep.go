@@ -200,8 +200,11 @@ func (c *Core) look(until mono.Time, gen uint64) bool {
 // other order.
 func (c *Core) doze(until mono.Time, gen uint64) {
 	s := &c.sleep
-	if !s.mu.TryLock() { // the displaced poller sleeps there
-		s.rouse()
+	if !s.mu.TryLock() {
+		if c.departs.Load() != gen { // we are the displaced poller, and the driver sleeps there
+			return
+		}
+		s.rouse() // the other way round
 		s.mu.Lock()
 	}
 	defer s.mu.Unlock()

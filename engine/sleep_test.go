@@ -39,6 +39,24 @@ func TestAttentionIsNotLost(t *testing.T) {
 	}
 }
 
+// A poller that was displaced on its way to sleep does not wait for the driver to get up:
+// it would neither tick nor park meanwhile.
+func TestDisplacedPollerDoesNotQueue(t *testing.T) {
+	h := &fakeHandler{}
+	c, dev, _ := manual(t, h)
+	gen := c.departs.Load()
+	c.Lock()
+	c.take(NewWaiter())
+	c.Unlock()
+	c.sleep.mu.Lock() // the driver sleeps
+	within(t, "the poller's way back", func() { c.doze(mono.Never, gen) })
+	c.sleep.mu.Unlock()
+	if len(dev.slept) != 0 || dev.awake.Load() {
+		t.Error("the displaced poller slept, or woke the driver")
+	}
+	c.driver = nil // or Close would wait for it
+}
+
 // A core that has something to do does not sleep.
 func TestNoSleepWhileThereIsWork(t *testing.T) {
 	h := &fakeHandler{}
