@@ -95,11 +95,9 @@ func (g *congestion) acked(n, mss int, limited bool, rtt time.Duration, now mono
 
 func (g *congestion) grow(n int) { g.cwnd = uint32(min(int(g.cwnd)+n, cwndMax)) }
 
-// lost begins a fast recovery: the window shrinks to the new threshold.
-func (g *congestion) lost(mss int) {
-	g.reduce(mss)
-	g.cwnd = g.ssthresh
-}
+// lost begins a fast recovery: the threshold falls. The window is led there by
+// proportional rate reduction, which is not the algorithm's business.
+func (g *congestion) lost(mss int) { g.reduce(mss) }
 
 // timeout shrinks the window to one segment (RFC 5681 §3.1).
 func (g *congestion) timeout(mss int) {

@@ -13,9 +13,10 @@ func TestCubicCurve(t *testing.T) {
 	g.start(1000)
 	g.cwnd = 1_000_000
 	g.lost(1000)
-	if g.cwnd != 700_000 {
-		t.Fatalf("cwnd is %d after a loss, want 0.7 of 1000000", g.cwnd)
+	if g.ssthresh != 700_000 {
+		t.Fatalf("ssthresh is %d after a loss, want 0.7 of 1000000", g.ssthresh)
 	}
+	g.recovered()
 	rtt := 50 * time.Millisecond
 	k := 9.086 // cbrt(300/0.4)
 	var atK, half uint32
@@ -55,6 +56,7 @@ func TestNewRenoGrowth(t *testing.T) {
 		t.Error("slow start:", g.cwnd)
 	}
 	g.lost(1000)
+	g.recovered()
 	for range 10 {
 		g.acked(1000, 1000, true, 0, 0)
 	}

@@ -48,7 +48,7 @@ func (w *world) listenersClosed() {
 
 // TestBadPath moves data both ways at once over paths that lose, duplicate and reorder.
 func TestBadPath(t *testing.T) {
-	for seed := range uint64(24) {
+	for seed := range uint64(12) {
 		for _, p := range []struct {
 			name string
 			p    Params

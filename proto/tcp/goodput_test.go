@@ -15,21 +15,22 @@ func TestGoodput(t *testing.T) {
 		rtt   time.Duration
 		loss  float64
 		alg   Algorithm
+		secs  time.Duration
 		least float64 // of the rate
 	}{
-		{10, 100 * time.Microsecond, 0, CUBIC, 0.92},
-		{10, 10 * time.Millisecond, 0, CUBIC, 0.92},
-		{10, 10 * time.Millisecond, 0, NewReno, 0.92},
-		{10, 10 * time.Millisecond, 0.01, CUBIC, 0.80},
-		{10, 60 * time.Millisecond, 0, CUBIC, 0.80},
-		{10, 60 * time.Millisecond, 0.001, CUBIC, 0.65},
-		{100, 10 * time.Millisecond, 0, CUBIC, 0.92},
-		{100, 10 * time.Millisecond, 0.001, CUBIC, 0.45},
-		{100, 60 * time.Millisecond, 0, CUBIC, 0.75},
-		{100, 200 * time.Millisecond, 0, CUBIC, 0.65}, // autotuning must not stop below the path
+		{10, 100 * time.Microsecond, 0, CUBIC, 4, 0.93},
+		{10, 10 * time.Millisecond, 0, CUBIC, 4, 0.93},
+		{10, 10 * time.Millisecond, 0, NewReno, 4, 0.93},
+		{10, 10 * time.Millisecond, 0.01, CUBIC, 4, 0.85},
+		{10, 60 * time.Millisecond, 0, CUBIC, 8, 0.90},
+		{10, 60 * time.Millisecond, 0.001, CUBIC, 8, 0.65},
+		{100, 10 * time.Millisecond, 0, CUBIC, 2, 0.90},
+		{100, 10 * time.Millisecond, 0.001, CUBIC, 4, 0.40},
+		{50, 60 * time.Millisecond, 0, CUBIC, 4, 0.82},
+		{40, 200 * time.Millisecond, 0, CUBIC, 8, 0.72}, // autotuning must not stop below the path
 	} {
 		t.Run(fmt.Sprintf("%vMbit/%v/loss=%v/%v", c.mbit, c.rtt, c.loss, c.alg), func(t *testing.T) {
-			got, stats := goodput(t, c.mbit*1e6/8, c.rtt, c.loss, c.alg, 8*time.Second)
+			got, stats := goodput(t, c.mbit*1e6/8, c.rtt, c.loss, c.alg, c.secs*time.Second)
 			t.Logf("%.3f of the rate; %d segments sent again, %d timeouts, %d recoveries", got, stats.Retransmits, stats.Timeouts, stats.FastRecoveries)
 			if got < c.least {
 				t.Errorf("goodput is %.3f of the rate, want %.2f", got, c.least)

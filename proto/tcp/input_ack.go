@@ -27,6 +27,10 @@ func (c *Conn) inputACK(s *segment, now mono.Time) (reason drop.Reason, ok bool)
 	if c.snd.wl1.Before(s.seq) || c.snd.wl1 == s.seq && c.snd.wl2.AtOrBefore(ack) {
 		c.updateWindow(s)
 	}
+	una, sackedOld, lostOld := c.snd.una, 0, 0
+	if c.flight != nil {
+		sackedOld, lostOld = c.flight.sacked, c.flight.lost
+	}
 	sackedNew := 0
 	if s.opt.SACKCount > 0 {
 		sackedNew = c.sackBlocks(s, now)
@@ -39,6 +43,12 @@ func (c *Conn) inputACK(s *segment, now mono.Time) (reason drop.Reason, ok bool)
 		}
 	case sackedNew > 0 || s.len() == 0 && c.snd.wnd == oldWnd:
 		c.duplicate(sackedNew)
+	}
+	if f := c.flight; f != nil && f.phase == phaseRecovery {
+		n := c.snd.una.Sub(una)
+		if delivered := n + f.sacked - sackedOld; delivered > 0 {
+			c.prr(delivered, n > 0 && f.lost <= lostOld)
+		}
 	}
 	if c.snd.wnd > 0 && c.persisting {
 		c.backoff = 0

@@ -75,6 +75,7 @@ func (c *Conn) outputLost(buf []byte, now mono.Time) int {
 	c.want &^= wantForce
 	start := r.start
 	f.resend(n, now)
+	f.prrOut += n
 	c.retrans++
 	c.t.stats.Retransmits++
 	if c.due[timerRetransmit] == mono.Never {
@@ -130,6 +131,7 @@ func (c *Conn) outputNew(buf []byte, now mono.Time) int {
 	start := c.snd.nxt
 	c.beforeSend(now)
 	c.fly(start, numbers, now)
+	c.flight.prrOut += numbers
 	c.snd.nxt = start.Add(numbers)
 	if n < mss {
 		c.snd.small = c.snd.nxt

@@ -4,7 +4,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/mono"
 )
 
-// Read first: RFC 5681 §3.2, RFC 6582, RFC 6675 §5, RFC 6298 §5.
+// Read first: RFC 5681 §3.2, RFC 6582, RFC 6675 §5, RFC 9937, RFC 6298 §5.
 
 // A phase is what the congestion control of a flight is doing about losses.
 type phase uint8
@@ -90,11 +90,12 @@ func (c *Conn) findLost() {
 	}
 }
 
-// enterRecovery begins fast recovery: the window shrinks once for all losses up to what is
-// sent by now.
+// enterRecovery begins fast recovery: the threshold falls once for all losses up to what is
+// sent by now, and prr leads the window there.
 func (c *Conn) enterRecovery() {
 	f := c.flight
 	f.phase, f.recover = phaseRecovery, c.snd.nxt
+	f.prrFlight, f.prrDelivered, f.prrOut = c.snd.nxt.Sub(c.snd.una), 0, 0
 	c.cc.lost(c.sendMSS())
 	c.want |= wantForce // the first one goes out whatever is in flight (RFC 6675 §5 step 4.3)
 	c.t.stats.FastRecoveries++
@@ -153,6 +154,29 @@ func (c *Conn) advanced(n int, limited bool, now mono.Time) {
 		}
 		c.cc.acked(n, mss, true, c.rtt.smooth, now)
 	}
+}
+
+// prr is proportional rate reduction (RFC 9937 §6.2): during a recovery what goes out follows what is
+// delivered, so that repairs are not a burst into the queue that was too full just now.
+// An acknowledgement has delivered so much; it is safe if it moved SND.UNA and told of no new loss.
+func (c *Conn) prr(delivered int, safe bool) {
+	f := c.flight
+	mss, pipe, target := c.sendMSS(), c.inFlight(), int(c.cc.ssthresh)
+	f.prrDelivered += delivered
+	var n int
+	if pipe > target {
+		n = (f.prrDelivered*target+f.prrFlight-1)/f.prrFlight - f.prrOut
+	} else {
+		n = max(f.prrDelivered-f.prrOut, delivered)
+		if safe {
+			n += mss // slow start towards the threshold
+		}
+		n = min(n, target-pipe)
+	}
+	if f.prrOut == 0 {
+		n = max(n, mss) // the first repair goes out in any case
+	}
+	c.cc.cwnd = uint32(pipe + max(n, 0))
 }
 
 // endRecovery is RFC 6582 §3.2 step 3, a full acknowledgement.

@@ -40,6 +40,11 @@ type flight struct {
 	recover wire.Seq // snd.nxt when the phase was entered; it ends when this is acknowledged
 	highest wire.Seq // the right edge of what was ever sacked, if sacked > 0
 
+	// Proportional rate reduction (see prr), in sequence numbers since the recovery began.
+	prrFlight    int // what was outstanding when it did (RecoverFS)
+	prrDelivered int
+	prrOut       int
+
 	next *flight // spare ones
 }
 

@@ -10,7 +10,7 @@ import (
 // TestIdleConnectionsAreSmall opens many connections, lets each carry a request and an answer, and counts
 // all memory that they hold when they are idle: connections, table, timers, buffers, records.
 func TestIdleConnectionsAreSmall(t *testing.T) {
-	const n = 20000
+	const n = 5000
 	w := newWorld(t, 1, Params{MaxSynBacklog: n})
 	w.check = false
 	l, _ := w.b.tcp.Listen(w.b.at(80), ListenConfig{Backlog: n})
