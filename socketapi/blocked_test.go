@@ -1,0 +1,123 @@
+package socketapi
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/engine"
+)
+
+// blockedCalls begins four of each call that waits, on stacks whose peer at kernelAddr or addrB says
+// nothing, and returns their descriptors and what becomes of them.
+func blockedCalls(t *testing.T, s *Table, silent *unix.SockaddrInet4, sink string) (fds []int, results chan error, calls int) {
+	t.Helper()
+	results = make(chan error, 100)
+	block := func(typ int, prepare func(fd int) error, call func(fd int) error) {
+		fd, err := s.Socket(unix.AF_INET, typ, 0)
+		fatal(t, err)
+		fds = append(fds, fd)
+		if prepare != nil {
+			fatal(t, prepare(fd))
+		}
+		for range 4 {
+			calls++
+			go func() { results <- call(fd) }()
+		}
+	}
+	connect := func(fd int) error { return s.Connect(fd, at(sink)) }
+	read := func(fd int) error { _, err := s.Read(fd, make([]byte, 1)); return err }
+	block(unix.SOCK_STREAM, connect, read)
+	block(unix.SOCK_STREAM, connect, func(fd int) (err error) {
+		for err == nil {
+			_, err = s.Write(fd, make([]byte, 1<<20))
+		}
+		return err
+	})
+	block(unix.SOCK_STREAM, connect, func(fd int) error {
+		_, _, err := s.Recvfrom(fd, make([]byte, 9), unix.MSG_PEEK)
+		return err
+	})
+	block(unix.SOCK_STREAM, func(fd int) error { return s.Listen(fd, 1) }, func(fd int) error {
+		_, _, err := s.Accept(fd)
+		return err
+	})
+	block(unix.SOCK_DGRAM, func(fd int) error { return s.Bind(fd, at("0.0.0.0:0")) }, read)
+	block(unix.SOCK_DGRAM, nil, read)
+	block(unix.SOCK_STREAM, nil, func(fd int) error { return s.Connect(fd, &unix.SockaddrInet4{Addr: silent.Addr, Port: silent.Port}) })
+	return fds, results, calls
+}
+
+// silentStack is a stack whose neighbour accepts connections and says nothing more.
+func silentStack(t *testing.T, queues int) (st *Stack, silent *unix.SockaddrInet4, sink string) {
+	t.Helper()
+	if queues == 1 {
+		a, b := twoHosts(t)
+		l, err := b.Listen("tcp", addrB+":7")
+		fatal(t, err)
+		t.Cleanup(func() { l.Close() })
+		return a, at("10.98.0.99:7"), addrB + ":7"
+	}
+	st, peer := lab(t, queues, engine.ModeAuto)
+	l, err := peer.Listen("tcp", kernelAddr+":7")
+	fatal(t, err)
+	t.Cleanup(func() { l.Close() })
+	return st, at("10.99.0.77:7"), kernelAddr + ":7"
+}
+
+func TestCloseWakesBlockedCalls(t *testing.T) {
+	for _, queues := range []int{1, 2} {
+		t.Run(fmt.Sprint("queues ", queues), func(t *testing.T) {
+			st, silent, sink := silentStack(t, queues)
+			fds, results, calls := blockedCalls(t, st.Table(), silent, sink)
+			time.Sleep(200 * time.Millisecond)
+			select {
+			case err := <-results:
+				t.Fatalf("a call did not wait: %v", err)
+			default:
+			}
+			for _, fd := range fds {
+				go st.Table().Close(fd)
+			}
+			for range calls {
+				select {
+				case err := <-results:
+					if err != unix.EBADF {
+						t.Errorf("a call that waited: %v, want EBADF", err)
+					}
+				case <-time.After(longest):
+					t.Fatal("a call still waits at a closed socket")
+				}
+			}
+		})
+	}
+}
+
+func TestHostCloseWakesBlockedCalls(t *testing.T) {
+	for _, queues := range []int{1, 2} {
+		t.Run(fmt.Sprint("queues ", queues), func(t *testing.T) {
+			st, silent, sink := silentStack(t, queues)
+			fds, results, calls := blockedCalls(t, st.Table(), silent, sink)
+			time.Sleep(200 * time.Millisecond)
+			fatal(t, st.Close())
+			for range calls {
+				select {
+				case err := <-results:
+					if err != unix.ENETDOWN && err != unix.EHOSTUNREACH { // the silent one may have failed by then
+						t.Errorf("a call that waited: %v, want ENETDOWN", err)
+					}
+				case <-time.After(longest):
+					t.Fatal("a call still waits at a closed host")
+				}
+			}
+			for _, fd := range fds {
+				fatal(t, st.Table().Close(fd))
+			}
+			if _, err := st.Table().Socket(unix.AF_INET, unix.SOCK_STREAM, 0); err != unix.ENETDOWN {
+				t.Errorf("a new socket: %v, want ENETDOWN", err)
+			}
+		})
+	}
+}

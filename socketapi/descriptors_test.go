@@ -1,0 +1,70 @@
+package socketapi
+
+import (
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestDescriptors(t *testing.T) {
+	a, _ := twoHosts(t)
+	s := a.Table()
+	open := func() int {
+		fd, err := s.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		fatal(t, err)
+		return fd
+	}
+	for want := descriptorBase; want < descriptorBase+200; want++ {
+		if fd := open(); fd != want {
+			t.Fatalf("descriptor %d, want %d", fd, want)
+		}
+	}
+	for _, fd := range []int{150, 7, 70} {
+		fatal(t, s.Close(fd))
+	}
+	for _, want := range []int{7, 70, 150, 203} {
+		if fd := open(); fd != want {
+			t.Errorf("descriptor %d, want the lowest that is free, %d", fd, want)
+		}
+	}
+	s.SetLimit(s.Len())
+	if _, err := s.Socket(unix.AF_INET, unix.SOCK_STREAM, 0); err != unix.EMFILE {
+		t.Errorf("one too many: %v, want EMFILE", err)
+	}
+	if _, err := s.Dup(7); err != unix.EMFILE {
+		t.Errorf("dup: %v, want EMFILE", err)
+	}
+	fatal(t, s.Close(9))
+	if fd, err := s.Dup(7); fd != 9 || err != nil {
+		t.Errorf("dup: %d, %v", fd, err)
+	}
+	for fd := descriptorBase; s.Len() > 0; fd++ {
+		fatal(t, s.Close(fd))
+	}
+}
+
+func TestUse(t *testing.T) {
+	if _, err := Socket(unix.AF_INET, unix.SOCK_STREAM, 0); err != unix.ENETDOWN {
+		t.Errorf("without a stack: %v, want ENETDOWN", err)
+	}
+	if err := Close(3); err != unix.EBADF {
+		t.Errorf("close without a stack: %v, want EBADF", err)
+	}
+	a, b := twoHosts(t)
+	c, err := b.ListenUDP(netip.MustParseAddrPort(addrB + ":7"))
+	fatal(t, err)
+	defer c.Close()
+	go echoUDP(c)
+	Use(a)
+	defer Use(nil)
+	fd, err := Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	fatal(t, err)
+	fatal(t, Sendto(fd, []byte("ported"), 0, at(addrB+":7")))
+	p := make([]byte, 99)
+	n, from, err := Recvfrom(fd, p, 0)
+	if err != nil || string(p[:n]) != "ported" || show(from) != addrB+":7" {
+		t.Errorf("%q from %v, %v", p[:max(n, 0)], from, err)
+	}
+	fatal(t, Close(fd))
+}
