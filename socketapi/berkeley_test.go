@@ -49,10 +49,10 @@ type berkeley interface {
 // env is where a row of the table runs: the stack under test and its peer, which is
 // always the kernel. What the row notes is compared between the two stacks.
 type env struct {
-	t          *testing.T
-	me, peer   side
-	notes      []string
-	portsTaken int
+	t        *testing.T
+	me, peer side
+	notes    []string
+	port     int // the last that the row has taken
 }
 
 // side is one end of the wire.
@@ -173,11 +173,14 @@ func (s *side) connected(to *side) (mine, theirs int) {
 	return mine, theirs
 }
 
-// freePort is a port that no row has used before.
+// freePort is a port that no row has used before, the same on both stacks.
 func (e *env) freePort() int {
-	e.portsTaken++
-	return 5000 + e.portsTaken
+	e.port++
+	return e.port
 }
+
+// portsOfRow is how many ports a row may take.
+const portsOfRow = 40
 
 // until waits for what must come.
 func (e *env) until(what string, f func() bool) {
@@ -319,8 +322,8 @@ func (linux) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn, recvflags int, 
 }
 
 // play runs a row on one of the stacks.
-func play(t *testing.T, r row, me, peer berkeley, myIP, peerIP [4]byte) []string {
-	e := &env{t: t}
+func play(t *testing.T, r row, port int, me, peer berkeley, myIP, peerIP [4]byte) []string {
+	e := &env{t: t, port: port}
 	e.me = side{e: e, api: me, ip: myIP, fds: map[int]bool{}}
 	e.peer = side{e: e, api: peer, ip: peerIP, fds: map[int]bool{}}
 	defer func() {
@@ -349,15 +352,16 @@ func TestBerkeley(t *testing.T) {
 	}
 	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, datagramRows, optionRows())
 	seen := map[string]bool{}
-	for _, r := range table {
+	for i, r := range table {
 		if seen[r.name] {
 			t.Fatalf("two rows are called %q", r.name)
 		}
 		seen[r.name] = true
 		t.Run(r.name, func(t *testing.T) {
 			var want, got []string
-			t.Run("linux", func(t *testing.T) { want = play(t, r, linux{ours}, linux{kernelPeer}, myIP, peerIP) })
-			t.Run("engine", func(t *testing.T) { got = play(t, r, st.Table(), linux{peer}, myIP, peerIP) })
+			port := 5000 + i*portsOfRow
+			t.Run("linux", func(t *testing.T) { want = play(t, r, port, linux{ours}, linux{kernelPeer}, myIP, peerIP) })
+			t.Run("engine", func(t *testing.T) { got = play(t, r, port, st.Table(), linux{peer}, myIP, peerIP) })
 			if t.Failed() {
 				return
 			}

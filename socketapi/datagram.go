@@ -1,14 +1,12 @@
 package socketapi
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
@@ -222,151 +220,6 @@ func (s *datagram) peer() netip.AddrPort {
 		return *p
 	}
 	return netip.AddrPort{}
-}
-
-// coreFor is the core that datagrams for a destination leave by, always the same one so
-// that they stay in order.
-func (s *datagram) coreFor(to netip.AddrPort) int {
-	n := len(s.ends)
-	if n == 1 {
-		return 0
-	}
-	a := to.Addr().As16()
-	h := binary.LittleEndian.Uint64(a[8:]) ^ uint64(to.Port())<<48
-	h *= 0x9e3779b97f4a7c15
-	return int(h >> 33 % uint64(n))
-}
-
-// send sends one datagram, to the peer if to is not valid. MSG_DONTWAIT does not wait
-// for room in the queue.
-func (s *datagram) send(p []byte, to netip.AddrPort, flags int, until mono.Time) unix.Errno {
-	if errno := s.begin(); errno != 0 {
-		return errno
-	}
-	defer s.leave()
-	switch {
-	case s.write.passed(s.host.Clock()):
-		return unix.EAGAIN
-	case s.host.Closed():
-		return unix.ENETDOWN
-	}
-	if !to.IsValid() {
-		if to = s.peer(); !to.IsValid() {
-			return unix.EDESTADDRREQ
-		}
-	}
-	if errno := unix.Errno(s.soErr.Take()); errno != 0 {
-		return errno
-	}
-	if s.sendShut.Load() {
-		return unix.EPIPE
-	}
-	i := s.coreFor(to)
-	for {
-		if !s.placed.Load() {
-			if errno := s.bound(to); errno != 0 {
-				return errno
-			}
-		}
-		errno := s.offer(i, p, to)
-		if errno == errUnplaced {
-			continue
-		}
-		if errno != unix.EAGAIN || flags&unix.MSG_DONTWAIT != 0 {
-			return errno
-		}
-		if errno := s.wait(ring.Out, need{bytes: packetLen(p), core: i + 1}, &s.write, until); errno != 0 {
-			return errno
-		}
-	}
-}
-
-// errUnplaced is no errno of the kernel: the socket has just lost its port, and the sender
-// takes another.
-const errUnplaced = unix.Errno(1 << 16)
-
-// packetLen is at least the length of the packet that a message is sent in, which is what the
-// send queue counts.
-func packetLen(p []byte) int { return wire.IPv6Len + wire.UDPLen + len(p) }
-
-// offer sends a datagram by a core, or queues it there if the device is full. It is EAGAIN
-// if that has no room, and ENOBUFS if the core has no memory left.
-func (s *datagram) offer(i int, p []byte, to netip.AddrPort) unix.Errno {
-	c := s.host.Cores()[i]
-	c.Lock()
-	if !s.ends[i].Local.IsValid() { // disconnected since the look at placed
-		c.Unlock()
-		return errUnplaced
-	}
-	port, errno := c.Stack.Offer(s.protocol, s.ends[i], to, p, c.Now())
-	if port >= 0 {
-		c.Send(port)
-		if settled := c.Stack.Settle(); errno == 0 {
-			errno = settled
-		}
-	}
-	if errno == unix.EAGAIN && s.ends[i].Send.Room(packetLen(p)) {
-		errno = unix.ENOBUFS
-	}
-	waits := s.ends[i].Send.Len() > 0
-	c.Unlock()
-	if waits {
-		c.Attention() // what could not be sent is somebody's work now
-	}
-	return errno
-}
-
-// receive takes one datagram, or with MSG_PEEK looks at it, and says how long it is and from
-// where. A length beyond len(p) was cut off.
-func (s *datagram) receive(p []byte, flags int, until mono.Time) (m ring.Datagram, n int, errno unix.Errno) {
-	if errno := s.begin(); errno != 0 {
-		return m, 0, errno
-	}
-	defer s.leave()
-	if s.read.passed(s.host.Clock()) {
-		return m, 0, unix.EAGAIN
-	}
-	for {
-		if errno := unix.Errno(s.soErr.Take()); errno != 0 {
-			return m, 0, errno
-		}
-		var ok bool
-		if n, ok = s.take(&m, p, flags&unix.MSG_PEEK != 0); ok {
-			return m, n, 0
-		}
-		switch {
-		case flags&unix.MSG_DONTWAIT != 0:
-			return m, 0, unix.EAGAIN
-		case s.readShut.Load():
-			return m, 0, 0
-		}
-		if errno := s.wait(ring.In, need{}, &s.read, until); errno != 0 {
-			return m, 0, errno
-		}
-	}
-}
-
-// take takes the oldest datagram of a core that has one.
-func (s *datagram) take(m *ring.Datagram, p []byte, peek bool) (n int, ok bool) {
-	s.recv.Lock()
-	defer s.recv.Unlock()
-	for range s.ends {
-		end := s.ends[s.recv.next]
-		if !peek {
-			if s.recv.next++; s.recv.next == len(s.ends) {
-				s.recv.next = 0
-			}
-		}
-		if n, ok = end.Recv.Get(m, p, peek); ok {
-			return n, true
-		}
-		if peek {
-			if s.recv.next++; s.recv.next == len(s.ends) {
-				s.recv.next = 0
-			}
-		}
-	}
-	return 0, false
 }
 
 // ready returns what would not block.

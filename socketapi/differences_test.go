@@ -12,9 +12,9 @@ var differences = map[string]difference{
 		"connections hold a port with what their listener was told when it was bound, not one by one",
 		[]string{"linux with it on both: ok | engine with it on both: EADDRINUSE"},
 	},
-	"bind: SO_REUSEPORT and two listeners": {
-		"a core has one listener for an address: nothing deals connections out among several yet",
-		[]string{"linux listen: ok | engine listen: EADDRINUSE"},
+	"bind: the port of a connection that has just been closed": {
+		"a port is held by sockets; that of a connection in TIME-WAIT is free, and RFC 6056 keeps the next one from it",
+		[]string{"linux without SO_REUSEADDR: EADDRINUSE | engine without SO_REUSEADDR: ok"},
 	},
 	"stream: flags that are not": {
 		"urgent data and the error queue are not supported, which is EOPNOTSUPP; Linux says that there is none",

@@ -171,12 +171,54 @@ var bindRows = []row{
 	}},
 	{"bind: SO_REUSEPORT and two listeners", func(e *env) {
 		port := e.freePort()
-		for range 2 {
-			fd := e.me.tcp()
-			e.me.set(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-			e.note("bind", e.me.api.Bind(fd, e.me.at(port)))
-			e.note("listen", e.me.api.Listen(fd, 1))
+		var ls [2]int
+		for i := range ls {
+			ls[i] = e.me.socket(unix.SOCK_STREAM | unix.SOCK_NONBLOCK)
+			e.me.set(ls[i], unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+			e.note("bind", e.me.api.Bind(ls[i], e.me.at(port)))
+			e.note("listen", e.me.api.Listen(ls[i], 100))
 		}
+		const all = 64
+		for range all {
+			e.must(e.peer.api.Connect(e.peer.tcp(), e.me.at(port)))
+		}
+		var got [2]int
+		e.until("all connections", func() bool {
+			for i, l := range ls {
+				for {
+					fd, _, err := e.me.api.Accept(l)
+					if err != nil {
+						break
+					}
+					e.me.keep(fd, nil)
+					got[i]++
+				}
+			}
+			return got[0]+got[1] == all
+		})
+		e.note("both get some", got[0] > 0 && got[1] > 0)
+		e.me.close(ls[0])
+		e.note("one is enough", e.peer.api.Connect(e.peer.tcp(), e.me.at(port)))
+		e.until("the connection", func() bool {
+			fd, _, err := e.me.api.Accept(ls[1])
+			if err == nil {
+				e.me.keep(fd, nil)
+			}
+			return err == nil
+		})
+	}},
+	{"bind: the port of a connection that has just been closed", func(e *env) {
+		l, at := e.me.listener()
+		c := e.peer.tcp()
+		e.must(e.peer.api.Connect(c, at))
+		a := e.me.accept(l)
+		e.me.close(l)
+		e.me.close(a)
+		_, err := e.peer.api.Read(c, make([]byte, 1))
+		e.must(err)
+		e.peer.close(c)
+		fd := e.me.tcp()
+		e.note("without SO_REUSEADDR", e.me.api.Bind(fd, at))
 	}},
 	{"bind: after connect", func(e *env) {
 		mine, _ := e.me.connected(&e.peer)

@@ -25,6 +25,9 @@ type ListenConfig struct {
 	// Queued counts the connections that wait for Accept. Listeners of one socket on
 	// several cores share it, so that Backlog is the socket's; nil: the listener's own.
 	Queued *ring.Word
+	// Shared lets other listeners that are Shared too have the same address. Each SYN is for one
+	// of them, by a hash of its addresses and ports (SO_REUSEPORT).
+	Shared bool
 }
 
 // A Listener makes connections of SYNs.
@@ -82,7 +85,7 @@ func (t *TCP) Listen(local netip.AddrPort, cfg ListenConfig) (*Listener, unix.Er
 		return nil, unix.EINVAL
 	}
 	for l := t.listeners[local.Port()]; l != nil; l = l.next {
-		if l.local == local {
+		if l.local == local && !(l.cfg.Shared && cfg.Shared) {
 			return nil, unix.EADDRINUSE
 		}
 	}
@@ -165,6 +168,30 @@ func (t *TCP) listening(local netip.Addr, port uint16) *Listener {
 	return any
 }
 
+// dealt returns which of the listeners that share l's address a connection is for.
+func (l *Listener) dealt(k *key) *Listener {
+	if !l.cfg.Shared {
+		return l
+	}
+	n := uint64(0)
+	for at := l.t.listeners[l.local.Port()]; at != nil; at = at.next {
+		if at.local == l.local {
+			n++
+		}
+	}
+	pick := l.t.sip.sum(k.local[0], k.local[1], k.remote[0], k.remote[1], k.ports) % n
+	for at := l.t.listeners[l.local.Port()]; at != nil; at = at.next {
+		if at.local != l.local {
+			continue
+		}
+		if pick == 0 {
+			return at
+		}
+		pick--
+	}
+	return l
+}
+
 // overflows says whether one more connection must not be begun: Linux takes backlog+1.
 func (l *Listener) overflows() bool { return int64(l.queued.Load()) > int64(l.cfg.Backlog) }
 
@@ -172,6 +199,7 @@ func (l *Listener) overflows() bool { return int64(l.queued.Load()) > int64(l.cf
 // where the connection follows one in TIME-WAIT.
 func (l *Listener) inputListen(k *key, s *segment, iss *wire.Seq, now mono.Time) drop.Reason {
 	t := l.t
+	l = l.dealt(k)
 	switch {
 	case s.flags&wire.FIN != 0:
 		return drop.TCPFlagsBad

@@ -1,0 +1,98 @@
+package socketapi
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Read first: connect(2); __inet_stream_connect in net/ipv4/af_inet.c.
+
+// connect makes a connection, or says how far an earlier call has come with it. Not to wait
+// is EINPROGRESS, and EALREADY for the next call.
+func (s *tcpSocket) connect(to netip.AddrPort, flags int) unix.Errno {
+	if !to.IsValid() {
+		return s.disconnect()
+	}
+	conn, unfinished, errno := s.begin(to)
+	if errno != 0 {
+		return errno
+	}
+	switch errno = conn.connected(flags, s.sndTimeo.until(s.host)); errno {
+	case unix.EINPROGRESS, unix.EAGAIN:
+		return unfinished
+	case unix.EBADF, unix.ENETDOWN:
+		return errno
+	}
+	s.mu.Lock()
+	mine := s.conn.Load() == conn
+	if mine {
+		s.connecting = false
+		if errno != 0 {
+			s.conn.Store(nil)
+		}
+	}
+	s.mu.Unlock()
+	if mine && errno != 0 {
+		conn.close(false, errno)
+	}
+	return errno
+}
+
+// begin is connect without the waiting: the connection on the way, and what to say if it is
+// not waited for.
+func (s *tcpSocket) begin(to netip.AddrPort) (conn *stream, unfinished, errno unix.Errno) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conn = s.conn.Load()
+	switch {
+	case s.closed:
+		return nil, 0, unix.EBADF
+	case s.listener.Load() != nil || conn != nil && !s.connecting:
+		return nil, 0, unix.EISCONN
+	case conn != nil:
+		return conn, unix.EALREADY, 0
+	}
+	local := s.unspecified()
+	if s.hold != nil {
+		local = s.hold.Local
+	}
+	conn, errno = dialStream(s.host, local, to, s.hold, s.options())
+	if errno != 0 {
+		return nil, 0, errno
+	}
+	s.conn.Store(conn)
+	s.connecting = true
+	return conn, unix.EINPROGRESS, 0
+}
+
+// disconnect is connect with AF_UNSPEC: a connection is reset, a listener stops, and the
+// socket is as it was before.
+func (s *tcpSocket) disconnect() unix.Errno {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return unix.EBADF
+	}
+	conn, l := s.conn.Swap(nil), s.listener.Swap(nil)
+	s.connecting = false
+	s.mu.Unlock()
+	if conn != nil {
+		conn.close(true, unix.ECONNRESET)
+	}
+	if l != nil {
+		l.close(unix.EINVAL)
+	}
+	s.unbind()
+	return 0
+}
+
+// unbind gives back a port that the program did not ask for.
+func (s *tcpSocket) unbind() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.autobound && s.hold != nil && s.listener.Load() == nil {
+		s.host.Ports.Drop(s.hold)
+		s.hold, s.autobound = nil, false
+	}
+}
