@@ -221,7 +221,11 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 }
 
 func portConfig(in *Interface, info engine.Info) proto.PortConfig {
-	p := proto.PortConfig{MTU: min(info.MTU, info.FrameLen-wire.EthernetLen), RawIP: info.RawIP}
+	room := info.FrameLen
+	if !info.RawIP {
+		room -= wire.EthernetLen
+	}
+	p := proto.PortConfig{MTU: min(info.MTU, room), RawIP: info.RawIP}
 	copy(p.MAC[:], info.Addr)
 	switch in.Checksums {
 	case ChecksumsAuto:
