@@ -1,7 +1,10 @@
 package socketapi
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -119,5 +122,43 @@ func TestHostCloseWakesBlockedCalls(t *testing.T) {
 				t.Errorf("a new socket: %v, want ENETDOWN", err)
 			}
 		})
+	}
+}
+
+// TestCloseEndsAWriteUnderWay closes a connection whose writer never waits for long, since the
+// peer keeps up with it.
+func TestCloseEndsAWriteUnderWay(t *testing.T) {
+	a, b := twoHosts(t)
+	l, err := b.Listen("tcp", addrB+":7")
+	fatal(t, err)
+	defer l.Close()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		io.Copy(io.Discard, c)
+		c.Close()
+	}()
+	c, err := a.Dial("tcp", addrB+":7")
+	fatal(t, err)
+	p := make([]byte, 1<<30) // only read, so there is one page of it
+	done := make(chan int, 1)
+	go func() {
+		n, err := c.Write(p)
+		if !errors.Is(err, net.ErrClosed) {
+			t.Errorf("write: %v", err)
+		}
+		done <- n
+	}()
+	time.Sleep(50 * time.Millisecond)
+	fatal(t, c.Close())
+	select {
+	case n := <-done:
+		if n == len(p) {
+			t.Error("the close waited for all of the write")
+		}
+	case <-time.After(longest):
+		t.Error("the write goes on after the close")
 	}
 }

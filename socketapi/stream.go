@@ -161,7 +161,7 @@ func (s *stream) read(p []byte, flags int, until mono.Time) (n int, errno unix.E
 		case errno == 0 && (m == 0 || n == len(p) || flags&unix.MSG_WAITALL == 0):
 			return n, 0
 		case errno == 0:
-			continue
+			errno = unix.Errno(s.ended.Load())
 		case errno == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0:
 			errno = s.wait(ring.In, need{}, &s.waiting.read, until)
 		}
@@ -230,8 +230,8 @@ func (s *stream) write(p []byte, flags int, until mono.Time) (n int, errno unix.
 		switch {
 		case errno == 0 && n == len(p):
 			return n, 0
-		case errno == 0:
-			continue
+		case errno == 0: // a close does not wait for a reader that keeps up with us
+			errno = unix.Errno(s.ended.Load())
 		case errno == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0:
 			errno = s.wait(ring.Out, need{}, &s.waiting.write, until)
 		}

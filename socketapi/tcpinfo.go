@@ -60,11 +60,7 @@ func layInfo(to *unix.TCPInfo, i tcp.Info) {
 		to.Ca_state = infoRecovery
 	}
 	to.Retransmits, to.Probes, to.Backoff = uint8(i.Retransmits), uint8(i.Probes), uint8(i.Backoff)
-	for bit, on := range map[uint8]bool{infoTimestamps: i.Timestamps, infoSACK: i.SACK, infoScale: i.Scale} {
-		if on {
-			to.Options |= bit
-		}
-	}
+	to.Options = uint8(number(i.Timestamps)*infoTimestamps | number(i.SACK)*infoSACK | number(i.Scale)*infoScale)
 	to.Rto, to.Rtt, to.Rttvar, to.Min_rtt, to.Rcv_rtt = usec(i.RTO), usec(i.RTT), usec(i.RTTVar), usec(i.MinRTT), usec(i.RcvRTT)
 	to.Snd_mss, to.Rcv_mss = uint32(i.SndMSS), uint32(i.RcvMSS)
 	to.Unacked, to.Sacked, to.Lost, to.Retrans = segments(i.Unacked), segments(i.Sacked), segments(i.Lost), segments(i.Retrans)
