@@ -1,0 +1,239 @@
+package neigh
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/timer"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// rig is a table whose link writes down what it is asked, and a clock.
+type rig struct {
+	*Table
+	t     *testing.T
+	wheel *timer.Wheel
+	pool  *ring.Pool
+	now   mono.Time
+	log   []string
+}
+
+func newRig(t *testing.T, limit int) *rig {
+	r := &rig{t: t, wheel: timer.New(0), pool: ring.NewPool(1 << 20), now: 1}
+	r.Table = New(Config{Link: r, Wheel: r.wheel, Pool: r.pool, Rand: rand.New(rand.NewPCG(1, 2)), Limit: limit})
+	return r
+}
+
+func (r *rig) Solicit(e *Entry, unicast bool, _ mono.Time) {
+	how := "all"
+	if unicast {
+		how = "one"
+	}
+	r.log = append(r.log, "ask "+how)
+}
+func (r *rig) Resolved(e *Entry, _ mono.Time) { r.log = append(r.log, "resolved "+e.MAC.String()) }
+func (r *rig) Dropped(e *Entry, failed bool, _ mono.Time) {
+	r.log = append(r.log, fmt.Sprintf("dropped failed=%v", failed))
+}
+
+// pass lets time go by in steps that no timer is missed in.
+func (r *rig) pass(d time.Duration) {
+	for end := r.now.Add(d); r.now < end; {
+		r.now = min(end, r.now.Add(50*time.Millisecond))
+		r.wheel.Advance(r.now)
+	}
+}
+
+// said wants the log to be this, and clears it.
+func (r *rig) said(want ...string) {
+	r.t.Helper()
+	if !slices.Equal(r.log, want) {
+		r.t.Errorf("log %q, want %q", r.log, want)
+	}
+	r.log = nil
+}
+
+func (r *rig) is(e *Entry, want State) {
+	r.t.Helper()
+	if e.State() != want {
+		r.t.Errorf("state %v, want %v", e.State(), want)
+	}
+}
+
+var (
+	who   = netip.MustParseAddr("10.0.0.2")
+	mac1  = wire.MAC{2, 0, 0, 0, 0, 1}
+	mac2  = wire.MAC{2, 0, 0, 0, 0, 2}
+	reply = Sighting{Addr: who, MAC: mac1, Solicited: true, Override: true}
+)
+
+func TestResolutionAsksThreeTimesASecondApartThenFails(t *testing.T) { // RFC 4861 §7.2.2, §10
+	r := newRig(t, 0)
+	e := r.Want(0, who, r.now)
+	r.is(e, Incomplete)
+	r.said("ask all")
+	if again := r.Want(0, who, r.now); again != e {
+		t.Error("a second wish made a second entry")
+	}
+	r.said()
+	r.pass(990 * time.Millisecond)
+	r.said()
+	r.pass(20 * time.Millisecond)
+	r.said("ask all")
+	r.pass(1010 * time.Millisecond)
+	r.said("ask all")
+	r.pass(1010 * time.Millisecond)
+	r.said("dropped failed=true")
+	r.is(e, Failed)
+	if r.Lookup(0, who) != nil || r.Len() != 0 {
+		t.Error("a failed entry is still there")
+	}
+}
+
+func TestSolicitedAnswerIsReachableForAboutThirtySecondsThenDoubted(t *testing.T) { // RFC 4861 §7.3.3
+	r := newRig(t, 0)
+	e := r.Want(0, who, r.now)
+	r.See(reply, r.now)
+	r.is(e, Reachable)
+	r.said("ask all", "resolved "+mac1.String())
+	r.pass(14 * time.Second) // MIN_RANDOM_FACTOR of 30 s
+	e.Use(r.now)
+	r.is(e, Reachable)
+	r.pass(32 * time.Second) // beyond MAX_RANDOM_FACTOR
+	r.said()                 // nobody asks about a neighbour that is not used
+	e.Use(r.now)
+	r.is(e, Delay)
+	r.pass(4900 * time.Millisecond)
+	r.is(e, Delay)
+	r.said()
+	r.pass(200 * time.Millisecond)
+	r.is(e, Probe)
+	r.said("ask one")
+	r.pass(1010 * time.Millisecond)
+	r.said("ask one")
+	r.See(reply, r.now)
+	r.is(e, Reachable)
+	r.pass(5 * time.Second)
+	r.said()
+}
+
+func TestSilentNeighbourIsDroppedAfterThreeProbes(t *testing.T) {
+	r := newRig(t, 0)
+	e := r.Want(0, who, r.now)
+	r.See(reply, r.now)
+	r.pass(46 * time.Second)
+	e.Use(r.now)
+	r.pass(10 * time.Second)
+	r.said("ask all", "resolved "+mac1.String(), "ask one", "ask one", "ask one", "dropped failed=true")
+}
+
+func TestConfirmationFromAboveSavesTheProbe(t *testing.T) { // RFC 4861 §7.3.1
+	r := newRig(t, 0)
+	e := r.Want(0, who, r.now)
+	r.See(reply, r.now)
+	r.pass(46 * time.Second)
+	e.Use(r.now)
+	r.is(e, Delay)
+	e.Confirm(r.now)
+	r.is(e, Reachable)
+	r.pass(10 * time.Second)
+	r.said("ask all", "resolved "+mac1.String())
+}
+
+func TestUnsolicitedSightingsAreTakenWithCare(t *testing.T) { // RFC 4861 §7.2.5
+	r := newRig(t, 0)
+	r.See(Sighting{Addr: who, MAC: mac1, Override: true}, r.now)
+	if r.Len() != 0 {
+		t.Error("a sighting that nobody asked for made an entry")
+	}
+	r.See(Sighting{Addr: who, MAC: mac1, Create: true}, r.now)
+	e := r.Lookup(0, who)
+	r.is(e, Stale)
+	r.See(reply, r.now)
+	r.is(e, Reachable)
+	r.See(Sighting{Addr: who, MAC: mac2}, r.now) // may not override
+	r.is(e, Stale)
+	if e.MAC != mac1 {
+		t.Error("the address was overridden without the flag")
+	}
+	r.said()
+	r.See(Sighting{Addr: who, MAC: mac2, Override: true}, r.now)
+	r.is(e, Stale)
+	if e.MAC != mac2 {
+		t.Error("the address was not overridden")
+	}
+	r.said("resolved " + mac2.String())
+}
+
+func TestScanCannotPushNeighboursOut(t *testing.T) {
+	r := newRig(t, 16)
+	for i := range 8 { // the ones that exist and are in use
+		a := netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})
+		r.Want(0, a, r.now)
+		r.See(Sighting{Addr: a, MAC: mac1, Solicited: true, Override: true}, r.now)
+	}
+	refused := 0
+	for i := range 200 {
+		if r.Want(0, netip.AddrFrom4([4]byte{10, 0, 1, byte(i)}), r.now) == nil {
+			refused++
+		}
+	}
+	if refused != 196 {
+		t.Errorf("%d of 200 addresses that do not exist were refused, want 196: a quarter of 16 are let in", refused)
+	}
+	for i := range 8 {
+		if r.Lookup(0, netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})) == nil {
+			t.Errorf("neighbour %d was pushed out", i+1)
+		}
+	}
+	r.pass(5 * time.Second)
+	if r.Len() != 8 {
+		t.Errorf("%d entries after the scan, want 8", r.Len())
+	}
+}
+
+func TestFullTableForgetsTheStaleOneThatWasUsedLongestAgo(t *testing.T) {
+	r := newRig(t, 4)
+	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}) }
+	for i := range 4 {
+		r.See(Sighting{Addr: addr(i), MAC: mac1, Create: true}, r.now)
+	}
+	r.Lookup(0, addr(0)).Use(r.now) // in use: no longer stale
+	r.See(Sighting{Addr: addr(9), MAC: mac1, Create: true}, r.now)
+	for i, want := range map[int]bool{0: true, 1: false, 2: true, 3: true, 9: true} {
+		if got := r.Lookup(0, addr(i)) != nil; got != want {
+			t.Errorf("neighbour %d there: %v, want %v", i, got, want)
+		}
+	}
+	r.said("dropped failed=false")
+}
+
+func TestWhatWasParkedGoesBackWithTheEntry(t *testing.T) {
+	r := newRig(t, 0)
+	e := r.Want(0, who, r.now)
+	for e.Parked.Put(&ring.Datagram{}, make([]byte, 1000)) {
+	}
+	if r.pool.Used() == 0 || !r.Parked() {
+		t.Fatal("nothing was parked")
+	}
+	r.pass(4 * time.Second)
+	if used := r.pool.Used(); used != 0 {
+		t.Errorf("%d bytes are still lent", used)
+	}
+}
+
+func TestFlushForgetsOnePort(t *testing.T) {
+	r := newRig(t, 0)
+	r.See(Sighting{Port: 0, Addr: who, MAC: mac1, Create: true}, r.now)
+	r.See(Sighting{Port: 1, Addr: who, MAC: mac2, Create: true}, r.now)
+	r.Flush(0, r.now)
+	if r.Lookup(0, who) != nil || r.Lookup(1, who) == nil || r.Len() != 1 {
+		t.Error("the wrong port was flushed")
+	}
+}
