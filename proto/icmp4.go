@@ -66,11 +66,10 @@ func (s *Stack) deliverEcho(ident uint16, message []byte) drop.Reason {
 
 // facts is what a datagram's record says besides its payload.
 func (s *Stack) facts(local, remote netip.AddrPort) *ring.Datagram {
-	in := &s.in
-	s.record = ring.Datagram{
-		From: remote, To: local, Iface: uint32(in.port.number), Time: int64(in.now), TTL: in.ttl, TOS: in.tos,
-	}
-	return &s.record
+	in, r := &s.in, &s.record
+	r.From, r.To, r.Iface, r.Time = remote, local, uint32(in.port.number), int64(in.now)
+	r.TTL, r.TOS = in.ttl, in.tos
+	return r
 }
 
 // inputError4 hands an ICMP error to the socket that sent the packet it quotes. It is

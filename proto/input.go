@@ -36,7 +36,9 @@ func (s *Stack) InputHandedOver(port int, frame []byte, now mono.Time) {
 }
 
 func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
-	s.in = packet{port: p, frame: frame, now: now}
+	// Field by field: what input4 sets needs no clearing.
+	in := &s.in
+	in.port, in.frame, in.now, in.group, in.lost = p, frame, now, false, false
 	if p.RawIP {
 		return s.inputIP(frame)
 	}
@@ -48,7 +50,7 @@ func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
 		if !dst.IsMulticast() {
 			return drop.EthernetNotForUs
 		}
-		s.in.group = true
+		in.group = true
 	}
 	if eth.Src().IsMulticast() {
 		return drop.EthernetSource

@@ -15,7 +15,7 @@ import (
 // a neighbour; then sockets and connections take turns.
 func (s *Stack) Output(port int, buf []byte, now mono.Time) int {
 	p := &s.ports[port]
-	if s.direct.port == p {
+	if s.direct.offered && s.direct.port == p {
 		return s.outputDirect(buf)
 	}
 	if n := s.outputFrame(p, buf); n > 0 {
@@ -48,7 +48,7 @@ func (s *Stack) outputDirect(buf []byte) int {
 	d := &s.direct
 	n := d.path.putLink(buf, etherTypeOf(d.dst.Addr()))
 	n += d.put(buf[n:])
-	d.port = nil
+	d.offered = false
 	return n
 }
 

@@ -45,11 +45,17 @@ func (s *Stack) path(dst netip.Addr, now mono.Time) (*path, unix.Errno) {
 	return w, 0
 }
 
+// pathSlot is a destination's place among the paths: the high bits of a product, 10 of them
+// for pathsMax.
 func (s *Stack) pathSlot(dst netip.Addr) uint64 {
+	if dst.Is4() {
+		a := dst.As4()
+		return uint64(binary.LittleEndian.Uint32(a[:])) * s.pathSeed >> (64 - 10)
+	}
 	a := dst.As16()
 	h := binary.LittleEndian.Uint64(a[8:]) ^ binary.LittleEndian.Uint64(a[:8])*0x9e3779b97f4a7c15
 	h = (h ^ h>>32) * s.pathSeed
-	return h >> (64 - 10) % pathsMax
+	return h >> (64 - 10)
 }
 
 func (s *Stack) findPath(dst netip.Addr, now mono.Time) (path, unix.Errno) {

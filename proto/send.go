@@ -19,7 +19,8 @@ import (
 
 // direct is the datagram on offer.
 type direct struct {
-	port     *port // nil: none
+	offered  bool  // the rest is valid, and it has not been pulled
+	port     *port // to leave by
 	path     *path
 	sock     *udp.Socket
 	protocol wire.Protocol
@@ -52,29 +53,29 @@ func (s *Stack) Offer(protocol wire.Protocol, sock *udp.Socket, to netip.AddrPor
 	if src.Addr().IsUnspecified() {
 		src = netip.AddrPortFrom(w.src, src.Port())
 	}
-	d := direct{port: w.port, path: w, sock: sock, protocol: protocol, src: src, dst: to, payload: payload}
+	d := &s.direct
+	d.port, d.path, d.sock, d.protocol, d.src, d.dst, d.payload = w.port, w, sock, protocol, src, to, payload
 	if d.len() > w.mtu {
 		return -1, unix.EMSGSIZE
 	}
 	if sock.Send.Len() > 0 { // behind what waits already
-		return -1, s.queue(&d)
+		return -1, s.queue(d)
 	}
 	if !w.resolved(now) {
-		return w.port.number, s.park(&d)
+		return w.port.number, s.park(d)
 	}
-	s.direct = d
+	d.offered = true
 	return w.port.number, 0
 }
 
 // Settle ends an Offer: what was not pulled is queued at the socket. It is EAGAIN if
 // there is no room, and the socket's gate opens when there is.
 func (s *Stack) Settle() unix.Errno {
-	if s.direct.port == nil {
+	if !s.direct.offered {
 		return 0
 	}
-	errno := s.queue(&s.direct)
-	s.direct = direct{}
-	return errno
+	s.direct.offered = false
+	return s.queue(&s.direct)
 }
 
 // len is the length of the IP packet.

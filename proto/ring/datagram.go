@@ -242,12 +242,11 @@ func family(a netip.Addr) byte {
 }
 
 func address(b []byte, family byte) netip.Addr {
-	a := netip.AddrFrom16([16]byte(b))
 	switch family {
 	case 0:
 		return netip.Addr{}
 	case 4:
-		return a.Unmap()
+		return netip.AddrFrom4([4]byte(b[12:16])) // as As16 has laid it out
 	}
-	return a
+	return netip.AddrFrom16([16]byte(b))
 }
