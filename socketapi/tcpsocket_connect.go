@@ -15,8 +15,11 @@ func (s *tcpSocket) connect(to netip.AddrPort, flags int) unix.Errno {
 		return s.disconnect()
 	}
 	conn, unfinished, errno := s.begin(to)
-	if errno != 0 {
+	switch {
+	case errno != 0:
 		return errno
+	case unfinished == unix.EINPROGRESS && flags&unix.MSG_DONTWAIT != 0:
+		return unfinished // also where the answer is there already: Linux does not look either
 	}
 	switch errno = conn.connected(flags, s.sndTimeo.until(s.host)); errno {
 	case unix.EINPROGRESS, unix.EAGAIN:
