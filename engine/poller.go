@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"runtime"
 	"time"
 )
 
@@ -105,14 +104,10 @@ func (c *Core) takeOver() {
 		switch {
 		case c.woken+c.expired > 0 || c.coming.Load() > 0:
 			quick = 0
-			c.Unlock()
-			runtime.Gosched()
-			c.mu.Lock()
+			c.yield()
 		case work > 0:
 			if quick++; quick%driverYield == 0 {
-				c.Unlock()
-				runtime.Gosched()
-				c.mu.Lock()
+				c.yield()
 			}
 		default:
 			quick = 0
