@@ -112,6 +112,10 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 	link := p.linkLen()
 	var passed *tcp.Conn // the first that was passed over: it leaves by another port
 	for c := s.TCP.Front(); c != nil; c = s.TCP.Front() {
+		again := c == passed
+		if again {
+			passed = nil // it may be about to leave the list, and would not be met again
+		}
 		local, remote := c.Local().Addr(), c.Remote().Addr()
 		w, errno := s.path(remote, now)
 		switch {
@@ -119,7 +123,7 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 			s.TCP.Fail(c, errno, now)
 			continue
 		case w.port != p:
-			if c == passed {
+			if again {
 				return s.outputFrame(p, buf)
 			}
 			if passed == nil {
