@@ -162,7 +162,10 @@ func (n *NIC) openXDP(cfg *NICConfig, l *Link) (err error) {
 	// In generic mode a packet comes as the kernel has it, cut or not.
 	skb := attached.Mode == bpf.Generic
 	for _, q := range n.info.Queues {
-		if err := n.openQueue(cfg, l, q, umem, multi || skb, skb); err != nil {
+		if err := n.openQueue(cfg, l, q, umem, multi, skb); err != nil {
+			if multi {
+				err = fmt.Errorf("%w; packets of MTU %d take several frames (XDP_USE_SG, Linux 6.6): or 'ip link set %s mtu %d'", err, l.MTU, l.Name, SingleBufferMTU())
+			}
 			return err
 		}
 	}
@@ -214,7 +217,10 @@ func (n *NIC) openQueue(cfg *NICConfig, l *Link, queue int, umem xsk.UMEMConfig,
 	case ModeNative, ModeSKB:
 		a.Mode = xsk.Copy
 	}
-	if multi {
+	switch {
+	case multi: // without it the kernel would drop what does not fit into one frame
+		a.MultiBuffer = xsk.Require
+	case skb:
 		a.MultiBuffer = xsk.Prefer
 	}
 	if cfg.BusyPoll {
