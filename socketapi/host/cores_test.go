@@ -29,6 +29,8 @@ type queue struct {
 	clock   *simnet.Clock
 	in, out [][]byte
 	room    [][]byte
+	sink    bool // what is submitted is only counted
+	sunk    int
 	closed  bool
 }
 
@@ -57,6 +59,10 @@ func (q *queue) Reserve(frames []engine.Frame) int {
 }
 
 func (q *queue) Submit(frames []engine.Frame, _ int) {
+	if q.sink {
+		q.sunk += len(frames)
+		return
+	}
 	for i := range frames {
 		q.out = append(q.out, bytes.Clone(frames[i].Data))
 	}
@@ -662,4 +668,68 @@ func TestConnectionOfAClosedListenerGoesOn(t *testing.T) {
 		t.Errorf("the one that nobody accepted: %v", late.errno)
 	}
 	r.empty()
+}
+
+// TestTurnDoesNotAllocate: a whole turn, with a ping that is answered and a datagram that
+// is read.
+func TestTurnDoesNotAllocate(t *testing.T) {
+	for _, cores := range []int{1, 2} {
+		r := newRig(t, cores)
+		var seen [][]byte
+		r.steer = func(frame []byte) int {
+			seen = append(seen, bytes.Clone(frame))
+			return 0
+		}
+		var gate ring.Gate
+		gate.Init(deaf{})
+		open := func(s *proto.Stack, table *udp.Table, local netip.AddrPort) *udp.Socket {
+			sock := &udp.Socket{Local: local, Gate: &gate, Error: new(ring.Errno)}
+			sock.Recv.Init(s.Pool, 1<<16)
+			sock.Send.Init(s.Pool, 1<<16)
+			table.Add(sock)
+			return sock
+		}
+		core := r.h.cores[0]
+		reader := open(core.Stack, &core.Stack.UDP, netip.AddrPortFrom(ourAddr, 7))
+		asker := open(r.peer, &r.peer.UDP, netip.AddrPortFrom(peerAddr, 1000))
+		pinger := open(r.peer, &r.peer.Ping, netip.AddrPortFrom(peerAddr, 77))
+		message := make([]byte, 64)
+		wire.PutICMP4(message, wire.ICMP4Echo, 0, wire.ICMPEcho(77, 1))
+		wire.ICMP4(message).Seal()
+		for range 2 { // the first asks for the neighbour
+			seen = nil
+			r.peer.Offer(wire.ProtoUDP, asker, netip.AddrPortFrom(ourAddr, 7), message, r.clock.Now())
+			r.peer.Settle()
+			r.settle()
+			r.peer.Offer(wire.ProtoICMP, pinger, netip.AddrPortFrom(ourAddr, 0), message, r.clock.Now())
+			r.peer.Settle()
+			r.settle()
+		}
+		if len(seen) != 2 {
+			t.Fatalf("%d frames", len(seen))
+		}
+		q := r.queues[0]
+		q.sink = true
+		buf := make([]byte, 2048)
+		var m ring.Datagram
+		read := 0
+		turn := func() {
+			q.in = seen
+			core.Turn()
+			for {
+				if _, ok := reader.Recv.Get(&m, buf, false); !ok {
+					return
+				}
+				read++
+			}
+		}
+		turn()
+		q.sunk, read = 0, 0
+		if n := testing.AllocsPerRun(100, turn); n != 0 {
+			t.Errorf("%d cores: %v allocations", cores, n)
+		}
+		if q.sunk != 101 || read != 101 {
+			t.Errorf("%d cores: %d answers and %d datagrams in 101 turns", cores, q.sunk, read)
+		}
+	}
 }
