@@ -53,11 +53,16 @@ func (k *key) addrs() (local, remote netip.Addr) {
 }
 
 func (k *key) addr(w [2]uint64) netip.Addr {
+	if w[0] == 0 && w[1]>>32 == 0xffff {
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], uint32(w[1]))
+		return netip.AddrFrom4(a)
+	}
 	var a [16]byte
 	binary.BigEndian.PutUint64(a[:8], w[0])
 	binary.BigEndian.PutUint64(a[8:], w[1])
-	addr := netip.AddrFrom16(a).Unmap()
-	if scope := uint32(k.ports); scope != 0 && addr.IsLinkLocalUnicast() && addr.Is6() {
+	addr := netip.AddrFrom16(a)
+	if scope := uint32(k.ports); scope != 0 && addr.IsLinkLocalUnicast() {
 		addr = addr.WithZone(strconv.FormatUint(uint64(scope), 10))
 	}
 	return addr
