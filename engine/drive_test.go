@@ -30,7 +30,6 @@ func settled(t *testing.T, c *Core, what string, drives func(*Waiter) bool, park
 }
 
 func is(w *Waiter) func(*Waiter) bool { return func(d *Waiter) bool { return d == w } }
-func anyone(d *Waiter) bool           { return d != nil }
 
 // one opens a core with a poller over one device in real time.
 func one(t *testing.T, policy Policy) (*Core, *eventDevice, *fakeHandler) {

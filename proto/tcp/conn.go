@@ -112,7 +112,6 @@ type Conn struct {
 	finSent     bool
 	finSeen     bool // rcv.fin is known
 	pingpong    bool // the program answers what it reads: acknowledgements can wait for its data
-	outOfRoom   bool // a Write found the buffer full since the gate last said Out
 	cwndLimited bool // the congestion window kept something back
 	passive     bool // opened by a listener
 	autoRx      bool // the receive buffer may grow

@@ -17,7 +17,6 @@ type span struct{ start, end wire.Seq }
 type holes struct {
 	spans  []span
 	recent [wire.SACKBlocksMax]wire.Seq // where the last segments began, newest first; each names the span around it
-	dup    span                         // a duplicate to report first (RFC 2883 §4); empty: none
 	next   *holes
 }
 

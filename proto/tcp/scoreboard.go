@@ -270,8 +270,8 @@ func (f *flight) nextLost() *run {
 
 // resend records that the first n numbers of what nextLost returned go out again.
 func (f *flight) resend(n int, now mono.Time) {
-	if r := &f.runs[f.hint]; n < r.len() && !f.split(f.hint, r.start.Add(n)) {
-		n = r.len()
+	if r := &f.runs[f.hint]; n < r.len() {
+		f.split(f.hint, r.start.Add(n)) // without memory for it the whole run counts as sent again
 	}
 	r := &f.runs[f.hint]
 	r.is |= again | twice
