@@ -3,12 +3,15 @@ package socketapi
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/engine/netlab"
@@ -193,5 +196,67 @@ func bulkEcho(t testing.TB, c net.Conn, size int, seed uint64) {
 	}
 	if want := sha256.Sum256(body); !bytes.Equal(sum.Sum(nil), want[:]) {
 		t.Error("the bytes that came back are others")
+	}
+}
+
+func TestEverythingFailsWhenTheInterfaceIsDeleted(t *testing.T) {
+	for _, queues := range []int{1, 2} {
+		netlab.RequireRoot(t)
+		ours, peer := netlab.TestNS(t), netlab.TestNS(t)
+		v := netlab.TestVeth(t, netlab.End{NS: ours, Name: "va", Queues: queues},
+			netlab.End{NS: peer, Name: "vb", Queues: queues, Addrs: []netip.Prefix{netip.MustParsePrefix(kernelAddr + "/24")}})
+		var st *Stack
+		if err := ours.Do(func() (err error) {
+			st, err = Open(host.Config{Interfaces: []host.Interface{{Name: "va", Addrs: []netip.Prefix{netip.MustParsePrefix(engineAddr + "/24")}}}})
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		l, err := st.Listen("tcp", engineAddr+":7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := st.ListenPacket("udp", engineAddr+":7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := peer.Dial("tcp", engineAddr+":7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close()
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		results := make(chan error, 3)
+		go func() { _, err := l.Accept(); results <- err }()
+		go func() { _, _, err := u.ReadFrom(make([]byte, 10)); results <- err }()
+		go func() { _, err := c.Read(make([]byte, 10)); results <- err }()
+		time.Sleep(50 * time.Millisecond) // so that they are asleep; either way they must fail
+		if err := v.A.Delete(); err != nil {
+			t.Fatal(err)
+		}
+		within(t, 10*time.Second, "three blocked calls", func() {
+			for range 3 {
+				if err := <-results; !errors.Is(err, unix.ENETDOWN) {
+					t.Errorf("queues %d: a blocked call ended with %v, want ENETDOWN", queues, err)
+				}
+			}
+		})
+		if _, err := u.WriteTo([]byte("x"), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(kernelAddr+":9"))); !errors.Is(err, unix.ENETDOWN) {
+			t.Errorf("a write afterwards: %v", err)
+		}
+		if _, err := st.ListenPacket("udp", engineAddr+":8"); !errors.Is(err, unix.ENETDOWN) {
+			t.Errorf("a new socket afterwards: %v", err)
+		}
+		within(t, 10*time.Second, "close", func() {
+			c.Close()
+			l.Close()
+			u.Close()
+			if err := st.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

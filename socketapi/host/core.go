@@ -26,7 +26,7 @@ type Core struct {
 	to   []bool // cores that this turn has sent mail to; this core's
 	sent bool   // any of them
 
-	failed atomic.Pointer[error] // why a port of the core has come to its end
+	lost int // ports whose interface has gone
 }
 
 // handler is a Core as its engine sees it.
@@ -78,10 +78,7 @@ func (h *handler) Wake() (woken int) {
 }
 
 // PortFailed ends what goes on at a core whose interface has gone.
-func (h *handler) PortFailed(port int, err error) {
-	h.failed.CompareAndSwap(nil, &err)
-	h.host.portFailed(port, err)
-}
+func (h *handler) PortFailed(int, error) { h.host.portFailed((*Core)(h)) }
 
 // A Post is something that a program asks a core to do. It is asked for again only
 // after it was done, so a socket needs one.

@@ -87,8 +87,11 @@ type Host struct {
 	mu      sync.Mutex
 	sockets int // open ones; guarded by mu
 	closed  bool
+	lost    bool // all interfaces have gone: the cores are closed, or about to be
 
-	done chan struct{} // closed when the cores are about to be
+	done   chan struct{} // closed when the cores are about to be
+	ending sync.WaitGroup
+	links  *engine.LinkWatcher // nil: no interface was opened by name
 }
 
 // Open opens the interfaces, makes a core for each of their queues, and takes the
@@ -114,6 +117,9 @@ func Open(cfg Config) (h *Host, err error) {
 		return h, err
 	}
 	if err = h.makeCores(&cfg, devices); err != nil {
+		return h, err
+	}
+	if err = h.watchLinks(); err != nil {
 		return h, err
 	}
 	return h, h.takeAddrs(&cfg)
@@ -337,7 +343,7 @@ func (h *Host) Stats() (total drop.Counters) {
 func (h *Host) SocketOpened() unix.Errno {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
+	if h.closed || h.lost {
 		return unix.ENETDOWN
 	}
 	h.sockets++
@@ -348,7 +354,7 @@ func (h *Host) SocketOpened() unix.Errno {
 func (h *Host) SocketClosed() {
 	h.mu.Lock()
 	h.sockets--
-	last := h.sockets == 0 && !h.closed
+	last := h.sockets == 0 && !h.closed && !h.lost
 	h.mu.Unlock()
 	if last {
 		h.drain(drainMax)
@@ -381,9 +387,6 @@ func (d *drained) Deadline() mono.Time   { return min(d.next, d.until) }
 func (d *drained) Arm(*engine.Waiter)    {}
 func (d *drained) Disarm(*engine.Waiter) {}
 
-// portFailed hears that an interface has gone. Sockets find out by their calls.
-func (h *Host) portFailed(port int, err error) {}
-
 // Close sends what programs have sent and ends the host. Sockets that are still open
 // fail from then on.
 func (h *Host) Close() error {
@@ -393,9 +396,14 @@ func (h *Host) Close() error {
 		return nil
 	}
 	h.closed = true
+	lost := h.lost
 	h.mu.Unlock()
-	h.drain(drainMax)
-	close(h.done)
+	if lost {
+		h.ending.Wait()
+	} else {
+		h.drain(drainMax)
+		close(h.done)
+	}
 	return h.undo(nil)
 }
 
@@ -415,6 +423,9 @@ func (h *Host) Closed() bool {
 // undo closes everything that is open, in reverse.
 func (h *Host) undo(devices [][]engine.Device) error {
 	var errs []error
+	if h.links != nil {
+		errs = append(errs, h.links.Close())
+	}
 	for _, nic := range h.nics { // first: from here on every frame is the kernel's
 		errs = append(errs, nic.Close())
 	}
