@@ -79,7 +79,7 @@ func (s *Stack) outputQueued(p *port, q *ring.Datagrams, buf []byte, now mono.Ti
 	switch {
 	case errno != 0:
 		s.Count.Count(drop.NoRoute)
-	case n > w.mtu:
+	case n > w.mtu, n < m.Len: // longer than what this port sends, where routes have changed
 		s.Count.Count(drop.TooBig)
 	case !w.resolved(now):
 		if !w.entry.Parked.Put(&m, buf[link:link+n]) {

@@ -23,6 +23,12 @@ const (
 	// bytes. A destination that is not among them costs two table lookups.
 	pathsMax = 1024
 
+	// ownMemory is what a core's stack may queue on its own account beside the ports' outboxes:
+	// datagrams that wait for neighbours, in bytes. It is not part of the sockets' memory, or
+	// one remote that fills that could stop ARP. Some 250 neighbours that are all being asked
+	// for at once have their full share.
+	ownMemory = 4 << 20
+
 	// memoryMax is how much a core's sockets may queue, in bytes, unless Config says
 	// otherwise (Linux: tcp_mem).
 	memoryMax = 256 << 20

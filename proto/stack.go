@@ -74,8 +74,8 @@ type Stack struct {
 	pathSeed uint64
 	pathGen  uint32 // of routes, addresses and neighbour entries; a path of another generation is void
 
-	in      packet                       // the packet that Input is looking at
-	waiting map[*neigh.Entry][]*tcp.Conn // connections by the neighbour that they wait for
+	in      packet                    // the packet that Input is looking at
+	waiting map[*neigh.Entry][]parked // connections by the neighbour that they wait for
 
 	direct direct // the datagram that Offer has offered
 	record ring.Datagram
@@ -84,11 +84,8 @@ type Stack struct {
 	handedOver bool
 	turn       bool // sockets were asked last, so connections are next
 	icmp       bucket
-	scratch    [scratchLen]byte // one packet under construction
+	scratch    []byte // one packet under construction: room for a frame of the largest MTU
 }
-
-// scratchLen is room for the largest packet that is built before it is queued.
-const scratchLen = 9216
 
 // port is one link and what waits to leave by it.
 type port struct {
@@ -118,19 +115,23 @@ func New(cfg Config) *Stack {
 		rand:    rand.New(rand.NewPCG(cfg.Seed[0], cfg.Seed[1])),
 		peers:   cfg.Peers,
 		paths:   make([]path, pathsMax),
-		waiting: make(map[*neigh.Entry][]*tcp.Conn),
+		waiting: make(map[*neigh.Entry][]parked),
 		icmp:    bucket{left: icmpBurst, at: cfg.Start},
 	}
 	s.pathSeed = s.rand.Uint64() | 1
 	s.pathGen = 1
+	own := ring.NewPool(ownMemory + 2*len(s.ports)*outboxMax)
+	room := 0
 	for i := range s.ports {
 		p := &s.ports[i]
+		room = max(room, cfg.Ports[i].MTU)
 		p.PortConfig, p.number = cfg.Ports[i], i
-		p.frames.Init(s.Pool, outboxMax)
-		p.packets.Init(s.Pool, outboxMax)
+		p.frames.Init(own, outboxMax)
+		p.packets.Init(own, outboxMax)
 		p.readyEnd = &p.ready
 	}
-	s.Neigh = neigh.New(neigh.Config{Link: (*link)(s), Wheel: s.wheel, Pool: s.Pool, Rand: s.rand})
+	s.Neigh = neigh.New(neigh.Config{Link: (*link)(s), Wheel: s.wheel, Pool: own, Rand: s.rand})
+	s.scratch = make([]byte, room+wire.EthernetLen)
 	s.TCP = tcp.New(s.tcpConfig(&cfg))
 	return s
 }

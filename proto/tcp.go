@@ -134,7 +134,7 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 			continue
 		case !w.resolved(now):
 			s.TCP.Park(c)
-			s.waiting[w.entry] = append(s.waiting[w.entry], c)
+			s.waiting[w.entry] = append(s.waiting[w.entry], parked{c, c.Epoch()})
 			continue
 		}
 		ttl, tos := c.TTL(), c.TOS()
@@ -180,19 +180,32 @@ func (s *Stack) outputReply(p *port, buf []byte, now mono.Time) int {
 
 // unparkTCP lets the connections go that waited for a neighbour.
 func (s *Stack) unparkTCP(e *neigh.Entry) {
-	for _, c := range s.waiting[e] {
-		s.TCP.Unpark(c)
+	for _, w := range s.waiting[e] {
+		if w.live() {
+			s.TCP.Unpark(w.c)
+		}
 	}
 	delete(s.waiting, e)
 }
+
+// parked is a connection that waits for a neighbour. It may end meanwhile, and its slot
+// become another.
+type parked struct {
+	c     *tcp.Conn
+	epoch uint32
+}
+
+func (w *parked) live() bool { return w.c.Epoch() == w.epoch }
 
 // failTCP tells the connections that waited for a neighbour that it does not
 // answer. Their timers have them ask again.
 func (s *Stack) failTCP(e *neigh.Entry, now mono.Time) {
 	waiting := s.waiting[e]
 	delete(s.waiting, e)
-	for _, c := range waiting {
-		s.TCP.Fail(c, unix.EHOSTUNREACH, now)
+	for _, w := range waiting {
+		if w.live() {
+			s.TCP.Fail(w.c, unix.EHOSTUNREACH, now)
+		}
 	}
 }
 

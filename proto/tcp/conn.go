@@ -36,6 +36,7 @@ type Conn struct {
 	key    key
 	pseudo wire.Sum // of the addresses, without the length
 	index  uint32
+	epoch  uint32 // which connection of this slot
 
 	next, prev   uint32 // ready list, or free list: index plus one
 	qnext, qprev uint32 // the listener's list of half-open or of ready connections
@@ -153,6 +154,9 @@ func (c *Conn) Remote() netip.AddrPort {
 // Index returns the connection's slot: small numbers, dense, used again. What others
 // keep about a connection can stand in an array.
 func (c *Conn) Index() uint32 { return c.index }
+
+// Epoch tells the connections that a slot has been from each other.
+func (c *Conn) Epoch() uint32 { return c.epoch }
 
 // State returns the connection's state. A connection that is in TIME-WAIT after its
 // program closed it is not a Conn any more.

@@ -28,8 +28,7 @@ func (t *TCP) alloc() *Conn {
 	}
 	c := t.conn(t.free - 1)
 	t.free = c.next
-	index := c.index
-	*c = Conn{t: t, index: index}
+	*c = Conn{t: t, index: c.index, epoch: c.epoch + 1}
 	t.conns++
 	t.states[Closed]++
 	c.tm.Init(c)
