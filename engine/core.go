@@ -47,7 +47,8 @@ type Core struct {
 	driver    *Waiter       // nil: nobody; &c.poller.role: the poller
 	departs   atomic.Uint64 // how often the role was given up or changed hands; written with mu held
 	woken     int           // goroutines that turns made runnable, by what they brought, since the driver last looked
-	expired   int           // those that their deadline made runnable
+	others    int           // of all those made runnable, who will not take the role
+	full      bool          // the last output ended with a full batch: there may be more
 	parked    waiterList
 	deadlines waiterHeap
 	closed    bool
@@ -118,16 +119,21 @@ func (c *Core) turn() (work int) {
 // down is the second half of a turn: from programs and timers to the NIC.
 func (c *Core) down(now mono.Time) (work int) {
 	work = c.handler.Advance(now)
-	c.sleep.held = false
+	c.sleep.held, c.full = false, false
 	if !c.shut {
 		for i, dev := range c.ports {
 			work += c.output(i, dev, now)
 		}
 	}
 	for len(c.deadlines) > 0 && c.deadlines[0].deadline.Due(now) {
-		c.expired += c.deadlines[0].expire(c)
+		c.others += c.deadlines[0].expire(c)
 	}
-	c.woken += c.handler.Wake()
+	// Who waits for several cores at once is woken by a turn too, and drives none.
+	before := c.coming.Load()
+	woken := c.handler.Wake()
+	own := min(woken, int(c.coming.Load()-before))
+	c.woken += own
+	c.others += woken - own
 	c.turns.Add(1)
 	return work
 }
@@ -153,6 +159,7 @@ func (c *Core) output(i int, dev Device, now mono.Time) (work int) {
 			unsent = dev.Unsent()
 		}
 		if m < r || lot == len(c.tx) || r == 0 {
+			c.full = c.full || m == r && r > 0
 			c.sleep.held = c.sleep.held || unsent || r == 0
 			c.lots[i] = c.lotFor(work)
 			return work
@@ -186,8 +193,15 @@ func (c *Core) Unlock() {
 // again if there is now something to be done before it meant to wake.
 func (c *Core) Flush() {
 	c.down(c.clock.Now())
+	for i := 0; i < flushMax && c.full; i++ {
+		c.down(c.clock.Now())
+	}
 	c.rush()
 }
+
+// flushMax is how many full batches a caller sends beyond its first before it leaves the
+// rest to the driver: a send buffer of 800 KB in packets of 1500 bytes.
+const flushMax = 8
 
 // Send pulls one packet for one port, without looking at timers or at other
 // ports: the short way for a datagram that was written with the lock held.
@@ -195,16 +209,18 @@ func (c *Core) Send(port int) {
 	if c.shut {
 		return
 	}
+	c.full = false
 	c.output(port, c.ports[port], c.clock.Now())
 	c.rush()
 }
 
 // rush makes a sleeping driver look again if somebody else has left something to do
-// before it means to wake: a timer, frames to be tried again, or frames to ourselves.
+// before it means to wake: a timer, frames to be tried again, frames to ourselves, or more
+// to send than one call does.
 // The lock is held.
 func (c *Core) rush() {
 	s := &c.sleep
-	if s.till != 0 && (c.handler.Deadline().Before(s.till) || s.held && !s.retries || s.loopReady()) {
+	if s.till != 0 && (c.handler.Deadline().Before(s.till) || s.held && !s.retries || s.loopReady() || c.full) {
 		c.Attention()
 	}
 }

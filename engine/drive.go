@@ -24,8 +24,8 @@ import (
 //     the spinner's processor, and a thief waits some 50 us before it takes it. A turn
 //     may wake many, and the first of them to run drives next: it yields until the
 //     others have come.
-//   - A deadline is no data: a driver whose turn woke others by nothing else yields
-//     once and keeps the role, since they may not come back to take it.
+//   - A deadline is no data, and who waits for several cores drives none: a driver whose
+//     turn woke only such yields once and keeps the role, since they will not take it.
 //   - A driver leaves no frame behind that woke it: if a port has some it turns once
 //     more before it leaves.
 //   - The poller (poller.go) takes the role when nobody has had it for a tick.
@@ -144,7 +144,7 @@ func (c *Core) Wait(w *Waiter, cond Condition) bool {
 		if c.driver != w {
 			c.take(w)
 		}
-		c.woken, c.expired = 0, 0
+		c.woken, c.others = 0, 0
 		work := c.turn()
 		if cond.Done(now) {
 			continue
@@ -155,8 +155,8 @@ func (c *Core) Wait(w *Waiter, cond Condition) bool {
 			quick = 0
 			continue
 		}
-		if coming := c.coming.Load() > 0; work > 0 || coming || c.expired > 0 {
-			if quick++; quick%driverYield == 0 || coming || c.expired > 0 {
+		if coming := c.coming.Load() > 0; work > 0 || coming || c.others > 0 {
+			if quick++; quick%driverYield == 0 || coming || c.others > 0 {
 				c.yield()
 			}
 			continue
@@ -200,7 +200,7 @@ func (c *Core) finish(w *Waiter) {
 	if !c.closed && c.rxReady() {
 		c.turn()
 	}
-	c.owed.Store(c.woken+c.expired > 0)
+	c.owed.Store(c.woken+c.others > 0)
 	c.drop(w)
 }
 

@@ -99,10 +99,10 @@ func (c *Core) takeOver() {
 	c.driver = &p.role
 	gen := c.departs.Add(1)
 	for quick := 0; c.departs.Load() == gen && !c.closed; {
-		c.woken, c.expired = 0, 0
+		c.woken, c.others = 0, 0
 		work := c.turn()
 		switch {
-		case c.woken+c.expired > 0 || c.coming.Load() > 0:
+		case c.woken+c.others > 0 || c.coming.Load() > 0:
 			quick = 0
 			c.yield()
 		case work > 0:
