@@ -128,7 +128,7 @@ func Open(cfg Config) (h *Host, err error) {
 // openInterface returns the devices of an interface, one for each core.
 func (h *Host) openInterface(in *Interface) ([]engine.Device, error) {
 	if in.Name == "" {
-		return in.Devices, nil
+		return slices.Clone(in.Devices), nil // makeCores takes them out; the caller's slice stays as it is
 	}
 	if in.Devices != nil {
 		return in.Devices, fmt.Errorf("host: interface %s has both a name and devices: give one of them", in.Name)
