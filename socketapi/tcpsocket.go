@@ -210,6 +210,7 @@ func (s *tcpSocket) close() unix.Errno {
 	}
 	s.closed = true
 	conn, l, hold, linger := s.conn.Load(), s.listener.Load(), s.hold, s.linger
+	s.hold = nil // ours to drop: an unbind that comes later finds none
 	s.mu.Unlock()
 	if l != nil {
 		l.close(unix.EBADF)
