@@ -39,6 +39,9 @@ type lingering struct {
 
 func (l *lingering) Done(now mono.Time) bool {
 	l.next = now.Add(lingerLook)
+	if l.s.gone { // somebody else has closed it meanwhile
+		return true
+	}
 	switch l.s.conn.State() {
 	case tcp.FinWait1, tcp.Closing, tcp.LastAck:
 		return l.until.Due(now)
