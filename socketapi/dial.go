@@ -135,7 +135,7 @@ func (d *Dialer) dialTCP(ctx context.Context, network string, remote netip.AddrP
 	stop := context.AfterFunc(ctx, func() { s.end(unix.ECANCELED) })
 	errno = s.connected(0, mono.Never)
 	if !stop() || errno != 0 {
-		s.close(false, unix.EBADF)
+		s.abandon(unix.EBADF)
 		if err := ctx.Err(); err != nil {
 			return nil, fail(err)
 		}

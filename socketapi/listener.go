@@ -32,7 +32,7 @@ func listen(h *host.Host, hold *host.Hold, backlog int, opt tcp.Options) (_ *lis
 	}
 	defer func() {
 		if errno != 0 {
-			h.SocketClosed()
+			h.SocketAbandoned()
 		}
 	}()
 	if errno := h.Ports.Listen(hold); errno != 0 {

@@ -67,11 +67,11 @@ func dialStream(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt
 			continue
 		}
 		if errno != 0 {
-			h.SocketClosed()
+			h.SocketAbandoned()
 		}
 		return s, errno
 	}
-	h.SocketClosed()
+	h.SocketAbandoned()
 	return nil, unix.EADDRNOTAVAIL
 }
 
@@ -292,8 +292,24 @@ func (s *stream) state() (state tcp.State) {
 // close gives the connection up; calls under way fail with errno. What was written is
 // still sent; with abort the peer is sent a reset instead. A second close is EBADF.
 func (s *stream) close(abort bool, errno unix.Errno) unix.Errno {
-	if s.closing.Swap(true) {
+	if !s.release(abort, errno) {
 		return unix.EBADF
+	}
+	s.host.SocketClosed()
+	return 0
+}
+
+// abandon closes a connection that no program has had in its hands. It waits for nothing.
+func (s *stream) abandon(errno unix.Errno) {
+	if s.release(false, errno) {
+		s.host.SocketAbandoned()
+	}
+}
+
+// release gives up all that the stream holds, once: then it says so.
+func (s *stream) release(abort bool, errno unix.Errno) bool {
+	if s.closing.Swap(true) {
+		return false
 	}
 	s.end(errno)
 	s.seal()
@@ -309,6 +325,5 @@ func (s *stream) close(abort bool, errno unix.Errno) unix.Errno {
 	if s.hold != nil {
 		s.host.Ports.Drop(s.hold)
 	}
-	s.host.SocketClosed()
-	return 0
+	return true
 }

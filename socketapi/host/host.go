@@ -338,8 +338,7 @@ func (h *Host) Stats() (total drop.Counters) {
 	return total
 }
 
-// SocketOpened and SocketClosed count sockets. When the last one closes, it waits
-// until what was sent has left, since the program may be about to end.
+// SocketOpened, SocketClosed and SocketAbandoned count sockets.
 func (h *Host) SocketOpened() unix.Errno {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -350,7 +349,8 @@ func (h *Host) SocketOpened() unix.Errno {
 	return 0
 }
 
-// SocketClosed is called after a socket has given up what it held.
+// SocketClosed is called after a socket has given up what it held. When it was the last
+// one it waits until what was sent has left, since the program may be about to end.
 func (h *Host) SocketClosed() {
 	h.mu.Lock()
 	h.sockets--
@@ -361,12 +361,20 @@ func (h *Host) SocketClosed() {
 	}
 }
 
+// SocketAbandoned is SocketClosed for a socket that no program has sent anything by: a
+// dial that failed, or was given up. It never waits.
+func (h *Host) SocketAbandoned() {
+	h.mu.Lock()
+	h.sockets--
+	h.mu.Unlock()
+}
+
 // drain waits until nothing that was accepted from programs is still to be sent, or
-// for at most max. It turns the cores meanwhile if nobody does.
+// for at most max, over all cores. It turns the cores meanwhile if nobody does.
 func (h *Host) drain(max time.Duration) {
 	w := engine.NewWaiter()
+	until := h.clock.Now().Add(max)
 	for _, c := range h.cores {
-		until := h.clock.Now().Add(max)
 		c.Wait(w, &drained{c: c, until: until})
 	}
 }
