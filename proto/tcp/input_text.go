@@ -103,6 +103,14 @@ func (c *Conn) beyondHole(seq wire.Seq, p []byte) drop.Reason {
 	if h.full() {
 		return drop.TCPHolesFull
 	}
+	if pool := c.t.cfg.Pool; pool.Used() > pool.Limit()/8*7 {
+		// It stays as long as the hole does. The last of the memory is for what arrives in order
+		// (Linux: tcp_prune_ofo_queue).
+		if len(h.spans) == 0 {
+			c.dropHoles()
+		}
+		return drop.TCPReceiveMemory
+	}
 	n := c.rx.WriteAt(c.rxOffset(seq), p)
 	if n > 0 {
 		h.add(span{seq, seq.Add(n)})

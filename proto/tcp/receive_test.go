@@ -350,3 +350,28 @@ func TestIdleHoldsNothing(t *testing.T) {
 	s.out("P. 11:16(5) ack 21")
 	s.in(". 21:21(0) ack 16 win 5000")
 }
+
+// What lies beyond a hole stays as long as the hole does: the last eighth of the memory is for
+// what arrives in order.
+func TestOutOfOrderDataLeavesMemoryForWhatIsInOrder(t *testing.T) {
+	s := newScript(t, Params{}).establishedSACK(5000)
+	var hog ring.Datagrams
+	hog.Init(s.h.pool, 1<<40)
+	for s.h.pool.Used() <= s.h.pool.Limit()/8*7 {
+		if !hog.Put(&ring.Datagram{}, make([]byte, 60000)) {
+			t.Fatal("the pool was full before seven eighths")
+		}
+	}
+	s.in("P. 101:201(100) ack 1 win 5000")
+	if s.last != drop.TCPReceiveMemory {
+		t.Errorf("out of order: %v, want %v", s.last, drop.TCPReceiveMemory)
+	}
+	s.out(". 1:1(0) ack 1")
+	s.in("P. 1:101(100) ack 1 win 5000")
+	if s.last != drop.None {
+		t.Errorf("in order: %v", s.last)
+	}
+	s.out(". 1:1(0) ack 101 <>")
+	s.read(100)
+	hog.Free()
+}
