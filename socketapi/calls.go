@@ -133,13 +133,18 @@ func (t *Table) Accept4(fd int, flags int) (nfd int, sa unix.Sockaddr, err error
 	case f == nil:
 		return -1, nil, unix.EBADF
 	}
-	s, from, errno := f.accept(f.flags(0))
+	nfd, errno := t.reserve() // first, as on Linux: EMFILE loses no connection
 	if errno != 0 {
 		return -1, nil, errno
 	}
-	if nfd, err = t.install(s, flags&unix.SOCK_NONBLOCK != 0); err != nil {
-		return -1, nil, err
+	s, from, errno := f.accept(f.flags(0))
+	if errno != 0 {
+		t.cancel(nfd)
+		return -1, nil, errno
 	}
+	accepted := &file{socket: s}
+	accepted.nonblock.Store(flags&unix.SOCK_NONBLOCK != 0)
+	t.fulfil(nfd, accepted)
 	return nfd, sockaddr(from, s.common().family), nil
 }
 

@@ -68,3 +68,43 @@ func TestUse(t *testing.T) {
 	}
 	fatal(t, Close(fd))
 }
+
+// TestAcceptWithoutADescriptor leaves the connection where it is, for the next accept.
+func TestAcceptWithoutADescriptor(t *testing.T) {
+	a, b := twoHosts(t)
+	s := a.Table()
+	l, err := s.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	fatal(t, err)
+	fatal(t, s.Bind(l, at(addrA+":7")))
+	fatal(t, s.Listen(l, 1))
+	c, err := b.Dial("tcp", addrA+":7")
+	fatal(t, err)
+	defer c.Close()
+	s.SetLimit(1)
+	if _, _, err := s.Accept(l); err != unix.EMFILE {
+		t.Fatalf("accept: %v, want EMFILE", err)
+	}
+	s.SetLimit(2)
+	fd, _, err := s.Accept(l)
+	fatal(t, err)
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Read(fd, make([]byte, 9)); n != 1 || err != nil {
+		t.Errorf("read: %d, %v", n, err)
+	}
+	fatal(t, s.Close(fd))
+
+	fatal(t, s.SetNonblock(l, true)) // a failed accept gives its descriptor back
+	for range 3 {
+		if _, _, err := s.Accept(l); err != unix.EAGAIN {
+			t.Errorf("accept: %v, want EAGAIN", err)
+		}
+	}
+	if n := s.Len(); n != 1 {
+		t.Errorf("%d descriptors are open, want 1", n)
+	}
+	if again, err := s.Dup(l); again != fd || err != nil {
+		t.Errorf("dup: %d, %v, want %d", again, err, fd)
+	}
+}

@@ -27,6 +27,8 @@ type Table struct {
 	used  []uint64   // bitmap of slots
 	first int        // no slot below is free
 	limit int        // of descriptors
+
+	reserved int // slots in used that calls under way have taken and nothing fills yet
 }
 
 const (
@@ -75,7 +77,7 @@ func (t *Table) Len() (n int) {
 	for _, w := range t.used {
 		n += bits.OnesCount64(w)
 	}
-	return n
+	return n - t.reserved
 }
 
 // lookup returns what fd refers to, nil if it is not open.
@@ -96,9 +98,46 @@ func (t *Table) add(f *file, old int) (fd int, errno unix.Errno) {
 	if old >= 0 && t.lookup(old) != f {
 		return -1, unix.EBADF
 	}
-	i := t.free()
+	i, errno := t.reserveLocked()
+	if errno == 0 {
+		t.fill(i, f)
+	}
+	return i + descriptorBase, errno
+}
+
+// reserve takes the lowest free descriptor before there is anything for it to refer to: to
+// every other call it is not open. It is given to fulfil or cancel.
+func (t *Table) reserve() (fd int, errno unix.Errno) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i, errno := t.reserveLocked()
+	if errno == 0 {
+		t.reserved++
+	}
+	return i + descriptorBase, errno
+}
+
+// fulfil opens a descriptor that was reserved.
+func (t *Table) fulfil(fd int, f *file) {
+	t.mu.Lock()
+	t.reserved--
+	t.fill(fd-descriptorBase, f)
+	t.mu.Unlock()
+}
+
+// cancel frees a descriptor that was reserved.
+func (t *Table) cancel(fd int) {
+	t.mu.Lock()
+	t.reserved--
+	t.release(fd - descriptorBase)
+	t.mu.Unlock()
+}
+
+// reserveLocked takes the lowest free slot. mu is held.
+func (t *Table) reserveLocked() (i int, errno unix.Errno) {
+	i = t.free()
 	if i >= t.limit {
-		return -1, unix.EMFILE
+		return -1 - descriptorBase, unix.EMFILE
 	}
 	slots := *t.slots.Load()
 	if i >= len(slots) {
@@ -110,13 +149,22 @@ func (t *Table) add(f *file, old int) (fd int, errno unix.Errno) {
 		}
 		t.slots.Store(&more)
 		t.used = append(t.used, make([]uint64, len(t.used))...)
-		slots = more
 	}
-	slots[i].Store(f)
 	t.used[i/64] |= 1 << (i % 64)
 	t.first = i + 1
+	return i, 0
+}
+
+// fill lets a slot that is taken refer to f. mu is held.
+func (t *Table) fill(i int, f *file) {
+	(*t.slots.Load())[i].Store(f)
 	f.refs++
-	return i + descriptorBase, 0
+}
+
+// release frees a slot. mu is held.
+func (t *Table) release(i int) {
+	t.used[i/64] &^= 1 << (i % 64)
+	t.first = min(t.first, i)
 }
 
 // free returns the lowest free slot, which may be one beyond the last. mu is held.
@@ -146,8 +194,7 @@ func (t *Table) remove(fd int) (f *file, last bool) {
 	if f = slots[i].Swap(nil); f == nil {
 		return nil, false
 	}
-	t.used[i/64] &^= 1 << (i % 64)
-	t.first = min(t.first, i)
+	t.release(i)
 	f.refs--
 	return f, f.refs == 0
 }
