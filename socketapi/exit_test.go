@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/mono"
 )
 
 // TestSendCloseExit is the program that sends one thing and ends: it arrives, though the first
@@ -115,5 +117,12 @@ func TestLingerWaitsNoLongerThanItSays(t *testing.T) {
 	fatal(t, s.Close(fd))
 	if took := time.Since(start); took < 900*time.Millisecond {
 		t.Errorf("close took %v, not a second", took)
+	}
+}
+
+func TestLingerIsOverWhenTheConnectionIsGone(t *testing.T) {
+	l := &lingering{s: &stream{gone: true}, until: mono.Never}
+	if !l.Done(0) {
+		t.Error("a close waits for a connection that is not its own any more")
 	}
 }
