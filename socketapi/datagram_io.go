@@ -123,7 +123,7 @@ func (s *datagram) receive(p []byte, flags int, until mono.Time) (m ring.Datagra
 		}
 		switch {
 		case flags&unix.MSG_DONTWAIT != 0:
-			return m, 0, unix.EAGAIN
+			return m, 0, s.again(unix.EAGAIN)
 		case s.readShut.Load():
 			return m, 0, 0
 		}

@@ -75,7 +75,7 @@ func (l *listener) accept(flags int, until mono.Time) (*stream, unix.Errno) {
 			return s, errno
 		}
 		if flags&unix.MSG_DONTWAIT != 0 {
-			return nil, unix.EAGAIN
+			return nil, l.again(unix.EAGAIN)
 		}
 		if errno := l.wait(ring.In, need{}, &l.read, until); errno != 0 {
 			return nil, errno

@@ -132,7 +132,7 @@ func (s *stream) connected(flags int, until mono.Time) unix.Errno {
 			return unix.ECONNABORTED
 		}
 		if flags&unix.MSG_DONTWAIT != 0 {
-			return unix.EINPROGRESS
+			return s.again(unix.EINPROGRESS)
 		}
 		if errno := s.wait(ring.Out, need{}, &s.waiting.write, until); errno != 0 {
 			return errno
@@ -175,7 +175,7 @@ func (s *stream) read(p []byte, flags int, until mono.Time) (n int, errno unix.E
 // the error, unless it is still there to be found, is the next call's.
 func (s *stream) partly(n int, errno unix.Errno) (int, unix.Errno) {
 	if n == 0 {
-		return 0, errno
+		return 0, s.again(errno)
 	}
 	switch errno {
 	case unix.EAGAIN, unix.EPIPE, unix.ENOTCONN, unix.Errno(s.ended.Load()):
@@ -223,6 +223,9 @@ func (s *stream) write(p []byte, flags int, until mono.Time) (n int, errno unix.
 	}
 	if errno := s.left.Take(); errno != 0 {
 		return 0, unix.Errno(errno)
+	}
+	if s.host.Closed() {
+		return 0, unix.ENETDOWN // nobody would send it
 	}
 	for {
 		m, errno := s.tryWrite(p[n:])

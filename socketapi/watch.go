@@ -122,6 +122,16 @@ func (s *waiting) end(errno unix.Errno) {
 	s.rouse()
 }
 
+// again is what a call that moved nothing fails with instead of errno: "not yet" is ENETDOWN
+// at a host that has ended. The socket is not ended by it: what has been received
+// can still be read.
+func (s *waiting) again(errno unix.Errno) unix.Errno {
+	if (errno == unix.EAGAIN || errno == unix.EINPROGRESS) && s.host.Closed() {
+		return unix.ENETDOWN
+	}
+	return errno
+}
+
 // wait returns when one of ev is ready as far as n needs it. It is EAGAIN if the deadline
 // or until came first, and otherwise how the socket ended. The caller has begun a
 // call, and looks itself at what there is.
