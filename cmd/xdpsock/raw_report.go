@@ -31,6 +31,16 @@ type rawEvent struct {
 	Seconds float64          `json:"seconds"`
 	Dropped uint64           `json:"dropped"` // by the mode, since the start
 	Sockets []rawSocketStats `json:"sockets"`
+
+	// Sums over the sockets, since the start.
+	RxPackets uint64 `json:"rx_packets"`
+	TxPackets uint64 `json:"tx_packets"`
+}
+
+func (e *rawEvent) add(st rawSocketStats) {
+	e.Sockets = append(e.Sockets, st)
+	e.RxPackets += st.RxPackets
+	e.TxPackets += st.TxPackets
 }
 
 // rawReady is the first line of JSON.
@@ -78,7 +88,7 @@ func (r *rawRun) table(took time.Duration) {
 		now.TxPackets = max(now.TxPackets, s.last.TxPackets) // its parts are read one after the other
 		st := between(s.queue, s.last, now, took)
 		s.last = now
-		e.Sockets = append(e.Sockets, st)
+		e.add(st)
 		r.say(i, &st, took)
 	}
 	r.out.emit(e)
@@ -109,7 +119,7 @@ func (r *rawRun) summary(took time.Duration) {
 	for i := range r.sockets {
 		s := &r.sockets[i]
 		st := between(s.queue, engine.DeviceStats{}, s.device.Stats(), took)
-		e.Sockets = append(e.Sockets, st)
+		e.add(st)
 		sum.RxPPS += st.RxPPS
 		sum.TxPPS += st.TxPPS
 		sum.RxPackets += st.RxPackets
