@@ -108,9 +108,15 @@ func Open(cfg Config) (h *Host, err error) {
 			h = nil
 		}
 	}()
+	for i := range cfg.Interfaces { // first, so that all of them are closed if anything fails
+		devices[i] = slices.Clone(cfg.Interfaces[i].Devices) // makeCores takes them out
+	}
 	for i := range cfg.Interfaces {
-		if devices[i], err = h.openInterface(&cfg.Interfaces[i]); err != nil {
-			return h, err
+		if in := &cfg.Interfaces[i]; in.Name != "" {
+			if devices[i], err = h.openInterface(in); err != nil {
+				devices[i] = slices.Clone(in.Devices)
+				return h, err
+			}
 		}
 	}
 	if err = check(&cfg, devices); err != nil {
@@ -125,13 +131,10 @@ func Open(cfg Config) (h *Host, err error) {
 	return h, h.takeAddrs(&cfg)
 }
 
-// openInterface returns the devices of an interface, one for each core.
+// openInterface opens an interface by its name, and returns its devices, one for each core.
 func (h *Host) openInterface(in *Interface) ([]engine.Device, error) {
-	if in.Name == "" {
-		return slices.Clone(in.Devices), nil // makeCores takes them out; the caller's slice stays as it is
-	}
 	if in.Devices != nil {
-		return in.Devices, fmt.Errorf("host: interface %s has both a name and devices: give one of them", in.Name)
+		return nil, fmt.Errorf("host: interface %s has both a name and devices: give one of them", in.Name)
 	}
 	nic, err := engine.OpenNIC(engine.NICConfig{Interface: in.Name, Mode: in.Mode, Queues: in.Queues, BusyPoll: in.BusyPoll})
 	if err != nil {

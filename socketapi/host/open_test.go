@@ -1,0 +1,39 @@
+package host
+
+import (
+	"testing"
+
+	"github.com/xdpsock/xdpsock/engine"
+)
+
+// closing is a device that only counts how often it is closed.
+type closing struct {
+	engine.Device
+	closed int
+}
+
+func (c *closing) Info() engine.Info { return engine.Info{Name: "closing", MTU: 1500, FrameLen: 1514} }
+func (c *closing) Close() error      { c.closed++; return nil }
+
+func TestFailedOpenClosesAllDevicesOnce(t *testing.T) {
+	before, after := &closing{}, &closing{}
+	given := []engine.Device{after}
+	_, err := Open(Config{Interfaces: []Interface{
+		{Devices: []engine.Device{before}},
+		{Name: "no-such-link"},
+		{Devices: given},
+	}})
+	if err == nil {
+		t.Fatal("opened an interface that does not exist")
+	}
+	if before.closed != 1 || after.closed != 1 {
+		t.Errorf("closed %d and %d times, want once each", before.closed, after.closed)
+	}
+	if given[0] == nil {
+		t.Error("the caller's slice was changed")
+	}
+	both := &closing{}
+	if _, err := Open(Config{Interfaces: []Interface{{Name: "x", Devices: []engine.Device{both}}}}); err == nil || both.closed != 1 {
+		t.Errorf("name and devices: error %v, closed %d times", err, both.closed)
+	}
+}
