@@ -80,7 +80,9 @@ func (t *TCP) resetConn(c *Conn) {
 func (c *Conn) challenge(now mono.Time) {
 	t := c.t
 	if second := now / 1e9; second != t.challengeEpoch {
-		t.challengeEpoch, t.challenges = second, 0
+		// Half of the budget is drawn anew each second, or who can make us send challenges could count
+		// those of others by what is left (CVE-2016-5696; Linux: tcp_send_challenge_ack).
+		t.challengeEpoch, t.challenges = second, t.cfg.Rand.IntN(t.params.ChallengeACKs/2+1)
 	}
 	if t.challenges >= t.params.ChallengeACKs || c.tooSoon(now) {
 		t.count.Count(drop.TCPChallengeLimited)
