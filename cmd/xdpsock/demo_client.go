@@ -69,13 +69,27 @@ func connect(kind, protocol int, to netip.AddrPort) (fd int, err error) {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())})
+		err = connectFD(fd, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())})
 	}
 	if err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("connect to %v: %w", to, err)
 	}
 	return fd, nil
+}
+
+// connectFD goes on where a signal of the Go runtime has interrupted it: on Linux a second
+// connect(2) of a blocking socket waits for the first, or says EISCONN if that is over.
+func connectFD(fd int, to unix.Sockaddr) error {
+	for {
+		switch err := unix.Connect(fd, to); err {
+		case unix.EINTR:
+		case unix.EISCONN:
+			return nil
+		default:
+			return err
+		}
+	}
 }
 
 // recv reads once, and says EINTR and EAGAIN as they are.
