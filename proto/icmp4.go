@@ -3,15 +3,13 @@ package proto
 import (
 	"net/netip"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 // Read first: RFC 792; RFC 1122 §3.2.2 (what to answer, what never to answer);
-// RFC 1812 §4.3.2 (quoting, rate); RFC 5927 (what to believe).
+// RFC 1812 §4.3.2 (quoting, rate).
 
 // inputICMP4 answers echo requests, hands echo replies to ping sockets and errors to
 // the sockets whose packets they quote.
@@ -70,81 +68,6 @@ func (s *Stack) facts(local, remote netip.AddrPort) *ring.Datagram {
 	r.From, r.To, r.Iface, r.Time = remote, local, uint32(in.port.number), int64(in.now)
 	r.TTL, r.TOS = in.ttl, in.tos
 	return r
-}
-
-// inputError4 hands an ICMP error to the socket that sent the packet it quotes. It is
-// believed if that socket exists (RFC 5927 §4).
-func (s *Stack) inputError4(icmp wire.ICMP4) drop.Reason {
-	quoted, ok := wire.ParseQuotedIPv4(icmp.Quoted())
-	if !ok {
-		return drop.ICMP4QuoteShort
-	}
-	if !s.local(quoted.Src()) || quoted.FragmentOffset() != 0 {
-		return drop.ICMP4QuoteUnknown
-	}
-	errno, hard := errno4(icmp)
-	if errno == 0 {
-		return drop.ICMP4UnknownType
-	}
-	switch quoted.Protocol() {
-	case wire.ProtoUDP:
-		udp, ok := wire.ParseQuotedUDP(quoted.Payload())
-		if !ok {
-			return drop.ICMP4QuoteShort
-		}
-		local := netip.AddrPortFrom(quoted.Src(), udp.SrcPort())
-		remote := netip.AddrPortFrom(quoted.Dst(), udp.DstPort())
-		sock := s.UDP.Lookup(local, remote)
-		if sock == nil {
-			return drop.ICMP4QuoteUnknown
-		}
-		// An unconnected socket has no one peer whose error it could be (Linux: udp_err
-		// without IP_RECVERR); a soft error tells a connected one nothing that lasts.
-		if sock.Remote.IsValid() && hard {
-			sock.Fail(errno, s.Wakes)
-		}
-		return drop.None
-	case wire.ProtoTCP:
-		src, dst, seq, ok := wire.ParseQuotedTCP(quoted.Payload())
-		if !ok {
-			return drop.ICMP4QuoteShort
-		}
-		local, remote := netip.AddrPortFrom(quoted.Src(), src), netip.AddrPortFrom(quoted.Dst(), dst)
-		return s.errorTCP(local, remote, seq, errno, icmp.MTU())
-	}
-	return drop.ICMP4QuoteUnknown
-}
-
-// errno4 is what an ICMP error means to a program, and whether it ends a connected
-// datagram socket's hope (Linux: icmp_err_convert).
-func errno4(icmp wire.ICMP4) (errno unix.Errno, hard bool) {
-	switch icmp.Type() {
-	case wire.ICMP4Unreachable:
-		switch icmp.Code() {
-		case wire.ICMP4NetUnreachable, wire.ICMP4NetUnknown, wire.ICMP4NetProhibited, wire.ICMP4NetTOS:
-			return unix.ENETUNREACH, icmp.Code() == wire.ICMP4NetUnknown || icmp.Code() == wire.ICMP4NetProhibited
-		case wire.ICMP4ProtoUnreachable:
-			return unix.ENOPROTOOPT, true
-		case wire.ICMP4PortUnreachable:
-			return unix.ECONNREFUSED, true
-		case wire.ICMP4FragNeeded:
-			return unix.EMSGSIZE, false
-		case wire.ICMP4SourceRouteFail:
-			return unix.EOPNOTSUPP, false
-		case wire.ICMP4HostUnknown:
-			return unix.EHOSTDOWN, true
-		case wire.ICMP4HostIsolated:
-			return unix.ENONET, true
-		case wire.ICMP4HostProhibited, wire.ICMP4AdminProhibited:
-			return unix.EHOSTUNREACH, true
-		}
-		return unix.EHOSTUNREACH, false
-	case wire.ICMP4TimeExceeded:
-		return unix.EHOSTUNREACH, false
-	case wire.ICMP4ParamProblem:
-		return unix.EPROTO, true
-	}
-	return 0, false
 }
 
 // sendUnreachable4 answers the packet in Input with "destination unreachable", as

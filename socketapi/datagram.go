@@ -63,6 +63,7 @@ func newDatagram(h *host.Host, protocol wire.Protocol) (*datagram, unix.Errno) {
 		end := &udp.Socket{Gate: &s.gateOf, Error: &s.soErr}
 		end.Recv.Init(c.Stack.Pool, datagramRecvDefault/len(cores))
 		end.Send.Init(c.Stack.Pool, datagramSendDefault)
+		end.Errors.Init(c.Stack.Pool)
 		s.ends = append(s.ends, end)
 	}
 	return s, 0
@@ -283,6 +284,7 @@ func (s *datagram) close() unix.Errno {
 	// No core can reach the receive queues any more, and no program does.
 	for _, end := range s.ends {
 		end.Recv.Free()
+		end.Errors.Free()
 	}
 	if hold != nil {
 		s.host.Ports.Drop(hold)

@@ -144,6 +144,7 @@ const (
 	UDPNotConnectedPeer
 	UDPSocketFull
 	UDPSocketMemory
+	UDPErrorsFull
 	UDPSocketClosed
 	UDPFiltered
 

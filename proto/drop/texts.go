@@ -121,6 +121,7 @@ var texts = [reasons]struct{ name, explain string }{
 	UDPNotConnectedPeer: {"udp-not-connected-peer", "The UDP socket is connected to another peer."},
 	UDPSocketFull:       {"udp-socket-full", "The receive buffer of the UDP socket is full."},
 	UDPSocketMemory:     {"udp-socket-memory", "The buffer memory of the core is used up, so the UDP socket cannot take the datagram."},
+	UDPErrorsFull:       {"udp-errors-full", "The error queue of the socket has no room, so the ICMP error was only noted in SO_ERROR."},
 	UDPSocketClosed:     {"udp-socket-closed", "The UDP socket is closed or shut down for reading."},
 	UDPFiltered:         {"udp-filtered", "A filter of the UDP socket refused the datagram's group, source or interface."},
 

@@ -32,10 +32,16 @@ type Socket struct {
 	TOS       uint8 // IP_TOS
 	Broadcast bool  // SO_BROADCAST
 
-	Recv  ring.Datagrams // the core produces, the program consumes
-	Send  ring.Datagrams // what could not be sent at once: both sides under the core's lock
-	Gate  *ring.Gate     // shared by the socket's ends on all cores
-	Error *ring.Errno    // likewise
+	Discover  Discovery // IP_MTU_DISCOVER
+	Discover6 Discovery // IPV6_MTU_DISCOVER
+	RecvErr   bool      // IP_RECVERR: errors of packets that were sent are put into Errors
+	RecvErr6  bool      // IPV6_RECVERR
+
+	Recv   ring.Datagrams // the core produces, the program consumes
+	Send   ring.Datagrams // what could not be sent at once: both sides under the core's lock
+	Errors ErrQueue       // the core produces, the program consumes (MSG_ERRQUEUE)
+	Gate   *ring.Gate     // shared by the socket's ends on all cores
+	Error  *ring.Errno    // likewise
 
 	Dropped uint64 // datagrams for which Recv had no room
 

@@ -63,20 +63,22 @@ func (t ICMP4Type) IsError() bool {
 
 // Codes of ICMP4Unreachable (RFC 792, RFC 1122 §3.2.2.1, RFC 1812 §5.2.7.1).
 const (
-	ICMP4NetUnreachable   = 0
-	ICMP4HostUnreachable  = 1
-	ICMP4ProtoUnreachable = 2
-	ICMP4PortUnreachable  = 3
-	ICMP4FragNeeded       = 4
-	ICMP4SourceRouteFail  = 5
-	ICMP4NetUnknown       = 6
-	ICMP4HostUnknown      = 7
-	ICMP4HostIsolated     = 8
-	ICMP4NetProhibited    = 9
-	ICMP4HostProhibited   = 10
-	ICMP4NetTOS           = 11
-	ICMP4HostTOS          = 12
-	ICMP4AdminProhibited  = 13
+	ICMP4NetUnreachable      = 0
+	ICMP4HostUnreachable     = 1
+	ICMP4ProtoUnreachable    = 2
+	ICMP4PortUnreachable     = 3
+	ICMP4FragNeeded          = 4
+	ICMP4SourceRouteFail     = 5
+	ICMP4NetUnknown          = 6
+	ICMP4HostUnknown         = 7
+	ICMP4HostIsolated        = 8
+	ICMP4NetProhibited       = 9
+	ICMP4HostProhibited      = 10
+	ICMP4NetTOS              = 11
+	ICMP4HostTOS             = 12
+	ICMP4AdminProhibited     = 13
+	ICMP4PrecedenceViolation = 14
+	ICMP4PrecedenceCutoff    = 15
 )
 
 // Codes of ICMP4TimeExceeded.

@@ -1,0 +1,111 @@
+package udp
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
+)
+
+// Read first: ip(7) on IP_RECVERR and IP_MTU_DISCOVER; RFC 1122 §4.1.3.3; udp_err in
+// net/ipv4/udp.c, ip_icmp_error in net/ipv4/ip_sockglue.c.
+
+// errQueueMax bounds the errors that wait at one end of a socket, in bytes charged with
+// their overhead: some two hundred of the shortest. Linux charges them to SO_RCVBUF; here a
+// program that reads no errors loses no datagrams by them.
+const errQueueMax = 64 << 10
+
+// An Origin says who has reported an error (SO_EE_ORIGIN_*).
+type Origin uint8
+
+const (
+	OriginLocal Origin = unix.SO_EE_ORIGIN_LOCAL // this host, before the packet left
+	OriginICMP  Origin = unix.SO_EE_ORIGIN_ICMP
+	OriginICMP6 Origin = unix.SO_EE_ORIGIN_ICMP6
+)
+
+// An ExtendedError is what struct sock_extended_err says about a packet that a socket has
+// sent, with what recvmsg returns beside it.
+type ExtendedError struct {
+	Errno      unix.Errno
+	Origin     Origin
+	Type, Code uint8  // of the ICMP message
+	Info       uint32 // the MTU of EMSGSIZE, the pointer of a parameter problem
+
+	To       netip.AddrPort // where the packet was sent to: msg_name
+	Offender netip.Addr     // who reports it: SO_EE_OFFENDER; not valid where the origin is local
+	Iface    uint32         // port of the stack that the report came in by
+	Time     mono.Time      // of its arrival
+}
+
+// An ErrQueue is a socket's queue of errors at one core (MSG_ERRQUEUE). The core puts in, the
+// program takes out. The zero value is unusable until Init.
+type ErrQueue struct{ q ring.Datagrams }
+
+// Init makes q an empty queue in chunks of pool.
+func (q *ErrQueue) Init(pool *ring.Pool) { q.q.Init(pool, errQueueMax) }
+
+// Len returns how many errors wait. Both sides may ask.
+func (q *ErrQueue) Len() int { return q.q.Len() }
+
+// Free gives the queue's memory back. Neither side may use q any more.
+func (q *ErrQueue) Free() { q.q.Free() }
+
+// quoteMax is how much of a packet is kept: more than an ICMPv6 error has, which fits into
+// 1280 bytes (RFC 4443 §2.4(c)).
+const quoteMax = 1280
+
+// extendedLen is the length of what stands before the quote in a record.
+const extendedLen = 12
+
+// Put queues an error and as much of the packet as was quoted, from behind the transport
+// header on. It says false if there is no room.
+func (q *ErrQueue) Put(e *ExtendedError, quote []byte) bool {
+	var b [extendedLen]byte
+	binary.LittleEndian.PutUint32(b[0:], uint32(e.Errno))
+	binary.LittleEndian.PutUint32(b[4:], e.Info)
+	b[8], b[9], b[10] = uint8(e.Origin), e.Type, e.Code
+	m := ring.Datagram{From: netip.AddrPortFrom(e.Offender, 0), To: e.To, Iface: e.Iface, Time: int64(e.Time)}
+	return q.q.Put(&m, b[:], quote[:min(len(quote), quoteMax)])
+}
+
+// Get takes the oldest error, copies as much of its quote into p as fits, and fills in e. It
+// returns how much was copied and how much there was, and false if the queue is empty.
+func (q *ErrQueue) Get(e *ExtendedError, p []byte) (n, whole int, ok bool) {
+	var m ring.Datagram
+	var b [extendedLen + quoteMax]byte
+	got, ok := q.q.Get(&m, b[:], false)
+	if !ok {
+		return 0, 0, false
+	}
+	n = copy(p, b[extendedLen:got])
+	*e = ExtendedError{
+		Errno: unix.Errno(binary.LittleEndian.Uint32(b[0:])), Info: binary.LittleEndian.Uint32(b[4:]),
+		Origin: Origin(b[8]), Type: b[9], Code: b[10],
+		To: m.To, Offender: m.From.Addr(), Iface: m.Iface, Time: mono.Time(m.Time),
+	}
+	return n, m.Len - extendedLen, true
+}
+
+// Report tells a socket what has become of a packet that it has sent: by its error queue, if
+// it asked for that, and by SO_ERROR, if it did or is connected and the error is hard, so that
+// it will not pass by itself (Linux: udp_err, __udp6_lib_err, ping_err, raw_err).
+func (s *Socket) Report(e *ExtendedError, hard bool, quote []byte, wakes *ring.Wakes) drop.Reason {
+	asked := s.RecvErr
+	if !e.To.Addr().Is4() {
+		asked = s.RecvErr6
+	}
+	if !asked && (!hard || !s.Remote.IsValid()) {
+		return drop.None
+	}
+	reason := drop.None
+	if asked && !s.Errors.Put(e, quote) {
+		reason = drop.UDPErrorsFull
+	}
+	s.Fail(e.Errno, wakes)
+	return reason
+}
