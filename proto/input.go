@@ -39,6 +39,9 @@ func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
 	// Field by field: what input4 sets needs no clearing.
 	in := &s.in
 	in.port, in.frame, in.now, in.group, in.lost = p, frame, now, false, false
+	if len(s.taps) > 0 {
+		s.tapInput(p, frame, now)
+	}
 	if p.RawIP {
 		return s.inputIP(frame)
 	}

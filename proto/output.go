@@ -4,6 +4,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -15,6 +16,18 @@ import (
 // a neighbour; then sockets and connections take turns.
 func (s *Stack) Output(port int, buf []byte, now mono.Time) int {
 	p := &s.ports[port]
+	if len(s.taps) == 0 {
+		return s.output(p, buf, now)
+	}
+	s.tapped = nil
+	n := s.output(p, buf, now)
+	if n > 0 {
+		s.tap(p, buf[:n], udp.PacketOutgoing, s.tapped, now)
+	}
+	return n
+}
+
+func (s *Stack) output(p *port, buf []byte, now mono.Time) int {
 	if s.direct.offered && s.direct.port == p {
 		return s.outputDirect(buf)
 	}
@@ -46,10 +59,13 @@ func (s *Stack) Output(port int, buf []byte, now mono.Time) int {
 // outputDirect writes the datagram on offer.
 func (s *Stack) outputDirect(buf []byte) int {
 	d := &s.direct
-	n := d.path.putLink(buf, etherTypeOf(d.dst.Addr()))
-	n += d.put(buf[n:])
 	d.offered = false
-	return n
+	if d.sock.Link != nil {
+		s.tapped = d.sock
+		return d.putFrame(buf)
+	}
+	n := d.path.putLink(buf, etherTypeOf(d.dst.Addr()))
+	return n + d.put(buf[n:])
 }
 
 // outputPacket writes the oldest packet of the stack's own that can go.
@@ -122,7 +138,13 @@ func (s *Stack) outputReady(p *port, buf []byte, now mono.Time) int {
 			p.readyEnd = &p.ready
 		}
 		sock.Queued, sock.Ready = false, nil
-		n := s.outputQueued(p, &sock.Send, buf, now)
+		n := 0
+		if sock.Link != nil {
+			s.tapped = sock
+			n = s.outputFrameOf(p, sock, buf)
+		} else {
+			n = s.outputQueued(p, &sock.Send, buf, now)
+		}
 		switch {
 		case sock.Send.Len() > 0:
 			s.enlist(p, sock)

@@ -26,6 +26,9 @@ type direct struct {
 	protocol wire.Protocol
 	src, dst netip.AddrPort
 	payload  []byte // the program's
+
+	link   [wire.EthernetLen]byte // of a packet socket that leaves the header to us,
+	header int                    // and its length
 }
 
 // Offer offers a datagram of a socket to be sent. The caller then pulls one packet
@@ -116,7 +119,12 @@ func (d *direct) put(b []byte) int {
 // queue puts a datagram into its socket's send queue and the socket on its port's
 // list.
 func (s *Stack) queue(d *direct) unix.Errno {
-	n := d.put(s.scratch[:])
+	n := 0
+	if d.sock.Link != nil {
+		n = d.putFrame(s.scratch)
+	} else {
+		n = d.put(s.scratch)
+	}
 	if !d.sock.Send.Put(d.record(), s.scratch[:n]) {
 		return unix.EAGAIN
 	}

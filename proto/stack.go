@@ -77,7 +77,9 @@ type Stack struct {
 	in      packet                    // the packet that Input is looking at
 	waiting map[*neigh.Entry][]parked // connections by the neighbour that they wait for
 
-	direct direct // the datagram that Offer has offered
+	taps   []*udp.Socket // packet sockets
+	tapped *udp.Socket   // the one whose frame Output is writing
+	direct direct        // the datagram that Offer has offered
 	record ring.Datagram
 	// handedOver says that the packet in Input has been handed over once: it is answered
 	// here, whatever the directory says now.
@@ -148,6 +150,9 @@ func (s *Stack) SetAddrs(port int, addrs []netip.Prefix) {
 	}
 	s.pathGen++
 }
+
+// Port returns what a port is.
+func (s *Stack) Port(i int) PortConfig { return s.ports[i].PortConfig }
 
 // Addrs returns a port's addresses.
 func (s *Stack) Addrs(port int) []netip.Prefix { return s.ports[port].addrs }

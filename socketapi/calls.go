@@ -4,6 +4,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 // failure makes an error of an errno.
@@ -29,6 +31,9 @@ func (t *Table) Socket(domain, typ, proto int) (fd int, err error) {
 }
 
 func (t *Table) open(domain, typ, proto int) (socket, unix.Errno) {
+	if domain == unix.AF_PACKET {
+		return t.openPacket(typ, proto)
+	}
 	switch {
 	case domain < 0 || domain != unix.AF_INET: // AF_INET6 comes with the host's IPv6
 		return nil, unix.EAFNOSUPPORT
@@ -46,6 +51,18 @@ func (t *Table) open(domain, typ, proto int) (socket, unix.Errno) {
 		return s, errno
 	case typ == unix.SOCK_STREAM || typ == unix.SOCK_DGRAM:
 		return nil, unix.EPROTONOSUPPORT
+	}
+	return nil, unix.ESOCKTNOSUPPORT
+}
+
+func (t *Table) openPacket(typ, proto int) (socket, unix.Errno) {
+	switch typ {
+	case unix.SOCK_RAW, unix.SOCK_DGRAM:
+		s, errno := newPacketSocket(t.host, typ, wire.EtherType(networkOrder(uint16(proto))))
+		return s, errno
+	}
+	if typ < 0 || typ > unix.SOCK_PACKET {
+		return nil, unix.EINVAL
 	}
 	return nil, unix.ESOCKTNOSUPPORT
 }
@@ -104,6 +121,9 @@ func (t *Table) Bind(fd int, sa unix.Sockaddr) error {
 	}
 	if sa == nil {
 		return unix.EINVAL
+	}
+	if s, ok := f.socket.(*packetSocket); ok {
+		return failure(s.bindLink(sa))
 	}
 	a, errno := addrOf(sa, f.common().family)
 	if errno != 0 {
@@ -177,6 +197,9 @@ func (t *Table) Getsockname(fd int) (unix.Sockaddr, error) {
 	if f == nil {
 		return nil, unix.EBADF
 	}
+	if s, ok := f.socket.(*packetSocket); ok {
+		return s.nameLink(), nil
+	}
 	return sockaddr(f.name(), f.common().family), nil
 }
 
@@ -241,6 +264,10 @@ func (t *Table) SendmsgN(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n 
 	case len(oob) > 0:
 		return 0, unix.EOPNOTSUPP
 	}
+	if s, ok := f.socket.(*packetSocket); ok {
+		n, errno := s.sendLink(p, to, f.flags(flags))
+		return n, failure(errno)
+	}
 	a, errno := addrOf(to, f.common().family)
 	if errno != 0 && f.common().kind != unix.SOCK_STREAM { // a stream does not look at it
 		return 0, errno
@@ -255,6 +282,10 @@ func (t *Table) send(fd int, p []byte, to netip.AddrPort, flags int) (n int, err
 	f := t.lookup(fd)
 	if f == nil {
 		return -1, unix.EBADF
+	}
+	if s, ok := f.socket.(*packetSocket); ok {
+		n, errno := s.sendLink(p, nil, f.flags(flags))
+		return n, failure(errno)
 	}
 	n, errno := f.send(p, to, f.flags(flags))
 	if errno != 0 {
@@ -282,6 +313,9 @@ func (t *Table) Recvmsg(fd int, p, _ []byte, flags int) (n, oobn int, recvflags 
 	r, errno := f.recv(p, f.flags(flags))
 	if errno != 0 {
 		return -1, 0, 0, nil, errno
+	}
+	if s, ok := f.socket.(*packetSocket); ok {
+		return r.n, 0, r.flags, s.sender(&r.m), nil
 	}
 	return r.n, 0, r.flags, sockaddr(r.from, f.common().family), nil
 }

@@ -126,6 +126,22 @@ func (s *datagram) change(f func(*udp.Socket)) {
 	}
 }
 
+// resize gives the queues the sizes of the socket's settings, whose mu is held.
+func (s *datagram) resize(set *settings) unix.Errno {
+	rcv, snd := set.rcvBuf, set.sndBuf
+	if rcv == 0 {
+		rcv = datagramRecvDefault
+	}
+	if snd == 0 {
+		snd = datagramSendDefault
+	}
+	s.change(func(end *udp.Socket) {
+		end.Recv.SetLimit(max(rcv/len(s.ends), 1))
+		end.Send.SetLimit(snd)
+	})
+	return 0
+}
+
 // bound makes sure that the socket has a port.
 func (s *datagram) bound(to netip.AddrPort) unix.Errno {
 	s.mu.Lock()

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/proto"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/wire"
@@ -24,9 +25,15 @@ func (s *datagram) coreFor(to netip.AddrPort) int {
 	return int(h >> 33 % uint64(n))
 }
 
-// send sends one datagram, to the peer if to is not valid. MSG_DONTWAIT does not wait
-// for room in the queue.
-func (s *datagram) send(p []byte, to netip.AddrPort, flags int, until mono.Time) unix.Errno {
+// A message is what one send says.
+type message struct {
+	payload []byte
+	to      netip.AddrPort     // not valid: the peer
+	frame   *proto.LinkMessage // of a packet socket, instead of the above
+}
+
+// send sends one datagram. MSG_DONTWAIT does not wait for room in the queue.
+func (s *datagram) send(m *message, flags int, until mono.Time) unix.Errno {
 	if errno := s.begin(); errno != 0 {
 		return errno
 	}
@@ -37,8 +44,8 @@ func (s *datagram) send(p []byte, to netip.AddrPort, flags int, until mono.Time)
 	case s.host.Closed():
 		return unix.ENETDOWN
 	}
-	if !to.IsValid() {
-		if to = s.peer(); !to.IsValid() {
+	if m.frame == nil && !m.to.IsValid() {
+		if m.to = s.peer(); !m.to.IsValid() {
 			return unix.EDESTADDRREQ
 		}
 	}
@@ -48,21 +55,24 @@ func (s *datagram) send(p []byte, to netip.AddrPort, flags int, until mono.Time)
 	if s.sendShut.Load() {
 		return unix.EPIPE
 	}
-	i := s.coreFor(to)
+	i := 0 // frames are sent by one core, so that they stay in order
+	if m.frame == nil {
+		i = s.coreFor(m.to)
+	}
 	for {
-		if !s.placed.Load() {
-			if errno := s.bound(to); errno != 0 {
+		if m.frame == nil && !s.placed.Load() {
+			if errno := s.bound(m.to); errno != 0 {
 				return errno
 			}
 		}
-		errno := s.offer(i, p, to)
+		errno := s.offer(i, m)
 		if errno == errUnplaced {
 			continue
 		}
 		if errno != unix.EAGAIN || flags&unix.MSG_DONTWAIT != 0 {
 			return errno
 		}
-		if errno := s.wait(ring.Out, need{bytes: packetLen(p), core: i + 1}, &s.write, until); errno != 0 {
+		if errno := s.wait(ring.Out, need{bytes: m.packetLen(), core: i + 1}, &s.write, until); errno != 0 {
 			return errno
 		}
 	}
@@ -74,31 +84,37 @@ const errUnplaced = unix.Errno(1 << 16)
 
 // packetLen is at least the length of the packet that a message is sent in, which is what the
 // send queue counts.
-func packetLen(p []byte) int { return wire.IPv6Len + wire.UDPLen + len(p) }
+func (m *message) packetLen() int { return wire.IPv6Len + wire.UDPLen + len(m.payload) }
 
 // offer sends a datagram by a core, or queues it there if the device is full. It is EAGAIN
 // if that has no room, and ENOBUFS if the core has no memory left.
-func (s *datagram) offer(i int, p []byte, to netip.AddrPort) unix.Errno {
+func (s *datagram) offer(i int, m *message) unix.Errno {
 	c := s.host.Cores()[i]
 	c.Lock()
-	if !s.ends[i].Local.IsValid() { // disconnected since the look at placed
+	var port int
+	var errno unix.Errno
+	switch {
+	case m.frame != nil:
+		port, errno = c.Stack.OfferFrame(s.ends[i], m.frame)
+	case !s.ends[i].Local.IsValid(): // disconnected since the look at placed
 		c.Unlock()
 		return errUnplaced
+	default:
+		port, errno = c.Stack.Offer(s.protocol, s.ends[i], m.to, m.payload, c.Now())
 	}
-	port, errno := c.Stack.Offer(s.protocol, s.ends[i], to, p, c.Now())
 	if port >= 0 {
 		c.Send(port)
 		if settled := c.Stack.Settle(); errno == 0 {
 			errno = settled
 		}
 	}
-	if errno == unix.EAGAIN && s.ends[i].Send.Room(packetLen(p)) {
+	if errno == unix.EAGAIN && s.ends[i].Send.Room(m.packetLen()) {
 		errno = unix.ENOBUFS
 	}
-	waits := s.ends[i].Send.Len() > 0
+	waits := s.ends[i].Send.Len() > 0 || !c.Stack.Wakes.Empty()
 	c.Unlock()
 	if waits {
-		c.Attention() // what could not be sent is somebody's work now
+		c.Attention() // what could not be sent, or is news to somebody, is somebody's work now
 	}
 	return errno
 }
@@ -131,6 +147,19 @@ func (s *datagram) receive(p []byte, flags int, until mono.Time) (m ring.Datagra
 			return m, 0, errno
 		}
 	}
+}
+
+// receiveMessage is receive in the words of recvmsg(2).
+func (s *datagram) receiveMessage(p []byte, flags int, until mono.Time) (r received, errno unix.Errno) {
+	r.m, r.n, errno = s.receive(p, flags, until)
+	r.from = r.m.From
+	if r.m.Len > r.n {
+		r.flags = unix.MSG_TRUNC
+		if flags&unix.MSG_TRUNC != 0 {
+			r.n = r.m.Len
+		}
+	}
+	return r, errno
 }
 
 // take takes the oldest datagram of a core that has one.

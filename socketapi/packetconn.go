@@ -79,7 +79,7 @@ func (c *UDPConn) WriteToUDPAddrPort(p []byte, to netip.AddrPort) (n int, err er
 	if c.s.peer().IsValid() {
 		return 0, &net.OpError{Op: "write", Net: "udp", Source: c.LocalAddr(), Addr: net.UDPAddrFromAddrPort(to), Err: net.ErrWriteToConnected}
 	}
-	if errno := c.s.send(p, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()), 0, mono.Never); errno != 0 {
+	if errno := c.s.send(&message{payload: p, to: netip.AddrPortFrom(to.Addr().Unmap(), to.Port())}, 0, mono.Never); errno != 0 {
 		return 0, c.fail("write", "sendto", errno)
 	}
 	return len(p), nil
@@ -111,7 +111,7 @@ func (c *UDPConn) Read(p []byte) (int, error) {
 
 // Write sends one datagram to the peer.
 func (c *UDPConn) Write(p []byte) (int, error) {
-	if errno := c.s.send(p, netip.AddrPort{}, 0, mono.Never); errno != 0 {
+	if errno := c.s.send(&message{payload: p}, 0, mono.Never); errno != 0 {
 		return 0, c.fail("write", "write", errno)
 	}
 	return len(p), nil

@@ -74,7 +74,7 @@ func (c *PingConn) WriteEcho(to netip.Addr, seq uint16, payload []byte) error {
 	wire.PutICMP4(b, wire.ICMP4Echo, 0, wire.ICMPEcho(c.Ident(), seq))
 	copy(b[wire.ICMP4Len:], payload)
 	wire.ICMP4(b).Seal()
-	if errno := c.s.send(b, netip.AddrPortFrom(to, 0), 0, mono.Never); errno != 0 {
+	if errno := c.s.send(&message{payload: b, to: netip.AddrPortFrom(to, 0)}, 0, mono.Never); errno != 0 {
 		return c.fail("write", "sendto", to, errno)
 	}
 	return nil

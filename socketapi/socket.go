@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
@@ -43,6 +44,7 @@ type received struct {
 	n     int            // bytes, with MSG_TRUNC of the whole datagram
 	from  netip.AddrPort // not valid on a stream
 	flags int            // MSG_TRUNC if a datagram was cut off
+	m     ring.Datagram  // what else is known of a datagram
 }
 
 // settings is what socket(2) and the SOL_SOCKET and IPPROTO_IP options say of a socket.

@@ -59,22 +59,14 @@ func (s *udpSocket) recv(p []byte, flags int) (r received, errno unix.Errno) {
 	if flags&^datagramRecvFlags != 0 {
 		return r, unix.EOPNOTSUPP
 	}
-	m, n, errno := s.d.receive(p, flags, s.rcvTimeo.until(s.host))
-	r.n, r.from = n, m.From
-	if m.Len > n {
-		r.flags = unix.MSG_TRUNC
-		if flags&unix.MSG_TRUNC != 0 {
-			r.n = m.Len
-		}
-	}
-	return r, errno
+	return s.d.receiveMessage(p, flags, s.rcvTimeo.until(s.host))
 }
 
 func (s *udpSocket) send(p []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
 	if flags&^sendFlags != 0 {
 		return 0, unix.EOPNOTSUPP
 	}
-	if errno := s.d.send(p, to, flags, s.sndTimeo.until(s.host)); errno != 0 {
+	if errno := s.d.send(&message{payload: p, to: to}, flags, s.sndTimeo.until(s.host)); errno != 0 {
 		return 0, errno
 	}
 	return len(p), 0
@@ -104,17 +96,8 @@ func (s *udpSocket) accepting() bool { return false }
 
 // apply gives the socket's ends what their core looks at.
 func (s *udpSocket) apply() unix.Errno {
-	rcv, snd := s.rcvBuf, s.sndBuf
-	if rcv == 0 {
-		rcv = datagramRecvDefault
-	}
-	if snd == 0 {
-		snd = datagramSendDefault
-	}
 	s.d.change(func(end *udp.Socket) {
 		end.TTL, end.TOS, end.Broadcast = uint8(s.ttl), uint8(s.tos), s.broadcast
-		end.Recv.SetLimit(max(rcv/len(s.d.ends), 1))
-		end.Send.SetLimit(snd)
 	})
-	return 0
+	return s.d.resize(&s.settings)
 }

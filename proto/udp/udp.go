@@ -4,7 +4,8 @@
 // headers, routes or links.
 //
 // The sockets of ICMP echo ("ping sockets") are kept in tables of the same kind,
-// with the echo identifier as their port.
+// with the echo identifier as their port. Packet sockets are the same kind of socket too,
+// and in no table.
 //
 // Read first: RFC 768; RFC 1122 §4.1; RFC 8085 §5.1 on ports.
 package udp
@@ -36,6 +37,8 @@ type Socket struct {
 	Discover6 Discovery // IPV6_MTU_DISCOVER
 	RecvErr   bool      // IP_RECVERR: errors of packets that were sent are put into Errors
 	RecvErr6  bool      // IPV6_RECVERR
+
+	Link *Link // what a packet socket takes; nil: it is none
 
 	Recv   ring.Datagrams // the core produces, the program consumes
 	Send   ring.Datagrams // what could not be sent at once: both sides under the core's lock

@@ -82,6 +82,7 @@ type Host struct {
 	directory *directory
 	clock     engine.Clock
 	ports     int           // interfaces
+	indexes   []int         // by port: what programs name the interfaces by
 	turn      atomic.Uint32 // of cores, for Choose
 
 	mu      sync.Mutex
@@ -190,6 +191,7 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 	h.Ports = newPorts(rand.New(rand.NewPCG(random.Uint64(), random.Uint64())))
 	h.directory = newDirectory()
 	h.ports = len(devices)
+	h.setIndexes(cfg)
 	var secret [16]byte
 	binary.LittleEndian.PutUint64(secret[:], random.Uint64())
 	binary.LittleEndian.PutUint64(secret[8:], random.Uint64())

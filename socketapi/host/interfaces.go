@@ -1,0 +1,31 @@
+package host
+
+// deviceIndex is the index of the first interface that was given as devices, which has none of
+// its own: beyond what a kernel counts to.
+const deviceIndex = 1 << 24
+
+// Index returns the number by which programs name a port's interface, in sll_ifindex,
+// ipi_ifindex and sin6_scope_id: the kernel's, for one that was opened by name.
+func (h *Host) Index(port int) int { return h.indexes[port] }
+
+// PortOf returns the port of the interface with an index, false if there is none.
+func (h *Host) PortOf(index int) (port int, ok bool) {
+	for port, i := range h.indexes {
+		if i == index {
+			return port, true
+		}
+	}
+	return -1, false
+}
+
+// setIndexes numbers the interfaces.
+func (h *Host) setIndexes(cfg *Config) {
+	nics := h.nics
+	for j := range cfg.Interfaces {
+		index := deviceIndex + j
+		if cfg.Interfaces[j].Name != "" {
+			index, nics = nics[0].Info().Index, nics[1:]
+		}
+		h.indexes = append(h.indexes, index)
+	}
+}
