@@ -27,7 +27,7 @@ var rooms = map[string][]string{
 	"engine":        {"xsk", "bpf", "proto/mono", "proto/simnet"},
 	"engine/netlab": {},
 
-	"proto":        {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer", "proto/neigh", "proto/route", "proto/udp", "proto/tcp"},
+	"proto":        {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer", "proto/neigh", "proto/route", "proto/group", "proto/udp", "proto/tcp"},
 	"proto/mono":   {},
 	"proto/drop":   {},
 	"proto/wire":   {},
@@ -35,7 +35,8 @@ var rooms = map[string][]string{
 	"proto/timer":  {"proto/mono"},
 	"proto/neigh":  {"proto/wire", "proto/mono", "proto/ring", "proto/timer"},
 	"proto/route":  {"proto/wire", "proto/mono"},
-	"proto/udp":    {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer"},
+	"proto/group":  {"proto/wire", "proto/mono", "proto/drop", "proto/timer"},
+	"proto/udp":    {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer", "proto/group"},
 	"proto/tcp":    {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer"},
 	"proto/simnet": {"proto/mono"},
 
@@ -52,6 +53,7 @@ var outside = map[string][]string{
 	"engine":        {"golang.org/x/sys/unix", "github.com/vishvananda/netlink", "github.com/vishvananda/netlink/...", "github.com/vishvananda/netns"},
 	"engine/netlab": {"golang.org/x/sys/unix", "github.com/vishvananda/netlink", "github.com/vishvananda/netlink/...", "github.com/vishvananda/netns"},
 	"proto":         {"golang.org/x/sys/unix"}, // for errno values
+	"proto/group":   {"golang.org/x/sys/unix"},
 	"proto/udp":     {"golang.org/x/sys/unix"},
 	"proto/tcp":     {"golang.org/x/sys/unix"},
 	"socketapi":     {"golang.org/x/sys/unix"},

@@ -129,10 +129,13 @@ const (
 	IGMPTTL
 	IGMPUnknownType
 	IGMPBadGroup
+	IGMPRouterAlert
 	MLDShort
 	MLDBadSource
 	MLDHopLimit
 	MLDBadGroup
+	MLDRouterAlert
+	MLDUnknownType
 
 	// UDP (RFC 768, RFC 8200 §8.1).
 	UDPShort
