@@ -53,10 +53,12 @@ func (d *AFXDP) enqueue(frames []Frame, reserved int) {
 			slot = d.slot(i)
 		}
 		addr, ours := d.umem.Addr(f.Data)
-		switch {
-		case ours && shown && d.same(addr, slot):
+		bytes += len(f.Data)
+		if ours && shown && d.same(addr, slot) { // filled where it was shown: most are
 			d.put(xsk.Desc{Addr: addr, Len: uint32(len(f.Data))})
-			shown = false
+			continue
+		}
+		switch {
 		case ours && f.kept && f.Handle&inScratch == 0 && d.same(addr, f.Handle):
 			d.put(xsk.Desc{Addr: addr, Len: uint32(len(f.Data))})
 		case ours || !shown: // in a frame that is not the caller's to send
@@ -70,7 +72,6 @@ func (d *AFXDP) enqueue(frames []Frame, reserved int) {
 		if shown {
 			unused = append(unused, slot)
 		}
-		bytes += len(f.Data)
 	}
 	d.flush()
 	d.spares -= min(len(frames), reserved)

@@ -89,6 +89,9 @@ func (s *Socket) Complete() int {
 	if n == 0 {
 		return 0
 	}
+	// Copies of what the loop needs stay in registers, where fields would be read again
+	// for each frame.
+	stack, mask := u.free, ^uint64(u.cfg.FrameSize-1)
 	for i := range n {
 		addr := q.completion.at(i)
 		if !u.move(addr, from, free) {
@@ -96,9 +99,10 @@ func (s *Socket) Complete() int {
 			u.misuse("Complete", addr, from)
 			continue
 		}
-		q.inTx--
-		u.push(addr)
+		stack = append(stack, addr&mask)
 	}
+	q.inTx -= len(stack) - len(u.free)
+	u.free = stack
 	q.completion.release(n)
 	return int(n)
 }
@@ -118,7 +122,15 @@ func (s *Socket) Room(want int) int { return int(s.tx.reserve(uint32(want))) }
 func (s *Socket) Submit(descs []Desc) int {
 	room := int(s.tx.reserve(uint32(len(descs))))
 	put, i := 0, 0
+	to, size := s.queue.id<<2|sideTx, uint64(s.umem.cfg.FrameSize)
 	for i < len(descs) {
+		// Most packets are of one descriptor and in order.
+		if d := descs[i]; put < room && d.Options == 0 && d.Len != 0 && d.Addr&(size-1)+uint64(d.Len) <= size && s.umem.move(d.Addr, lent, to) {
+			s.tx.set(uint32(put), d)
+			put++
+			i++
+			continue
+		}
 		end := i + 1
 		for descs[end-1].Options&Contd != 0 && end < len(descs) {
 			end++

@@ -138,10 +138,10 @@ func (u *UMEM) Avail() int { return len(u.free) }
 func (u *UMEM) Alloc(addrs []uint64) int {
 	n := min(len(addrs), len(u.free))
 	rest := len(u.free) - n
-	for i := range n {
-		addr := u.free[len(u.free)-1-i]
-		u.owner[addr>>u.shift] = lent
-		addrs[i] = addr
+	owner, shift := u.owner, u.shift
+	for i, addr := range u.free[rest:] {
+		owner[addr>>shift] = lent
+		addrs[n-1-i] = addr
 	}
 	u.free = u.free[:rest]
 	return n
