@@ -35,8 +35,8 @@ func (s *Stack) inputARP(b []byte) drop.Reason {
 		}
 		return drop.ARPConflict
 	}
-	ours := p.owns(arp.TargetIP())
-	if sender.IsUnspecified() { // a probe (RFC 5227 §1.1): nothing to learn
+	ours := p.owns(arp.TargetIP()) // and for no other does ARP answer
+	if sender.IsUnspecified() {    // a probe (RFC 5227 §1.1): nothing to learn
 		if !ours {
 			return drop.ARPNotForUs
 		}
@@ -69,16 +69,6 @@ func (s *Stack) sighted(seen neigh.Sighting, now mono.Time) {
 	}
 }
 
-// owns says whether a is an address of this port: ARP answers for no other.
-func (p *port) owns(a netip.Addr) bool {
-	for _, prefix := range p.addrs {
-		if prefix.Addr() == a {
-			return true
-		}
-	}
-	return false
-}
-
 func (s *Stack) answerARP(p *port, request wire.ARP) {
 	s.sendARP(p, request.SenderMAC(), &wire.ARPFields{
 		Op:        wire.ARPReply,
@@ -97,28 +87,10 @@ func (s *Stack) sendARP(p *port, dst wire.MAC, f *wire.ARPFields) {
 	}
 }
 
-// Announce tells the link of a port's IPv4 addresses (RFC 5227 §2.3), so that
-// neighbours which knew another host by them forget it.
-func (s *Stack) Announce(port int) {
-	p := &s.ports[port]
-	if p.RawIP {
-		return
-	}
-	for _, prefix := range p.addrs {
-		if a := prefix.Addr(); a.Is4() {
-			s.sendARP(p, wire.Broadcast, &wire.ARPFields{Op: wire.ARPRequest, SenderMAC: p.MAC, SenderIP: a, TargetIP: a})
-		}
-	}
-}
-
-// link is the stack as the neighbour table sees it.
-type link Stack
-
-// Solicit asks for an address (RFC 826, "Packet Generation").
-func (l *link) Solicit(e *neigh.Entry, unicast bool, now mono.Time) {
-	s := (*Stack)(l)
+// solicitARP asks for an IPv4 neighbour (RFC 826, "Packet Generation").
+func (s *Stack) solicitARP(e *neigh.Entry, unicast bool) {
 	p := &s.ports[e.Port]
-	f := wire.ARPFields{Op: wire.ARPRequest, SenderMAC: p.MAC, SenderIP: p.source(e.Addr), TargetIP: e.Addr}
+	f := wire.ARPFields{Op: wire.ARPRequest, SenderMAC: p.MAC, SenderIP: p.source(e.Addr, e.Addr), TargetIP: e.Addr}
 	dst := wire.Broadcast
 	if unicast {
 		dst, f.TargetMAC = e.MAC, e.MAC
@@ -127,34 +99,4 @@ func (l *link) Solicit(e *neigh.Entry, unicast bool, now mono.Time) {
 		f.SenderIP = netip.IPv4Unspecified()
 	}
 	s.sendARP(p, dst, &f)
-}
-
-// Resolved lets what waited for the neighbour go.
-func (l *link) Resolved(e *neigh.Entry, now mono.Time) {
-	s := (*Stack)(l)
-	if e.Parked.Len() > 0 {
-		p := &s.ports[e.Port]
-		p.resolved = append(p.resolved, e)
-	}
-	s.unparkTCP(e)
-}
-
-// Dropped makes all paths look the neighbour up again, and tells those who waited in
-// vain.
-func (l *link) Dropped(e *neigh.Entry, failed bool, now mono.Time) {
-	s := (*Stack)(l)
-	s.pathGen++
-	p := &s.ports[e.Port]
-	for i, r := range p.resolved {
-		if r == e {
-			p.resolved = append(p.resolved[:i], p.resolved[i+1:]...)
-			break
-		}
-	}
-	s.unreachableParked(e)
-	if failed {
-		s.failTCP(e, now)
-	} else {
-		s.unparkTCP(e) // they ask anew
-	}
 }

@@ -28,7 +28,7 @@ func (s *Stack) inputICMP4(b []byte) drop.Reason {
 		}
 		return s.echo4(icmp)
 	case t == wire.ICMP4EchoReply:
-		return s.deliverEcho(icmp.Ident(), icmp)
+		return s.deliverEcho(icmp.Ident(), icmp, drop.ICMP4EchoUnmatched)
 	case t.IsError():
 		return s.inputError4(icmp)
 	}
@@ -52,12 +52,12 @@ func (s *Stack) echo4(request wire.ICMP4) drop.Reason {
 }
 
 // deliverEcho hands an echo reply, from its ICMP header on, to its ping socket.
-func (s *Stack) deliverEcho(ident uint16, message []byte) drop.Reason {
+func (s *Stack) deliverEcho(ident uint16, message []byte, unmatched drop.Reason) drop.Reason {
 	in := &s.in
 	local, remote := netip.AddrPortFrom(in.dst, ident), netip.AddrPortFrom(in.src, 0)
 	sock := s.Ping.Lookup(local, remote)
 	if sock == nil {
-		return drop.ICMP4EchoUnmatched
+		return unmatched
 	}
 	return sock.Deliver(s.facts(local, remote), message, s.Wakes)
 }

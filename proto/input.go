@@ -16,9 +16,9 @@ type packet struct {
 	frame    []byte // as it came, for handing it over to another core
 	src, dst netip.Addr
 	ip       []byte // from the IP header on
-	ttl, tos uint8
-	group    bool // sent to more than us, by address or by link
-	lost     bool // another core owns it, and had no room for it
+	ttl, tos uint8  // or hop limit and traffic class
+	group    bool   // sent to more than us, by address or by link
+	lost     bool   // another core owns it, and had no room for it
 	now      mono.Time
 }
 
@@ -74,6 +74,8 @@ func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
 	switch etherType {
 	case wire.EtherTypeIPv4:
 		return s.input4(payload)
+	case wire.EtherTypeIPv6:
+		return s.input6(payload)
 	case wire.EtherTypeARP:
 		return s.inputARP(payload)
 	}
@@ -85,8 +87,11 @@ func (s *Stack) inputIP(b []byte) drop.Reason {
 	if len(b) == 0 {
 		return drop.FrameTruncated
 	}
-	if b[0]>>4 == 4 {
+	switch b[0] >> 4 {
+	case 4:
 		return s.input4(b)
+	case 6:
+		return s.input6(b)
 	}
 	return drop.EthernetUnknownType
 }

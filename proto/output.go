@@ -65,7 +65,7 @@ func (s *Stack) outputDirect(buf []byte) int {
 		return d.putFrame(buf)
 	}
 	n := d.path.putLink(buf, etherTypeOf(d.dst.Addr()))
-	return n + d.put(buf[n:])
+	return n + s.put(d, buf[n:])
 }
 
 // outputPacket writes the oldest packet of the stack's own that can go.

@@ -19,6 +19,10 @@ const (
 	// 576 bytes (RFC 1812 §4.3.2.3).
 	quoteMax = 576 - 20 - 8
 
+	// minMTU6 is what every link that carries IPv6 takes (RFC 8200 §5), and with it the
+	// longest ICMPv6 error (RFC 4443 §2.4 (c)).
+	minMTU6 = 1280
+
 	// pathsMax is how many destinations a core remembers the way to: 1024 of some 100
 	// bytes. A destination that is not among them costs two table lookups.
 	pathsMax = 1024

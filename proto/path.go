@@ -3,6 +3,7 @@ package proto
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -62,10 +63,7 @@ func (s *Stack) findPath(dst netip.Addr, now mono.Time) (path, unix.Errno) {
 	if s.local(dst) || dst.IsLoopback() {
 		return path{}, unix.ENETUNREACH // a packet to ourselves has no link to go out by
 	}
-	r, ok := s.Routes.Lookup(dst)
-	if !ok && (dst == limitedBroadcast || dst.IsMulticast()) && len(s.ports) > 0 {
-		r, ok = &route.Route{}, true // the first port, where no route says otherwise
-	}
+	r, ok := s.route(dst)
 	switch {
 	case !ok:
 		return path{}, unix.ENETUNREACH
@@ -73,17 +71,15 @@ func (s *Stack) findPath(dst netip.Addr, now mono.Time) (path, unix.Errno) {
 		return path{}, unix.EINVAL
 	case r.Kind == route.Prohibit:
 		return path{}, unix.EACCES
-	case r.Port < 0 || r.Port >= len(s.ports):
-		return path{}, unix.ENETUNREACH
 	}
 	p := &s.ports[r.Port]
 	w := path{dst: dst, port: p, src: r.Source, mtu: p.MTU}
 	if r.MTU > 0 {
 		w.mtu = min(w.mtu, r.MTU)
 	}
-	hop := r.Hop(dst)
+	hop := p.scoped(r.Hop(dst))
 	if !w.src.IsValid() {
-		w.src = p.source(hop)
+		w.src = p.source(dst, hop)
 	}
 	switch {
 	case !w.src.IsValid():
@@ -101,16 +97,70 @@ func (s *Stack) findPath(dst netip.Addr, now mono.Time) (path, unix.Errno) {
 	return w, 0
 }
 
-// source chooses an address of the port for talking to hop: one of the same link
+// route returns the route to dst. A port that it names exists.
+func (s *Stack) route(dst netip.Addr) (route.Route, bool) {
+	if dst.Is4In6() {
+		return route.Route{}, false // means IPv4, and never stands in a packet (RFC 4038 §4.2)
+	}
+	if !dst.Is4() && (dst.IsLinkLocalUnicast() || dst.IsLinkLocalMulticast()) {
+		p, ok := s.zonePort(dst.Zone())
+		return route.Route{Port: p}, ok
+	}
+	if r, ok := s.Routes.Lookup(dst); ok {
+		return *r, r.Port >= 0 && r.Port < len(s.ports)
+	}
+	// Groups, and everyone, are on the first port, where no route says otherwise.
+	return route.Route{}, (dst == limitedBroadcast || dst.IsMulticast()) && len(s.ports) > 0
+}
+
+// zonePort returns the port of a zone, and for no zone the first that has IPv6 (RFC 4007 §6: the
+// default zone).
+func (s *Stack) zonePort(zone string) (int, bool) {
+	for i := range s.ports {
+		p := &s.ports[i]
+		if zone == p.zone {
+			return i, true
+		}
+		if zone == "" && slices.ContainsFunc(p.own, netip.Addr.Is6) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// source chooses an address of the port for talking to dst over hop: one of the same link
 // before any other of the family.
-func (p *port) source(hop netip.Addr) (src netip.Addr) {
+func (p *port) source(dst, hop netip.Addr) (src netip.Addr) {
+	if !dst.Is4() {
+		return p.source6(dst)
+	}
 	for _, prefix := range p.addrs {
 		switch {
-		case prefix.Addr().Is4() != hop.Is4():
+		case !prefix.Addr().Is4():
 		case prefix.Contains(hop):
 			return prefix.Addr()
 		case !src.IsValid():
 			src = prefix.Addr()
+		}
+	}
+	return src
+}
+
+// source6 chooses an address that has the scope of dst, of its prefix if there is one
+// (RFC 6724 §5, rules 2 and 8).
+func (p *port) source6(dst netip.Addr) (src netip.Addr) {
+	local := dst.IsLinkLocalUnicast() || dst.IsLinkLocalMulticast() || dst.IsInterfaceLocalMulticast()
+	for i, a := range p.own {
+		switch {
+		case a.Is4():
+		case a.IsLinkLocalUnicast() != local:
+			if !src.IsValid() {
+				src = a
+			}
+		case local, p.addrs[i].Contains(dst):
+			return a
+		case !src.IsValid() || src.IsLinkLocalUnicast():
+			src = a
 		}
 	}
 	return src

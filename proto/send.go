@@ -53,8 +53,11 @@ func (s *Stack) Offer(protocol wire.Protocol, sock *udp.Socket, to netip.AddrPor
 		return -1, unix.EACCES
 	}
 	src := sock.Local
-	if src.Addr().IsUnspecified() {
+	switch {
+	case src.Addr().IsUnspecified():
 		src = netip.AddrPortFrom(w.src, src.Port())
+	case src.Addr().Is4() != to.Addr().Is4():
+		return -1, unix.ENETUNREACH
 	}
 	d := &s.direct
 	d.port, d.path, d.sock, d.protocol, d.src, d.dst, d.payload = w.port, w, sock, protocol, src, to, payload
@@ -83,7 +86,7 @@ func (s *Stack) Settle() unix.Errno {
 
 // len is the length of the IP packet.
 func (d *direct) len() int {
-	n := wire.IPv4Len + len(d.payload)
+	n := headerLen(d.dst.Addr()) + len(d.payload)
 	if d.protocol == wire.ProtoUDP {
 		n += wire.UDPLen
 	}
@@ -91,7 +94,7 @@ func (d *direct) len() int {
 }
 
 // put writes the IP packet.
-func (d *direct) put(b []byte) int {
+func (s *Stack) put(d *direct, b []byte) int {
 	ttl := d.sock.TTL
 	switch {
 	case ttl != 0:
@@ -101,18 +104,23 @@ func (d *direct) put(b []byte) int {
 		ttl = defaultTTL
 	}
 	total := d.len()
-	n := wire.PutIPv4(b, &wire.IPv4Fields{
-		DF: true, TOS: d.sock.TOS, TTL: ttl, Protocol: d.protocol,
-		Src: d.src.Addr(), Dst: d.dst.Addr(), PayloadLen: total - wire.IPv4Len,
-	})
+	ip := header{protocol: d.protocol, src: d.src.Addr(), dst: d.dst.Addr(), ttl: ttl, tos: d.sock.TOS}
+	ip.payload = total - headerLen(ip.dst)
+	if !ip.dst.Is4() {
+		ip.flow = s.flowLabel(d.protocol, d.src, d.dst)
+	}
+	n := ip.put(b)
 	if d.protocol == wire.ProtoUDP {
-		pseudo := wire.PseudoSum(d.src.Addr(), d.dst.Addr(), wire.ProtoUDP, total-n)
+		pseudo := wire.PseudoSum(ip.src, ip.dst, wire.ProtoUDP, total-n)
 		h := wire.UDP(b[n:total])
 		n += wire.PutUDP(h, d.src.Port(), d.dst.Port(), len(d.payload))
 		h.SealSum(pseudo, wire.CopySum(b[n:], d.payload, 0))
 		return total
 	}
 	copy(b[n:], d.payload)
+	if d.protocol == wire.ProtoICMPv6 { // the program does not know the source that is in its sum
+		wire.ICMP6(b[n:total]).Seal(wire.PseudoSum(ip.src, ip.dst, wire.ProtoICMPv6, total-n))
+	}
 	return total
 }
 
@@ -123,7 +131,7 @@ func (s *Stack) queue(d *direct) unix.Errno {
 	if d.sock.Link != nil {
 		n = d.putFrame(s.scratch)
 	} else {
-		n = d.put(s.scratch)
+		n = s.put(d, s.scratch)
 	}
 	if !d.sock.Send.Put(d.record(), s.scratch[:n]) {
 		return unix.EAGAIN
@@ -151,7 +159,7 @@ func (s *Stack) enlist(p *port, sock *udp.Socket) {
 // park lets a datagram wait for its neighbour. A full parking ring drops it: the
 // sender's socket must not wait for one dead address.
 func (s *Stack) park(d *direct) unix.Errno {
-	n := d.put(s.scratch[:])
+	n := s.put(d, s.scratch[:])
 	if !d.path.entry.Parked.Put(d.record(), s.scratch[:n]) {
 		s.Count.Count(drop.NeighbourParkingFull)
 	}

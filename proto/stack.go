@@ -1,9 +1,11 @@
 package proto
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
@@ -21,6 +23,10 @@ type PortConfig struct {
 	MAC   wire.MAC
 	MTU   int  // bytes of an IP packet
 	RawIP bool // frames have no link header (TUN)
+
+	// Index is the interface's, which is the zone of the link-local addresses on its link
+	// (RFC 4007 §6): fe80::1%Index. 0 stands for the number of the port plus one. No two ports have the same.
+	Index uint32
 
 	// TrustUnfinished takes a transport checksum that the sender left to hardware as
 	// good. It is for links whose other end is a kernel of this machine (veth, TAP): such
@@ -72,7 +78,8 @@ type Stack struct {
 
 	paths    []path // by hash of the destination
 	pathSeed uint64
-	pathGen  uint32 // of routes, addresses and neighbour entries; a path of another generation is void
+	flowKey  [2]uint64 // of flow labels, the same on all cores
+	pathGen  uint32    // of routes, addresses and neighbour entries; a path of another generation is void
 
 	in      packet                    // the packet that Input is looking at
 	waiting map[*neigh.Entry][]parked // connections by the neighbour that they wait for
@@ -81,6 +88,7 @@ type Stack struct {
 	tapped *udp.Socket   // the one whose frame Output is writing
 	direct direct        // the datagram that Offer has offered
 	record ring.Datagram
+	ndp    wire.NDPOptions // of the message in Input
 	// handedOver says that the packet in Input has been handed over once: it is answered
 	// here, whatever the directory says now.
 	handedOver bool
@@ -93,7 +101,9 @@ type Stack struct {
 type port struct {
 	PortConfig
 	number     int
+	zone       string // of link-local addresses: Index in decimal
 	addrs      []netip.Prefix
+	own        []netip.Addr // those of addrs, with their zones
 	broadcasts []netip.Addr // of the links of addrs
 
 	frames   ring.Datagrams // whole frames: ARP
@@ -122,12 +132,17 @@ func New(cfg Config) *Stack {
 	}
 	s.pathSeed = s.rand.Uint64() | 1
 	s.pathGen = 1
+	s.flowKey = [2]uint64{binary.LittleEndian.Uint64(cfg.Secret[:]), binary.LittleEndian.Uint64(cfg.Secret[8:])}
 	own := ring.NewPool(ownMemory + 2*len(s.ports)*outboxMax)
-	room := 0
+	room := minMTU6 // of errors, whatever the links are
 	for i := range s.ports {
 		p := &s.ports[i]
 		room = max(room, cfg.Ports[i].MTU)
 		p.PortConfig, p.number = cfg.Ports[i], i
+		if p.Index == 0 {
+			p.Index = uint32(i + 1)
+		}
+		p.zone = strconv.FormatUint(uint64(p.Index), 10)
 		p.frames.Init(own, outboxMax)
 		p.packets.Init(own, outboxMax)
 		p.readyEnd = &p.ready
@@ -138,12 +153,14 @@ func New(cfg Config) *Stack {
 	return s
 }
 
-// SetAddrs gives a port its addresses, each with the prefix of its link.
+// SetAddrs gives a port its addresses, each with the prefix of its link. A port with IPv6 addresses
+// has a link-local one among them (RFC 4291 §2.1): [LinkLocal].
 func (s *Stack) SetAddrs(port int, addrs []netip.Prefix) {
 	p := &s.ports[port]
 	p.addrs = slices.Clone(addrs)
-	p.broadcasts = nil
+	p.own, p.broadcasts = nil, nil
 	for _, prefix := range addrs {
+		p.own = append(p.own, p.scoped(prefix.Addr()))
 		if prefix.Addr().Is4() && prefix.Bits() < 31 { // RFC 3021: a /31 has none
 			p.broadcasts = append(p.broadcasts, lastOf4(prefix))
 		}
@@ -185,14 +202,33 @@ func (s *Stack) Busy() bool {
 // (RFC 1122 §3.3.4.2), as Linux is.
 func (s *Stack) local(a netip.Addr) bool {
 	for i := range s.ports {
-		for _, prefix := range s.ports[i].addrs {
-			if prefix.Addr() == a {
-				return true
-			}
+		if s.ports[i].owns(a) {
+			return true
 		}
 	}
 	return false
 }
+
+// owns says whether a is an address of this port.
+func (p *port) owns(a netip.Addr) bool {
+	for _, own := range p.own {
+		if own == a {
+			return true
+		}
+	}
+	return false
+}
+
+// scoped is an address as it is known beyond the port's link: a link-local one has the zone.
+func (p *port) scoped(a netip.Addr) netip.Addr {
+	if a.IsLinkLocalUnicast() && !a.Is4() {
+		return a.WithZone(p.zone)
+	}
+	return a
+}
+
+// LinkLocal is the link-local address that a port has for itself where nobody chooses another.
+func LinkLocal(cfg *PortConfig) netip.Prefix { return netip.PrefixFrom(wire.LinkLocal(cfg.MAC), 64) }
 
 // broadcast4 says whether a reaches every host of p's link.
 func (p *port) broadcast4(a netip.Addr) bool {

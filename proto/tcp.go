@@ -28,17 +28,13 @@ func (s *Stack) tcpConfig(cfg *Config) tcp.Config {
 // 9293 §3.7.1: from the MTU of the link).
 func (s *Stack) mss(_, remote netip.Addr) uint16 {
 	mtu := s.ports[0].MTU
-	if r, ok := s.Routes.Lookup(remote); ok && r.Port < len(s.ports) {
+	if r, ok := s.route(remote); ok {
 		mtu = s.ports[r.Port].MTU
 		if r.MTU > 0 {
 			mtu = min(mtu, r.MTU)
 		}
 	}
-	header := wire.IPv4Len
-	if !remote.Is4() {
-		header = wire.IPv6Len
-	}
-	return uint16(max(mtu-header-wire.TCPLen, 0))
+	return uint16(max(mtu-headerLen(remote)-wire.TCPLen, 0))
 }
 
 // missTCP hands the packet in Input over to the core that its connection lives on. Where that
@@ -86,20 +82,20 @@ func (s *Stack) inputTCP(b []byte, pseudo wire.Sum) drop.Reason {
 
 // errorTCP hands an ICMP error to the connection whose segment it quotes, on whichever
 // core that is.
-func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, errno unix.Errno, mtu int) drop.Reason {
+func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, q *quote) drop.Reason {
 	if s.peers != nil && !s.handedOver {
 		if s.missTCP(local, remote) {
 			return s.missed()
 		}
 	}
 	believed := false
-	if errno == unix.EMSGSIZE {
-		believed = s.TCP.TooBig(local, remote, seq, mtu, s.in.now)
+	if q.err.Errno == unix.EMSGSIZE {
+		believed = s.TCP.TooBig(local, remote, seq, q.mtu, s.in.now)
 	} else {
-		believed = s.TCP.Unreachable(local, remote, seq, errno, s.in.now)
+		believed = s.TCP.Unreachable(local, remote, seq, q.err.Errno, s.in.now)
 	}
 	if !believed {
-		return drop.ICMP4QuoteImplausible
+		return q.drops.implausible
 	}
 	return drop.None
 }
@@ -138,9 +134,9 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 			continue
 		}
 		ttl, tos := c.TTL(), c.TOS()
-		n := s.TCP.Output(c, buf[link+wire.IPv4Len:link+w.mtu], now)
+		n := s.TCP.Output(c, buf[link+headerLen(remote):link+w.mtu], now)
 		if n > 0 {
-			w.putLink(buf, wire.EtherTypeIPv4)
+			w.putLink(buf, etherTypeOf(remote))
 			return link + s.putTCP(buf[link:], local, remote, n, ttl, tos)
 		}
 	}
@@ -153,29 +149,30 @@ func (s *Stack) putTCP(b []byte, local, remote netip.Addr, n int, ttl, tos uint8
 	if ttl == 0 {
 		ttl = defaultTTL
 	}
-	return n + wire.PutIPv4(b, &wire.IPv4Fields{
-		DF: true, TOS: tos, TTL: ttl, Protocol: wire.ProtoTCP, Src: local, Dst: remote, PayloadLen: n,
-	})
+	h := header{protocol: wire.ProtoTCP, src: local, dst: remote, ttl: ttl, tos: tos, payload: n}
+	if !remote.Is4() {
+		segment := wire.TCP(b[wire.IPv6Len:])
+		h.flow = s.flowLabel(wire.ProtoTCP, netip.AddrPortFrom(local, segment.SrcPort()), netip.AddrPortFrom(remote, segment.DstPort()))
+	}
+	return n + h.put(b)
 }
 
 // outputReply writes a segment that belongs to no connection.
 func (s *Stack) outputReply(p *port, buf []byte, now mono.Time) int {
 	link := p.linkLen()
-	for {
-		n, local, remote := s.TCP.Reply(buf[link+wire.IPv4Len:], now)
-		if n == 0 {
-			return 0
-		}
+	for to := s.TCP.ReplyTo(); to.IsValid(); to = s.TCP.ReplyTo() {
+		n, local, remote := s.TCP.Reply(buf[link+headerLen(to):], now)
 		n = s.putTCP(buf[link:], local, remote, n, 0, 0)
 		w, errno := s.path(remote, now)
 		if errno == 0 && w.port == p && w.resolved(now) {
-			w.putLink(buf, wire.EtherTypeIPv4)
+			w.putLink(buf, etherTypeOf(remote))
 			return link + n
 		}
 		if r := s.post(remote, buf[link:link+n], now); r != drop.None {
 			s.Count.Count(r)
 		}
 	}
+	return 0
 }
 
 // unparkTCP lets the connections go that waited for a neighbour.

@@ -43,7 +43,7 @@ func (s *Stack) inputUDP(b []byte, pseudo wire.Sum) drop.Reason {
 	}
 	sock := s.UDP.Lookup(local, remote)
 	if sock == nil {
-		s.sendUnreachable4(wire.ICMP4PortUnreachable) // RFC 1122 §4.1.3.1
+		s.sendPortUnreachable() // RFC 1122 §4.1.3.1, RFC 4443 §3.1
 		return drop.UDPNoSocket
 	}
 	return sock.Deliver(s.facts(local, remote), h.Payload(), s.Wakes)

@@ -258,17 +258,17 @@ func (e *Entry) reachable(now mono.Time) {
 type Sighting struct {
 	Port      int
 	Addr      netip.Addr
-	MAC       wire.MAC
-	Solicited bool // an answer to our question: it confirms the way there as well
-	Override  bool // it may replace an address that we hold
-	Create    bool // it wants to talk to us, so an answer is worth an entry
+	MAC       wire.MAC // zero: it does not say, and so is where it was (RFC 4861 §7.2.5)
+	Solicited bool     // an answer to our question: it confirms the way there as well
+	Override  bool     // it may replace an address that we hold
+	Create    bool     // it wants to talk to us, so an answer is worth an entry
 }
 
 // See takes in a sighting (RFC 4861 §7.2.3, §7.2.5; RFC 826).
 func (t *Table) See(s Sighting, now mono.Time) {
 	e := t.entries[key{s.Port, s.Addr}]
 	if e == nil {
-		if !s.Create {
+		if !s.Create || s.MAC.IsZero() {
 			return
 		}
 		if e = t.add(s.Port, s.Addr, now); e == nil {
@@ -276,6 +276,12 @@ func (t *Table) See(s Sighting, now mono.Time) {
 		}
 		e.MAC, e.state = s.MAC, Stale
 		return
+	}
+	if s.MAC.IsZero() {
+		if e.state == Incomplete {
+			return
+		}
+		s.MAC = e.MAC
 	}
 	if e.state == Incomplete {
 		t.incomplete--

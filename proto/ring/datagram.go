@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"sync/atomic"
+
+	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 // DatagramOverhead is what a queued datagram costs besides its payload, in bytes
@@ -13,7 +15,7 @@ const DatagramOverhead = 256
 
 // A Datagram is what is known of a queued datagram besides its payload.
 type Datagram struct {
-	From  netip.AddrPort // who sent it; the zone of a link-local address is Port of the interface below
+	From  netip.AddrPort // who sent it
 	To    netip.AddrPort // where it was sent to: ours on receive, the destination on send
 	Iface uint32         // port of the stack that it came in by or is to go out by; 0 is the first
 	Time  int64          // mono.Time of its arrival
@@ -22,9 +24,9 @@ type Datagram struct {
 	Len   int            // bytes of the whole payload, also where a shorter copy was asked for
 }
 
-// recordLen is the encoded length of a Datagram: two 16-byte addresses, two ports,
-// and the rest. A record's header does not straddle two chunks; its payload may.
-const recordLen = 16 + 2 + 16 + 2 + 4 + 8 + 1 + 1 + 4 + 2
+// recordLen is the encoded length of a Datagram: two 16-byte addresses, two ports, their
+// scopes and the rest. A record's header does not straddle two chunks; its payload may.
+const recordLen = 16 + 2 + 16 + 2 + 4 + 8 + 1 + 1 + 4 + 2 + 4 + 4
 
 // Datagrams is a queue of datagrams with one producer and one consumer. The zero
 // value is unusable until Init.
@@ -217,13 +219,15 @@ func (m *Datagram) encode(b []byte, n int) {
 	le.PutUint32(b[48:], uint32(n))
 	b[52], b[53] = m.TTL, m.TOS
 	b[54], b[55] = family(m.From.Addr()), family(m.To.Addr())
+	le.PutUint32(b[56:], wire.Scope(m.From.Addr()))
+	le.PutUint32(b[60:], wire.Scope(m.To.Addr()))
 }
 
 func (m *Datagram) decode(b []byte) {
 	b = b[:recordLen]
 	le := binary.LittleEndian
-	m.From = netip.AddrPortFrom(address(b[0:16], b[54]), le.Uint16(b[32:]))
-	m.To = netip.AddrPortFrom(address(b[16:32], b[55]), le.Uint16(b[34:]))
+	m.From = netip.AddrPortFrom(address(b[0:16], b[54], le.Uint32(b[56:])), le.Uint16(b[32:]))
+	m.To = netip.AddrPortFrom(address(b[16:32], b[55], le.Uint32(b[60:])), le.Uint16(b[34:]))
 	m.Iface = le.Uint32(b[36:])
 	m.Time = int64(le.Uint64(b[40:]))
 	m.Len = int(le.Uint32(b[48:]))
@@ -241,12 +245,16 @@ func family(a netip.Addr) byte {
 	return 6
 }
 
-func address(b []byte, family byte) netip.Addr {
+func address(b []byte, family byte, scope uint32) netip.Addr {
 	switch family {
 	case 0:
 		return netip.Addr{}
 	case 4:
 		return netip.AddrFrom4([4]byte(b[12:16])) // as As16 has laid it out
 	}
-	return netip.AddrFrom16([16]byte(b))
+	a := netip.AddrFrom16([16]byte(b))
+	if scope != 0 {
+		a = wire.WithScope(a, scope)
+	}
+	return a
 }

@@ -20,6 +20,16 @@ type reply struct {
 	ts           bool
 }
 
+// ReplyTo returns whom the next segment that belongs to no connection is for, not valid if there
+// is none.
+func (t *TCP) ReplyTo() netip.Addr {
+	if t.replyFirst == t.replyLast {
+		return netip.Addr{}
+	}
+	_, remote := t.replies[t.replyFirst%repliesMax].key.addrs()
+	return remote
+}
+
 // Reply writes the next segment that belongs to no connection into buf, and returns its length
 // and between which addresses it goes. 0 says that there is none.
 func (t *TCP) Reply(buf []byte, now mono.Time) (n int, local, remote netip.Addr) {

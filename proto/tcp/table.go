@@ -4,7 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
-	"strconv"
+
+	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 // A key is a connection's pair of addresses and ports. IPv4 addresses stand as
@@ -21,20 +22,14 @@ func keyOf(local netip.Addr, localPort uint16, remote netip.Addr, remotePort uin
 		remote: [2]uint64{binary.BigEndian.Uint64(r[:8]), binary.BigEndian.Uint64(r[8:])},
 		ports:  uint64(localPort)<<48 | uint64(remotePort)<<32,
 	}
-	if k.remote[0]>>54 == 0xfe80>>6 {
-		k.ports |= uint64(scopeOf(remote, local))
+	if k.remote[0]>>54 == 0xfe80>>6 || k.local[0]>>54 == 0xfe80>>6 {
+		scope := wire.Scope(remote)
+		if scope == 0 {
+			scope = wire.Scope(local)
+		}
+		k.ports |= uint64(scope)
 	}
 	return k
-}
-
-// scopeOf returns the zone of a link-local pair: an interface index in decimal.
-func scopeOf(remote, local netip.Addr) uint32 {
-	zone := remote.Zone()
-	if zone == "" {
-		zone = local.Zone()
-	}
-	n, _ := strconv.ParseUint(zone, 10, 32)
-	return uint32(n)
 }
 
 // is compares word by word: == would call a function for it.
@@ -63,7 +58,7 @@ func (k *key) addr(w [2]uint64) netip.Addr {
 	binary.BigEndian.PutUint64(a[8:], w[1])
 	addr := netip.AddrFrom16(a)
 	if scope := uint32(k.ports); scope != 0 && addr.IsLinkLocalUnicast() {
-		addr = addr.WithZone(strconv.FormatUint(uint64(scope), 10))
+		addr = wire.WithScope(addr, scope)
 	}
 	return addr
 }

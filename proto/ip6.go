@@ -1,0 +1,146 @@
+package proto
+
+import (
+	"net/netip"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 8200 §3, §4; RFC 4291 §2.5-2.7 on addresses that are none; RFC 5095;
+// RFC 7045 §2.2, RFC 8504 §5.3 on what a host may refuse.
+
+// input6 judges an IPv6 header and hands the packet to its protocol.
+func (s *Stack) input6(b []byte) drop.Reason {
+	ip, ok := wire.ParseIPv6(b)
+	if !ok {
+		switch wire.FaultIPv6(b) {
+		case wire.FaultShort:
+			return drop.IP6Short
+		case wire.FaultVersion:
+			return drop.IP6Version
+		}
+		return drop.IP6PayloadLen
+	}
+	in := &s.in
+	p := in.port
+	in.ip, in.src, in.dst, in.ttl, in.tos = ip, p.scoped(ip.Src()), p.scoped(ip.Dst()), ip.HopLimit(), ip.TrafficClass()
+	if r := s.addresses6(); r != drop.None {
+		return r
+	}
+	protocol, offset := ip.NextHeader(), wire.IPv6Len
+	switch protocol {
+	case wire.ProtoUDP, wire.ProtoTCP, wire.ProtoICMPv6:
+	default:
+		e := wire.WalkExtensions(ip)
+		if r := s.extensions6(&e); r != drop.None {
+			return r
+		}
+		protocol, offset = e.Protocol, e.Offset
+	}
+	// Our own address does not come from outside (land). What another station says in our name
+	// is for neighbour discovery to notice.
+	if protocol != wire.ProtoICMPv6 && s.local(in.src) {
+		return drop.Martian
+	}
+	payload := ip[offset:]
+	pseudo := ip.PseudoSum(protocol, len(payload))
+	switch protocol {
+	case wire.ProtoUDP:
+		return s.inputUDP(payload, pseudo)
+	case wire.ProtoTCP:
+		return s.inputTCP(payload, pseudo)
+	}
+	return s.inputICMP6(payload, pseudo)
+}
+
+// addresses6 judges source and destination.
+func (s *Stack) addresses6() drop.Reason {
+	in := &s.in
+	switch {
+	case in.src.IsMulticast():
+		return drop.IP6BadSource
+	case in.src.IsLoopback(), in.dst.IsLoopback(): // RFC 4291 §2.5.3
+		return drop.Martian
+	case in.src.Is4In6(), in.dst.Is4In6(): // RFC 4038 §4.2: they are for the interface to programs alone
+		return drop.Martian
+	case in.dst.IsUnspecified(): // RFC 4291 §2.5.2
+		return drop.IP6BadDestination
+	}
+	if in.dst.IsMulticast() {
+		if scope6(in.dst) < scopeLink { // of no use beyond an interface (RFC 4291 §2.7.1), or reserved
+			return drop.Martian
+		}
+		if !in.port.hears(in.dst) {
+			return drop.IP6MulticastUnwanted
+		}
+		in.group = true
+		return drop.None
+	}
+	if in.group { // unicast inside a link-layer multicast: as over IPv4 (RFC 1122 §3.3.6)
+		return drop.IP6BadDestination
+	}
+	if !s.local(in.dst) {
+		return drop.IP6NotForUs
+	}
+	return drop.None
+}
+
+// scopeLink is the scope of groups on one link (RFC 7346 §2).
+const scopeLink = 2
+
+// scope6 is the scope of a group.
+func scope6(group netip.Addr) uint8 { return group.As16()[1] & 15 }
+
+// hears says whether the port is a member of an IPv6 group for its own purposes: all
+// nodes, and the solicited-node groups of its addresses (RFC 4291 §2.8).
+func (p *port) hears(group netip.Addr) bool {
+	for _, a := range p.own {
+		if !a.Is4() && (group == wire.AllNodes6 || group == wire.SolicitedNode(a)) {
+			return true
+		}
+	}
+	return false
+}
+
+// extensions6 judges the extension headers of the packet in Input and answers what has to be answered. It
+// returns None if a protocol that is spoken here comes behind them.
+func (s *Stack) extensions6(e *wire.Extensions) drop.Reason {
+	switch e.Fault {
+	case wire.ExtShort:
+		return drop.IP6ExtensionShort
+	case wire.ExtOrder:
+		s.sendProblem6(wire.ICMP6BadNextHeader, e.Pointer)
+		return drop.IP6ExtensionOrder
+	case wire.ExtTooMany:
+		return drop.IP6ExtensionTooMany
+	case wire.ExtOptionBad:
+		return drop.IP6OptionBad
+	case wire.ExtOptionTooMany:
+		return drop.IP6OptionTooMany
+	case wire.ExtOptionDiscard:
+		return drop.IP6OptionUnknown
+	case wire.ExtOptionReport:
+		s.sendError6(wire.ICMP6ParamProblem, wire.ICMP6BadOption, uint32(e.Pointer), true)
+		return drop.IP6OptionUnknown
+	case wire.ExtOptionReportUnicast:
+		s.sendProblem6(wire.ICMP6BadOption, e.Pointer)
+		return drop.IP6OptionUnknown
+	case wire.ExtRouting:
+		s.sendProblem6(wire.ICMP6BadField, e.Pointer)
+		return drop.IP6RoutingHeader
+	case wire.ExtFirstFragment:
+		s.sendProblem6(wire.ICMP6FirstFragment, e.Pointer)
+		return drop.FragmentHeaders
+	}
+	switch e.Protocol {
+	case wire.ProtoUDP, wire.ProtoTCP, wire.ProtoICMPv6:
+		return drop.None
+	case wire.ProtoFragment:
+		return drop.FragmentUnsupported
+	case wire.ProtoNoNext:
+		return drop.IP6NoNextHeader
+	}
+	s.sendProblem6(wire.ICMP6BadNextHeader, e.NextHeaderAt)
+	return drop.IP6UnknownNextHeader
+}

@@ -1,0 +1,67 @@
+package proto
+
+import (
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/neigh"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// link is the stack as the neighbour table sees it.
+type link Stack
+
+// Solicit asks for an address.
+func (l *link) Solicit(e *neigh.Entry, unicast bool, _ mono.Time) {
+	s := (*Stack)(l)
+	if e.Addr.Is4() {
+		s.solicitARP(e, unicast)
+	} else {
+		s.solicitNDP(e, unicast)
+	}
+}
+
+// Resolved lets what waited for the neighbour go.
+func (l *link) Resolved(e *neigh.Entry, now mono.Time) {
+	s := (*Stack)(l)
+	if e.Parked.Len() > 0 {
+		p := &s.ports[e.Port]
+		p.resolved = append(p.resolved, e)
+	}
+	s.unparkTCP(e)
+}
+
+// Dropped makes all paths look the neighbour up again, and tells those who waited in
+// vain.
+func (l *link) Dropped(e *neigh.Entry, failed bool, now mono.Time) {
+	s := (*Stack)(l)
+	s.pathGen++
+	p := &s.ports[e.Port]
+	for i, r := range p.resolved {
+		if r == e {
+			p.resolved = append(p.resolved[:i], p.resolved[i+1:]...)
+			break
+		}
+	}
+	s.unreachableParked(e)
+	if failed {
+		s.failTCP(e, now)
+	} else {
+		s.unparkTCP(e) // they ask anew
+	}
+}
+
+// Announce tells the link of a port's addresses (RFC 5227 §2.3, RFC 4861 §7.2.6), so that
+// neighbours which knew another host by them forget it.
+func (s *Stack) Announce(port int) {
+	p := &s.ports[port]
+	if p.RawIP {
+		return
+	}
+	for _, prefix := range p.addrs {
+		a := prefix.Addr()
+		if a.Is4() {
+			s.sendARP(p, wire.Broadcast, &wire.ARPFields{Op: wire.ARPRequest, SenderMAC: p.MAC, SenderIP: a, TargetIP: a})
+		} else {
+			s.advertise(p, wire.AllNodes6, wire.MulticastMAC(wire.AllNodes6), a, wire.NeighborOverride)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package proto
+
+import (
+	"net/netip"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/udp"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: RFC 5927 §4 (what to believe); RFC 1122 §3.2.2, RFC 4443 §2.4 (d) (whom to tell);
+// udp_err in net/ipv4/udp.c, ping_err in net/ipv4/ping.c.
+
+// quote is what an ICMP error of either family says about a packet of ours.
+type quote struct {
+	protocol      wire.Protocol
+	local, remote netip.Addr
+	transport     []byte            // from the transport header on, as far as it is quoted
+	err           udp.ExtendedError // what the message itself says
+	hard          bool              // it does not pass by itself
+	mtu           int               // of the next hop, with EMSGSIZE
+	drops         *quoteDrops
+}
+
+// quoteDrops are the reasons of a family for not believing an error.
+type quoteDrops struct{ short, unknown, implausible drop.Reason }
+
+var (
+	quoteDrops4 = quoteDrops{drop.ICMP4QuoteShort, drop.ICMP4QuoteUnknown, drop.ICMP4QuoteImplausible}
+	quoteDrops6 = quoteDrops{drop.ICMP6QuoteShort, drop.ICMP6QuoteUnknown, drop.ICMP6QuoteImplausible}
+)
+
+// inputQuote hands an ICMP error to the socket that sent the packet it quotes. It is
+// believed if that socket exists.
+func (s *Stack) inputQuote(q *quote) drop.Reason {
+	switch q.protocol {
+	case wire.ProtoUDP:
+		h, ok := wire.ParseQuotedUDP(q.transport)
+		if !ok {
+			return q.drops.short
+		}
+		q.err.To = netip.AddrPortFrom(q.remote, h.DstPort())
+		return s.reportError(s.UDP.Lookup(netip.AddrPortFrom(q.local, h.SrcPort()), q.err.To), q, q.transport[wire.UDPLen:])
+	case wire.ProtoICMP, wire.ProtoICMPv6:
+		if len(q.transport) < wire.ICMP4Len {
+			return q.drops.short
+		}
+		// Errors about errors are none, so it was a request of a ping socket.
+		echo, ok := quotedEcho(q.protocol, q.transport)
+		if !ok {
+			return q.drops.unknown
+		}
+		q.err.To = netip.AddrPortFrom(q.remote, 0)
+		return s.reportError(s.Ping.Lookup(netip.AddrPortFrom(q.local, echo), q.err.To), q, q.transport)
+	case wire.ProtoTCP:
+		src, dst, seq, ok := wire.ParseQuotedTCP(q.transport)
+		if !ok {
+			return q.drops.short
+		}
+		return s.errorTCP(netip.AddrPortFrom(q.local, src), netip.AddrPortFrom(q.remote, dst), seq, q)
+	}
+	return q.drops.unknown
+}
+
+// quotedEcho is the identifier of a quoted echo request.
+func quotedEcho(p wire.Protocol, message []byte) (ident uint16, ok bool) {
+	if p == wire.ProtoICMP {
+		h := wire.ICMP4(message)
+		return h.Ident(), h.Type() == wire.ICMP4Echo
+	}
+	h := wire.ICMP6(message)
+	return h.Ident(), h.Type() == wire.ICMP6Echo
+}
+
+// reportError tells a datagram socket, if there is one, what a packet of its met.
+func (s *Stack) reportError(sock *udp.Socket, q *quote, data []byte) drop.Reason {
+	if sock == nil {
+		return q.drops.unknown
+	}
+	in := &s.in
+	q.err.Offender, q.err.Iface, q.err.Time = in.src, uint32(in.port.number), in.now
+	return sock.Report(&q.err, q.hard, data, s.Wakes)
+}
