@@ -27,7 +27,7 @@ var rooms = map[string][]string{
 	"engine":        {"xsk", "bpf", "proto/mono", "proto/simnet"},
 	"engine/netlab": {},
 
-	"proto":        {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer", "proto/neigh", "proto/route", "proto/group", "proto/udp", "proto/tcp"},
+	"proto":        {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer", "proto/neigh", "proto/route", "proto/autoconf", "proto/group", "proto/udp", "proto/tcp"},
 	"proto/mono":   {},
 	"proto/drop":   {},
 	"proto/wire":   {},
@@ -39,6 +39,8 @@ var rooms = map[string][]string{
 	"proto/udp":    {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer", "proto/group"},
 	"proto/tcp":    {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer"},
 	"proto/simnet": {"proto/mono"},
+
+	"proto/autoconf": {"proto/wire", "proto/mono", "proto/drop", "proto/timer"},
 
 	"socketapi/host": {"engine", "proto", "proto/..."},
 	"socketapi":      {"engine", "socketapi/host", "proto", "proto/..."},

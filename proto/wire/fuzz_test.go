@@ -165,6 +165,7 @@ func FuzzNDPOptions(f *testing.F) {
 	n += PutNonceOption(b[n:], [6]byte{1, 2, 3, 4, 5, 6})
 	n += PutPrefixOption(b[n:], &NDPPrefix{netip.MustParsePrefix("2001:db8:5::/64"), true, false, NDPForever, time.Hour})
 	n += PutServersOption(b[n:], time.Minute, ip6A, ip6B)
+	n += PutDomainsOption(b[n:], time.Minute, "example.org")
 	f.Add(b[:n])
 	for _, c := range crashers {
 		b, _ := hex.DecodeString(c.hex)
@@ -183,7 +184,14 @@ func FuzzNDPOptions(f *testing.F) {
 		if ok && !whole {
 			t.Errorf("%x is taken", b)
 		}
-		if o.PrefixCount > NDPPrefixesMax || o.ServerCount > NDPServersMax {
+		for _, d := range o.Domains[:o.DomainsCount] {
+			for name, rest, ok := NextNDPDomain(d.Names); ok; name, rest, ok = NextNDPDomain(rest) {
+				if len(name) < 2 || name[len(name)-1] != 0 || len(rest) >= len(d.Names) {
+					t.Fatalf("name %q of %q", name, d.Names)
+				}
+			}
+		}
+		if o.PrefixCount > NDPPrefixesMax || o.ServerCount > NDPServersMax || o.DomainsCount > NDPDomainsMax {
 			t.Errorf("%d prefixes, %d servers", o.PrefixCount, o.ServerCount)
 		}
 		for _, p := range o.Prefixes[:o.PrefixCount] {

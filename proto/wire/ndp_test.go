@@ -57,6 +57,15 @@ func TestNDPOptions(t *testing.T) {
 	PutNonceOption(nonce, [6]byte{1, 2, 3, 4, 5, 6})
 	redirected := append([]byte{4, 2, 0, 0, 0, 0, 0, 0}, "a packet"...)
 
+	domains := make([]byte, 64)
+	domains = domains[:PutDomainsOption(domains, time.Minute, "example.org", "lan")]
+	names := func(b []byte) (all string) {
+		for name, rest, ok := NextNDPDomain(b); ok; name, rest, ok = NextNDPDomain(rest) {
+			all += string(name) + " "
+		}
+		return all
+	}
+
 	for _, c := range []struct {
 		name string
 		b    []byte
@@ -77,6 +86,13 @@ func TestNDPOptions(t *testing.T) {
 		{"more servers than are read", servers[:], true, func(o *NDPOptions) bool {
 			return o.ServerCount == NDPServersMax && o.Servers[1] == NDPServer{ip6B, time.Minute}
 		}},
+		{"search domains", domains, true, func(o *NDPOptions) bool {
+			return o.DomainsCount == 1 && o.Domains[0].Lifetime == time.Minute && names(o.Domains[0].Names) == "\x07example\x03org\x00 \x03lan\x00 "
+		}},
+		{"more search lists than are read", bytes.Repeat(domains, NDPDomainsMax+1), true, func(o *NDPOptions) bool { return o.DomainsCount == NDPDomainsMax }},
+		{"a name longer than its list", append([]byte{31, 2, 0, 0, 0, 0, 0, 9, 63}, make([]byte, 7)...), true, func(o *NDPOptions) bool { return names(o.Domains[0].Names) == "" }},
+		{"a compressed name", append([]byte{31, 2, 0, 0, 0, 0, 0, 9, 0xc0}, make([]byte, 7)...), true, func(o *NDPOptions) bool { return names(o.Domains[0].Names) == "" }},
+		{"a search list without names", append([]byte{31, 1}, make([]byte, 6)...), false, nil},
 		{"length 0", append(bytes.Clone(link[:]), 5, 0, 0, 0, 0, 0, 0, 0), false, nil},
 		{"beyond the message", append(bytes.Clone(link[:]), 5, 2, 0, 0, 0, 0, 0, 0), false, nil},
 		{"half an option", link[:7], false, nil},

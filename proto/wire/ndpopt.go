@@ -3,10 +3,11 @@ package wire
 import (
 	"encoding/binary"
 	"net/netip"
+	"strings"
 	"time"
 )
 
-// Read first: RFC 4861 §4.6, RFC 8106 §5.1 (DNS servers), RFC 3971 §5.3.2 and RFC 7527 §4 (nonce).
+// Read first: RFC 4861 §4.6, RFC 8106 §5.1-2 (DNS servers, search domains), RFC 3971 §5.3.2 and RFC 7527 §4 (nonce).
 
 // Types of neighbor discovery options (IANA "IPv6 Neighbor Discovery Option Formats").
 const (
@@ -17,6 +18,7 @@ const (
 	ndpOptMTU        = 5
 	ndpOptNonce      = 14
 	ndpOptRDNSS      = 25
+	ndpOptDNSSL      = 31
 )
 
 const (
@@ -27,6 +29,10 @@ const (
 	// NDPServersMax is how many DNS servers of one router advertisement are read. Resolvers use
 	// three (RFC 8106 §5.3.1).
 	NDPServersMax = 4
+
+	// NDPDomainsMax is how many search lists of one router advertisement are read. Each may hold
+	// several names.
+	NDPDomainsMax = 2
 
 	LinkAddressOptionLen = 8
 	PrefixOptionLen      = 32
@@ -52,6 +58,12 @@ type NDPServer struct {
 	Lifetime time.Duration // 0: no longer to be used
 }
 
+// NDPDomains is a DNS search list option. [NextNDPDomain] reads its names.
+type NDPDomains struct {
+	Names    []byte
+	Lifetime time.Duration // 0: no longer to be used
+}
+
 // NDPOptions are the options of a neighbor discovery message.
 type NDPOptions struct {
 	Source, Target MAC    // zero: absent
@@ -60,11 +72,13 @@ type NDPOptions struct {
 	Nonce          []byte // nil: absent
 	PrefixCount    int
 	ServerCount    int
+	DomainsCount   int
 	Prefixes       [NDPPrefixesMax]NDPPrefix
 	Servers        [NDPServersMax]NDPServer
+	Domains        [NDPDomainsMax]NDPDomains
 }
 
-// Parse reads the options of a message; Redirected and Nonce point into b. It is
+// Parse reads the options of a message; Redirected, Nonce and Domains point into b. It is
 // false if the list is malformed, in which case the whole message is dropped (RFC 4861 §6.1, §7.1:
 // every length above 0), or if a link-layer address is not that of Ethernet. Unknown
 // options are skipped (§4.6), as are prefixes and servers beyond the limits and prefixes
@@ -127,8 +141,33 @@ func (o *NDPOptions) option(b []byte) bool {
 			o.Servers[o.ServerCount] = NDPServer{netip.AddrFrom16([16]byte(b[:16])), lifetime}
 			o.ServerCount++
 		}
+	case ndpOptDNSSL:
+		if len(b) < 16 {
+			return false
+		}
+		if o.DomainsCount < NDPDomainsMax {
+			o.Domains[o.DomainsCount] = NDPDomains{b[8:], ndpLifetime(binary.BigEndian.Uint32(b[4:8]))}
+			o.DomainsCount++
+		}
 	}
 	return true
+}
+
+// NextNDPDomain returns the first name of a search list: its labels, each after its length, and
+// a zero (RFC 1035 §3.1, without compression). It is false at the padding after the last one,
+// and where the list is malformed.
+func NextNDPDomain(b []byte) (name, rest []byte, ok bool) {
+	n := 0
+	for n < len(b) && b[n] != 0 {
+		if b[n] > 63 {
+			return nil, nil, false
+		}
+		n += 1 + int(b[n])
+	}
+	if n == 0 || n >= len(b) || n+1 > 255 { // RFC 1035 §2.3.4
+		return nil, nil, false
+	}
+	return b[: n+1 : n+1], b[n+1:], true
 }
 
 // prefix takes in a prefix information option, unless it is one that RFC 4861 §6.3.4 and RFC
@@ -217,5 +256,24 @@ func PutServersOption(b []byte, lifetime time.Duration, servers ...netip.Addr) i
 	for i, a := range servers {
 		put16(b[8+16*i:], a)
 	}
+	return n
+}
+
+// PutDomainsOption writes a DNS search list option and returns its length. The names are such
+// as "example.org", of labels of 1 to 63 bytes.
+func PutDomainsOption(b []byte, lifetime time.Duration, names ...string) int {
+	n := 8
+	for _, name := range names {
+		for label := range strings.SplitSeq(name, ".") {
+			b[n] = uint8(len(label))
+			n += 1 + copy(b[n+1:], label)
+		}
+		b[n] = 0
+		n++
+	}
+	for ; n%8 != 0; n++ {
+		b[n] = 0
+	}
+	binary.BigEndian.PutUint64(b[0:8], ndpOptDNSSL<<56|uint64(n/8)<<48|uint64(ndpSeconds(lifetime)))
 	return n
 }
