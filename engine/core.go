@@ -105,15 +105,19 @@ func (c *Core) turn() (work int) {
 		return c.down(now)
 	}
 	for i, dev := range c.ports {
-		n := dev.Peek(c.rx)
-		if n == 0 {
-			continue
-		}
-		c.handler.Input(i, c.rx[:n], now)
-		dev.Release(c.rx[:n])
-		work += n
+		work += c.input(i, dev, now)
 	}
 	return work + c.down(now)
+}
+
+// input hands the handler what has arrived at one port.
+func (c *Core) input(i int, dev Device, now mono.Time) int {
+	n := dev.Peek(c.rx)
+	if n > 0 {
+		c.handler.Input(i, c.rx[:n], now)
+		dev.Release(c.rx[:n])
+	}
+	return n
 }
 
 // down is the second half of a turn: from programs and timers to the NIC.
@@ -196,6 +200,7 @@ func (c *Core) Flush() {
 	for i := 0; i < flushMax && c.full; i++ {
 		c.down(c.clock.Now())
 	}
+	c.turnLoops()
 	c.rush()
 }
 
@@ -211,8 +216,28 @@ func (c *Core) Send(port int) {
 	}
 	c.full = false
 	c.output(port, c.ports[port], c.clock.Now())
+	c.turnLoops()
 	c.rush()
 }
+
+// turnLoops brings what was sent to ourselves to whom it is for, and their answers
+// likewise, so that it is there when the call that sent it returns, as with
+// the kernel's own loopback. What is left after loopTurns is the driver's. The lock is held.
+func (c *Core) turnLoops() {
+	for i := 0; i < loopTurns && !c.shut && c.sleep.loopReady(); i++ {
+		now := c.clock.Now()
+		for port, dev := range c.ports {
+			if dev.Info().Loop {
+				c.input(port, dev, now)
+			}
+		}
+		c.down(now)
+	}
+}
+
+// loopTurns is how often a caller turns what it has sent to ourselves around: the
+// handshake, request, answer and close of a connection are six.
+const loopTurns = 8
 
 // rush makes a sleeping driver look again if somebody else has left something to do
 // before it means to wake: a timer, frames to be tried again, frames to ourselves, or more

@@ -27,7 +27,7 @@ func (s *Stack) inputARP(b []byte) drop.Reason {
 	switch {
 	case arp.Op() != wire.ARPRequest && arp.Op() != wire.ARPReply:
 		return drop.ARPBadOp
-	case !senderMAC.IsUnicast(), sender.IsMulticast(), p.broadcast4(sender):
+	case !senderMAC.IsUnicast(), sender.IsMulticast(), sender.IsLoopback(), p.broadcast4(sender):
 		return drop.ARPBadSender
 	case s.local(sender):
 		if senderMAC == p.MAC {

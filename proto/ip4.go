@@ -30,8 +30,8 @@ func (s *Stack) input4(b []byte) drop.Reason {
 	if in.src.IsMulticast() || in.src.IsUnspecified() || in.port.broadcast4(in.src) || in.src.As4()[0] >= 240 {
 		return drop.IP4BadSource
 	}
-	if in.src.IsLoopback() || in.dst.IsLoopback() {
-		return drop.Martian // RFC 1122 §3.2.1.3 (g): never outside a host
+	if s.foreign(in.port, in.src, in.dst) {
+		return drop.Martian
 	}
 	if !s.local(in.dst) {
 		switch {
@@ -42,9 +42,6 @@ func (s *Stack) input4(b []byte) drop.Reason {
 		}
 	} else if in.group {
 		return drop.IP4BadDestination // unicast inside a link-layer broadcast (RFC 1122 §3.3.6)
-	}
-	if s.local(in.src) {
-		return drop.Martian // land: our own address does not come from outside
 	}
 	if ip.IsFragment() {
 		return drop.FragmentUnsupported

@@ -25,6 +25,9 @@ func (s *Stack) input6(b []byte) drop.Reason {
 	in := &s.in
 	p := in.port
 	in.ip, in.src, in.dst, in.ttl, in.tos = ip, p.scoped(ip.Src()), p.scoped(ip.Dst()), ip.HopLimit(), ip.TrafficClass()
+	if p.Loop {
+		in.src, in.dst = s.scopedOwn(in.src), s.scopedOwn(in.dst)
+	}
 	if r := s.addresses6(); r != drop.None {
 		return r
 	}
@@ -40,7 +43,7 @@ func (s *Stack) input6(b []byte) drop.Reason {
 	}
 	// Our own address does not come from outside (land). What another station says in our name
 	// is for neighbour discovery to notice.
-	if protocol != wire.ProtoICMPv6 && s.local(in.src) {
+	if protocol != wire.ProtoICMPv6 && !p.Loop && s.local(in.src) {
 		return drop.Martian
 	}
 	payload := ip[offset:]
@@ -60,7 +63,7 @@ func (s *Stack) addresses6() drop.Reason {
 	switch {
 	case in.src.IsMulticast():
 		return drop.IP6BadSource
-	case in.src.IsLoopback(), in.dst.IsLoopback(): // RFC 4291 §2.5.3
+	case in.port.Loop && !s.local(in.src), !in.port.Loop && (in.src.IsLoopback() || in.dst.IsLoopback()): // RFC 4291 §2.5.3
 		return drop.Martian
 	case in.src.Is4In6(), in.dst.Is4In6(): // RFC 4038 §4.2: they are for the interface to programs alone
 		return drop.Martian

@@ -44,7 +44,7 @@ func (s *Stack) output(p *port, buf []byte, now mono.Time) int {
 			return n
 		}
 	}
-	if s.turn = !s.turn; s.turn {
+	if p.turn = !p.turn; p.turn {
 		if n := s.outputReady(p, buf, now); n > 0 {
 			return n
 		}
@@ -102,6 +102,7 @@ func (s *Stack) outputQueued(p *port, q *ring.Datagrams, buf []byte, now mono.Ti
 			s.Count.Count(drop.NeighbourParkingFull)
 		}
 	case w.port != p:
+		s.moved = true
 		if !w.port.packets.Put(&m, buf[link:link+n]) {
 			s.Count.Count(drop.OutboxFull)
 		}

@@ -60,8 +60,8 @@ func (s *Stack) pathSlot(dst netip.Addr) uint64 {
 }
 
 func (s *Stack) findPath(dst netip.Addr, now mono.Time) (path, unix.Errno) {
-	if s.local(dst) || dst.IsLoopback() {
-		return path{}, unix.ENETUNREACH // a packet to ourselves has no link to go out by
+	if s.local(dst) {
+		return s.loopPath(dst)
 	}
 	r, ok := s.route(dst)
 	switch {
@@ -73,7 +73,7 @@ func (s *Stack) findPath(dst netip.Addr, now mono.Time) (path, unix.Errno) {
 		return path{}, unix.EACCES
 	}
 	p := &s.ports[r.Port]
-	w := path{dst: dst, port: p, src: r.Source, mtu: p.MTU}
+	w := path{dst: dst, port: p, src: r.Source, mtu: packetMax(dst, p.MTU)}
 	if r.MTU > 0 {
 		w.mtu = min(w.mtu, r.MTU)
 	}
@@ -126,6 +126,30 @@ func (s *Stack) zonePort(zone string) (int, bool) {
 		}
 	}
 	return 0, false
+}
+
+// loopPath is the way to ourselves, from the address that is asked for.
+func (s *Stack) loopPath(dst netip.Addr) (path, unix.Errno) {
+	if s.loop == nil {
+		return path{}, unix.ENETUNREACH
+	}
+	w := path{dst: dst, port: s.loop, src: dst, mtu: packetMax(dst, s.loop.MTU)}
+	if dst.IsLoopback() && dst.Is4() {
+		w.src = loopback4
+	}
+	return w, 0
+}
+
+// loopback4 is whom packets to 127.0.0.0/8 come from.
+var loopback4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// packetMax is the longest packet to dst on a link of an MTU: the length field of IPv4 has 16 bits and
+// counts the header.
+func packetMax(dst netip.Addr, mtu int) int {
+	if dst.Is4() {
+		return min(mtu, 65535)
+	}
+	return mtu
 }
 
 // source chooses an address of the port for talking to dst over hop: one of the same link
@@ -207,11 +231,25 @@ func etherTypeOf(a netip.Addr) wire.EtherType {
 	return wire.EtherTypeIPv6
 }
 
-// Source returns the address that packets to dst leave with.
-func (s *Stack) Source(dst netip.Addr, now mono.Time) (netip.Addr, unix.Errno) {
+// Source returns the address that packets to dst leave with, of a socket that is bound to local: that
+// one, or the host's choice where it is unspecified or not valid. The errors are those of connect(2).
+func (s *Stack) Source(local, dst netip.Addr, now mono.Time) (netip.Addr, unix.Errno) {
 	w, errno := s.path(dst, now)
 	if errno != 0 {
 		return netip.Addr{}, errno
 	}
-	return w.src, 0
+	return w.from(local)
+}
+
+// from is the source of a packet that leaves by w, of a socket that is bound to local.
+func (w *path) from(local netip.Addr) (netip.Addr, unix.Errno) {
+	switch {
+	case !local.IsValid() || local.IsUnspecified():
+		return w.src, 0
+	case local.Is4() != w.dst.Is4():
+		return netip.Addr{}, unix.ENETUNREACH
+	case local.IsLoopback() && !w.port.Loop:
+		return netip.Addr{}, unix.EINVAL // such a source never leaves a host (Linux: ip_route_output_key)
+	}
+	return local, 0
 }

@@ -52,13 +52,11 @@ func (s *Stack) Offer(protocol wire.Protocol, sock *udp.Socket, to netip.AddrPor
 	if w.mac == wire.Broadcast && !sock.Broadcast {
 		return -1, unix.EACCES
 	}
-	src := sock.Local
-	switch {
-	case src.Addr().IsUnspecified():
-		src = netip.AddrPortFrom(w.src, src.Port())
-	case src.Addr().Is4() != to.Addr().Is4():
-		return -1, unix.ENETUNREACH
+	from, errno := w.from(sock.Local.Addr())
+	if errno != 0 {
+		return -1, errno
 	}
+	src := netip.AddrPortFrom(from, sock.Local.Port())
 	d := &s.direct
 	d.port, d.path, d.sock, d.protocol, d.src, d.dst, d.payload = w.port, w, sock, protocol, src, to, payload
 	if d.len() > w.mtu {

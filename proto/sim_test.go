@@ -163,8 +163,8 @@ func (s *sim) empty(limit time.Duration) {
 		if d := h.Stack.Deadline(); d != mono.Never {
 			s.t.Errorf("%v: a timer is left, for %v", h.addr, time.Duration(d))
 		}
-		if h.Busy() || h.TCP.Front() != nil || len(h.waiting) != 0 {
-			s.t.Errorf("%v: busy %v, to send %v, waiting %d", h.addr, h.Busy(), h.TCP.Front(), len(h.waiting))
+		if h.Busy() || h.TCP.Front(0) != nil || len(h.waiting) != 0 {
+			s.t.Errorf("%v: busy %v, to send %v, waiting %d", h.addr, h.Busy(), h.TCP.Front(0), len(h.waiting))
 		}
 		// A queue that was used keeps the chunk that it ended in: two of the port's own,
 		// and one for each neighbour that datagrams waited for.

@@ -28,6 +28,10 @@ type PortConfig struct {
 	// (RFC 4007 §6): fe80::1%Index. 0 stands for the number of the port plus one. No two ports have the same.
 	Index uint32
 
+	// Loop is the port by which packets to our own addresses and to the loopback addresses go and
+	// come back, of which a stack has one at most. It has no addresses of its own and is RawIP.
+	Loop bool
+
 	// TrustUnfinished takes a transport checksum that the sender left to hardware as
 	// good. It is for links whose other end is a kernel of this machine (veth, TAP): such
 	// a frame has not been on a wire. On a real NIC it would let damage through.
@@ -75,6 +79,8 @@ type Stack struct {
 	wheel *timer.Wheel
 	rand  *rand.Rand
 	peers Peers
+	loop  *port // of ports; nil: packets to ourselves have no way
+	moved bool  // Output has left something to a port that may have been asked before in this turn
 
 	paths    []path // by hash of the destination
 	pathSeed uint64
@@ -92,7 +98,6 @@ type Stack struct {
 	// handedOver says that the packet in Input has been handed over once: it is answered
 	// here, whatever the directory says now.
 	handedOver bool
-	turn       bool // sockets were asked last, so connections are next
 	icmp       bucket
 	scratch    []byte // one packet under construction: room for a frame of the largest MTU
 }
@@ -111,6 +116,7 @@ type port struct {
 	resolved []*neigh.Entry // neighbours whose parked datagrams can go
 	ready    *udp.Socket    // sockets with something in Send for this port, a queue
 	readyEnd **udp.Socket
+	turn     bool // sockets were asked last, so connections are next
 }
 
 // New returns a stack without addresses and routes.
@@ -146,6 +152,9 @@ func New(cfg Config) *Stack {
 		p.frames.Init(own, outboxMax)
 		p.packets.Init(own, outboxMax)
 		p.readyEnd = &p.ready
+		if p.Loop {
+			p.RawIP, s.loop = true, p
+		}
 	}
 	s.Neigh = neigh.New(neigh.Config{Link: (*link)(s), Wheel: s.wheel, Pool: own, Rand: s.rand})
 	s.scratch = make([]byte, room+wire.EthernetLen)
@@ -178,13 +187,25 @@ func (s *Stack) Addrs(port int) []netip.Prefix { return s.ports[port].addrs }
 func (s *Stack) SetRoutes(t *route.Table) {
 	s.Routes = t
 	s.pathGen++
+	s.TCP.Resort()
 }
 
 // Advance does what is due at now, and says how much it was.
-func (s *Stack) Advance(now mono.Time) (work int) { return s.wheel.Advance(now) }
+func (s *Stack) Advance(now mono.Time) (work int) {
+	if s.moved {
+		s.moved = false
+		work++
+	}
+	return work + s.wheel.Advance(now)
+}
 
 // Deadline is when Advance has something to do next.
-func (s *Stack) Deadline() mono.Time { return s.wheel.Deadline() }
+func (s *Stack) Deadline() mono.Time {
+	if s.moved {
+		return 0 // the turn that follows asks all ports again
+	}
+	return s.wheel.Deadline()
+}
 
 // Busy says whether something that was accepted from a program is still to be sent, or
 // was sent and is not yet acknowledged while no program holds it any more.
@@ -199,8 +220,11 @@ func (s *Stack) Busy() bool {
 }
 
 // local says whether a is an address of ours, on whichever port: hosts are weak
-// (RFC 1122 §3.3.4.2), as Linux is.
+// (RFC 1122 §3.3.4.2), as Linux is. The loopback addresses are every host's.
 func (s *Stack) local(a netip.Addr) bool {
+	if a.IsLoopback() {
+		return true
+	}
 	for i := range s.ports {
 		if s.ports[i].owns(a) {
 			return true
@@ -229,6 +253,26 @@ func (p *port) scoped(a netip.Addr) netip.Addr {
 
 // LinkLocal is the link-local address that a port has for itself where nobody chooses another.
 func LinkLocal(cfg *PortConfig) netip.Prefix { return netip.PrefixFrom(wire.LinkLocal(cfg.MAC), 64) }
+
+// scopedOwn gives a link-local address that has come round the loop the zone of the port that has it.
+func (s *Stack) scopedOwn(a netip.Addr) netip.Addr {
+	for i := range s.ports {
+		if p := &s.ports[i]; p.owns(p.scoped(a)) {
+			return p.scoped(a)
+		}
+	}
+	return a
+}
+
+// foreign says whether a packet between two IPv4 addresses cannot have come by p: one of them means
+// this host, and no packet of a link may say so (RFC 1122 §3.2.1.3 (g); our own address as the source
+// is the land attack), or it has come round where only our own go.
+func (s *Stack) foreign(p *port, src, dst netip.Addr) bool {
+	if p.Loop {
+		return !s.local(src)
+	}
+	return dst.IsLoopback() || s.local(src)
+}
 
 // broadcast4 says whether a reaches every host of p's link.
 func (p *port) broadcast4(a netip.Addr) bool {

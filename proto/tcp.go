@@ -16,7 +16,7 @@ import (
 func (s *Stack) tcpConfig(cfg *Config) tcp.Config {
 	t := tcp.Config{
 		Pool: s.Pool, Wheel: s.wheel, Wakes: s.Wakes, Count: &s.Count,
-		Secret: cfg.Secret, Rand: s.rand, Params: cfg.TCP, MSS: s.mss,
+		Secret: cfg.Secret, Rand: s.rand, Params: cfg.TCP, Lanes: len(s.ports), MSS: s.mss,
 	}
 	if s.peers != nil {
 		t.Miss, t.Claim, t.Disclaim = s.missTCP, s.peers.Claim, s.peers.Disclaim
@@ -28,13 +28,15 @@ func (s *Stack) tcpConfig(cfg *Config) tcp.Config {
 // 9293 §3.7.1: from the MTU of the link).
 func (s *Stack) mss(_, remote netip.Addr) uint16 {
 	mtu := s.ports[0].MTU
-	if r, ok := s.route(remote); ok {
+	if s.loop != nil && s.local(remote) {
+		mtu = s.loop.MTU
+	} else if r, ok := s.route(remote); ok {
 		mtu = s.ports[r.Port].MTU
 		if r.MTU > 0 {
 			mtu = min(mtu, r.MTU)
 		}
 	}
-	return uint16(max(mtu-headerLen(remote)-wire.TCPLen, 0))
+	return uint16(max(packetMax(remote, mtu)-headerLen(remote)-wire.TCPLen, 0))
 }
 
 // missTCP hands the packet in Input over to the core that its connection lives on. Where that
@@ -100,18 +102,32 @@ func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, q *quote) d
 	return drop.None
 }
 
+// sortTCP puts connections into the lanes of the ports that they leave by.
+func (s *Stack) sortTCP(p *port, now mono.Time) {
+	for c := s.TCP.Newcomer(); c != nil; c = s.TCP.Newcomer() {
+		w, errno := s.path(c.Remote().Addr(), now)
+		if errno != 0 {
+			s.TCP.Fail(c, errno, now)
+			continue
+		}
+		s.moveTCP(c, p, w.port)
+	}
+}
+
+// moveTCP puts a connection that was met while p was asked into the lane of its port.
+func (s *Stack) moveTCP(c *tcp.Conn, p, to *port) {
+	s.TCP.Move(c, to.number)
+	s.moved = s.moved || to.number < p.number
+}
+
 // outputTCP writes one segment that leaves by p.
 func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
+	s.sortTCP(p, now)
 	if n := s.outputReply(p, buf, now); n > 0 {
 		return n
 	}
 	link := p.linkLen()
-	var passed *tcp.Conn // the first that was passed over: it leaves by another port
-	for c := s.TCP.Front(); c != nil; c = s.TCP.Front() {
-		again := c == passed
-		if again {
-			passed = nil // it may be about to leave the list, and would not be met again
-		}
+	for c := s.TCP.Front(p.number); c != nil; c = s.TCP.Front(p.number) {
 		local, remote := c.Local().Addr(), c.Remote().Addr()
 		w, errno := s.path(remote, now)
 		switch {
@@ -119,14 +135,7 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 			s.TCP.Fail(c, errno, now)
 			continue
 		case w.port != p:
-			if again {
-				return s.outputFrame(p, buf)
-			}
-			if passed == nil {
-				passed = c
-			}
-			s.TCP.Park(c) // to the end of the list: it goes when its port is asked
-			s.TCP.Unpark(c)
+			s.moveTCP(c, p, w.port)
 			continue
 		case !w.resolved(now):
 			s.TCP.Park(c)
@@ -168,6 +177,7 @@ func (s *Stack) outputReply(p *port, buf []byte, now mono.Time) int {
 			w.putLink(buf, etherTypeOf(remote))
 			return link + n
 		}
+		s.moved = true
 		if r := s.post(remote, buf[link:link+n], now); r != drop.None {
 			s.Count.Count(r)
 		}

@@ -211,12 +211,9 @@ func (s *datagram) disconnect() unix.Errno {
 // sourceFor is the local address of a socket that is connected to a peer.
 func (s *datagram) sourceFor(to netip.AddrPort) (netip.AddrPort, unix.Errno) {
 	local := s.ends[0].Local
-	if !local.Addr().IsUnspecified() {
-		return local, 0
-	}
 	c := s.host.Cores()[0]
 	c.Lock()
-	src, errno := c.Stack.Source(to.Addr(), c.Now())
+	src, errno := c.Stack.Source(local.Addr(), to.Addr(), c.Now())
 	c.Unlock()
 	return netip.AddrPortFrom(src, local.Port()), errno
 }

@@ -92,15 +92,11 @@ func tryDial(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tc
 	c.Lock()
 	defer c.Unlock()
 	now := c.Now()
-	from := netip.AddrPortFrom(local.Addr(), hold.Local.Port())
-	if !from.Addr().IsValid() || from.Addr().IsUnspecified() {
-		src, errno := c.Stack.Source(remote.Addr(), now)
-		if errno != 0 {
-			return nil, errno
-		}
-		from = netip.AddrPortFrom(src, from.Port())
+	src, errno := c.Stack.Source(local.Addr(), remote.Addr(), now)
+	if errno != 0 {
+		return nil, errno
 	}
-	conn, errno := c.Stack.TCP.Connect(from, remote, opt, now)
+	conn, errno := c.Stack.TCP.Connect(netip.AddrPortFrom(src, hold.Local.Port()), remote, opt, now)
 	if errno != 0 {
 		return nil, errno
 	}

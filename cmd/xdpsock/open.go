@@ -182,6 +182,9 @@ func trafficOf(h *host.Host) traffic {
 	t := traffic{Drops: []dropped{}}
 	for _, c := range h.Cores() {
 		for i := range c.Ports() {
+			if c.Port(i).Info().Loop {
+				continue // what the host sends to itself is on no link
+			}
 			s := c.Port(i).Stats()
 			t.RxPackets += s.RxPackets
 			t.RxBytes += s.RxBytes

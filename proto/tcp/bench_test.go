@@ -35,7 +35,7 @@ func exchange(a, b *host, buf []byte, now int64) {
 }
 
 func hand(from, to *host, buf []byte, now int64) (segments int) {
-	for c := from.tcp.Front(); c != nil; c = from.tcp.Front() {
+	for c := from.tcp.Front(0); c != nil; c = from.tcp.Front(0) {
 		if n := from.tcp.Output(c, buf, mtime(now)); n > 0 {
 			if r := to.tcp.Input(to.addr, from.addr, buf[:n], mtime(now)); r != drop.None {
 				panic(r.String())

@@ -103,11 +103,13 @@ type Conn struct {
 	segsOut   uint32
 	idleAfter time.Duration
 
-	listed      bool // on the ready list
-	parked      bool // waits for its neighbour
-	orphan      bool // the program has closed it
-	accepted    bool // a program has it
-	tsOK        bool // timestamps in both directions
+	lane        uint8
+	sorted      uint8 // TCP.sorting when lane was set
+	listed      bool  // on its lane's list
+	parked      bool  // waits for its neighbour
+	orphan      bool  // the program has closed it
+	accepted    bool  // a program has it
+	tsOK        bool  // timestamps in both directions
 	sackOK      bool
 	scaleOK     bool
 	finSent     bool

@@ -151,7 +151,7 @@ func TestMalformed(t *testing.T) {
 func TestParkAndFail(t *testing.T) {
 	s := newScript(t, Params{})
 	s.connect(Options{})
-	if s.h.tcp.Front() != s.c {
+	if s.h.tcp.Front(0) != s.c {
 		t.Fatal("not ready")
 	}
 	s.h.tcp.Park(s.c)

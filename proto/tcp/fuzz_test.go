@@ -221,7 +221,7 @@ func (z *fuzzer) drain() {
 		if n, _, _ := z.h.tcp.Reply(z.buf, z.now); n > 0 {
 			continue
 		}
-		c := z.h.tcp.Front()
+		c := z.h.tcp.Front(0)
 		if c == nil {
 			break
 		}

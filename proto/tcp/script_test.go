@@ -204,7 +204,7 @@ func (s *script) pull() wire.TCP {
 		}
 		return buf[:n]
 	}
-	for c := s.h.tcp.Front(); c != nil; c = s.h.tcp.Front() {
+	for c := s.h.tcp.Front(0); c != nil; c = s.h.tcp.Front(0) {
 		if n := s.h.tcp.Output(c, buf, s.now); n > 0 {
 			s.check()
 			return buf[:n]
@@ -318,7 +318,7 @@ func (s *script) timeout(d time.Duration) {
 	s.t.Helper()
 	s.none()
 	start := s.now
-	for s.h.tcp.Front() == nil && !s.h.tcp.Replies() {
+	for s.h.tcp.Front(0) == nil && !s.h.tcp.Replies() {
 		next := s.h.wheel.Deadline()
 		if next > start.Add(d+4*timerSlack) {
 			s.t.Fatalf("nothing was sent after %v, the next timer is in %v", d, next.Sub(s.now))

@@ -28,7 +28,7 @@ func (t *TCP) alloc() *Conn {
 	}
 	c := t.conn(t.free - 1)
 	t.free = c.next
-	*c = Conn{t: t, index: c.index, epoch: c.epoch + 1}
+	*c = Conn{t: t, index: c.index, epoch: c.epoch + 1, lane: t.newcomer, sorted: t.sorting}
 	t.conns++
 	t.states[Closed]++
 	c.tm.Init(c)

@@ -21,6 +21,7 @@ type Config struct {
 	Secret [16]byte       // key of sequence numbers, timestamps and the table: never told, the same on all cores of a host
 	Rand   *rand.Rand     // replays exactly when seeded
 	Params Params
+	Lanes  int // ports that Output fills packets for, each with a list of ready connections; 0: one
 
 	// MSS returns how much TCP payload and options one packet between two addresses holds: the
 	// MTU of the interface less the headers of IP and 20. It is asked once a connection.
@@ -54,7 +55,9 @@ type TCP struct {
 	listeners map[uint16]*Listener
 	tw        twSlab
 
-	readyFirst, readyLast uint32 // index plus one; linked by Conn.next and prev
+	lanes    []lane // of connections with something to say
+	newcomer uint8  // the lane of those that have none yet; 0 where there is one lane in all
+	sorting  uint8  // counts Resort: a connection's lane of before does not count
 
 	replies               [repliesMax]reply
 	replyFirst, replyLast uint32 // counting up, modulo repliesMax
@@ -69,6 +72,9 @@ type TCP struct {
 	states [TimeWait + 1]int // connections in each state
 	stats  Stats
 }
+
+// A lane is a list of connections that take turns, linked by Conn.next and prev.
+type lane struct{ first, last uint32 } // index plus one, 0: none
 
 // Stats counts since New.
 type Stats struct {
@@ -100,6 +106,11 @@ func New(cfg Config) *TCP {
 		count:     cfg.Count,
 		sip:       newSipKey(cfg.Secret),
 		listeners: map[uint16]*Listener{},
+		lanes:     make([]lane, max(cfg.Lanes, 1)),
+	}
+	if len(t.lanes) > 1 {
+		t.newcomer = uint8(len(t.lanes))
+		t.lanes = append(t.lanes, lane{})
 	}
 	t.table = newTable(t.sip)
 	t.tw.init(t)
@@ -120,12 +131,45 @@ func (t *TCP) Count(s State) int {
 // Len returns how many connections this core holds, TIME-WAIT not included.
 func (t *TCP) Len() int { return t.conns }
 
-// Front returns the connection that is next to say something, nil if none is.
-func (t *TCP) Front() *Conn {
-	if t.readyFirst == 0 {
+// Front returns the connection of a lane that is next to say something, nil if none is.
+func (t *TCP) Front(lane int) *Conn {
+	first := t.lanes[lane].first
+	if first == 0 {
 		return nil
 	}
-	return t.conn(t.readyFirst - 1)
+	return t.conn(first - 1)
+}
+
+// Newcomer returns a connection that has something to say and is in no lane yet, nil if
+// there is none. It is to be moved into one.
+func (t *TCP) Newcomer() *Conn {
+	if t.newcomer == 0 {
+		return nil
+	}
+	return t.Front(int(t.newcomer))
+}
+
+// Move puts c into a lane, where it stays until it is moved again or Resort is called.
+func (t *TCP) Move(c *Conn, lane int) {
+	listed := c.listed
+	t.unready(c)
+	c.lane, c.sorted = uint8(lane), t.sorting
+	if listed {
+		t.ready(c)
+	}
+}
+
+// Resort makes all connections newcomers: routes have changed.
+func (t *TCP) Resort() {
+	if t.newcomer == 0 {
+		return
+	}
+	t.sorting++
+	for lane := range int(t.newcomer) {
+		for c := t.Front(lane); c != nil; c = t.Front(lane) {
+			t.Move(c, int(t.newcomer))
+		}
+	}
 }
 
 // Output writes one segment of c into buf: header, options, payload, the whole checksum. It returns
@@ -181,34 +225,39 @@ func (t *TCP) Fail(c *Conn, errno unix.Errno, now mono.Time) {
 	}
 }
 
-// ready puts c at the end of the ready list, where it is not there yet.
+// ready puts c at the end of its lane, where it is not there yet.
 func (t *TCP) ready(c *Conn) {
 	if c.listed || c.parked || c.state == Closed {
 		return
 	}
 	c.listed = true
-	c.next, c.prev = 0, t.readyLast
-	if t.readyLast == 0 {
-		t.readyFirst = c.index + 1
-	} else {
-		t.conn(t.readyLast - 1).next = c.index + 1
+	if c.sorted != t.sorting {
+		c.lane, c.sorted = t.newcomer, t.sorting
 	}
-	t.readyLast = c.index + 1
+	l := &t.lanes[c.lane]
+	c.next, c.prev = 0, l.last
+	if l.last == 0 {
+		l.first = c.index + 1
+	} else {
+		t.conn(l.last - 1).next = c.index + 1
+	}
+	l.last = c.index + 1
 }
 
-// unready takes c off the ready list.
+// unready takes c off its lane.
 func (t *TCP) unready(c *Conn) {
 	if !c.listed {
 		return
 	}
 	c.listed = false
+	l := &t.lanes[c.lane]
 	if c.prev == 0 {
-		t.readyFirst = c.next
+		l.first = c.next
 	} else {
 		t.conn(c.prev - 1).next = c.next
 	}
 	if c.next == 0 {
-		t.readyLast = c.prev
+		l.last = c.prev
 	} else {
 		t.conn(c.next - 1).prev = c.prev
 	}

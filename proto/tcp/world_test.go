@@ -155,7 +155,7 @@ func (w *world) transmit(h *host) (any bool) {
 		w.send(h, buf[:n])
 	}
 	for steps := 0; ; steps++ {
-		c := h.tcp.Front()
+		c := h.tcp.Front(0)
 		if c == nil {
 			return any
 		}

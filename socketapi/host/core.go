@@ -21,6 +21,7 @@ type Core struct {
 	Index int
 
 	host *Host
+	loop engine.Device // of packets to ourselves, the last of its ports
 	inbox
 	mail mail
 	to   []bool // cores that this turn has sent mail to; this core's

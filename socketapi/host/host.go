@@ -81,7 +81,7 @@ type Host struct {
 	nics      []*engine.NIC // of the interfaces that were opened by name
 	directory *directory
 	clock     engine.Clock
-	ports     int           // interfaces
+	ports     int           // interfaces; each core has one port more, its loop
 	indexes   []int         // by port: what programs name the interfaces by
 	turn      atomic.Uint32 // of cores, for Choose
 
@@ -208,15 +208,19 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 		for j := range devices {
 			pcfg.Ports = append(pcfg.Ports, portConfig(&cfg.Interfaces[j], devices[j][i].Info()))
 		}
+		loop := engine.NewLoop()
+		pcfg.Ports = append(pcfg.Ports, loopConfig(loop.Info()))
+		c.loop = loop
 		c.Stack = proto.New(pcfg)
 		h.cores = append(h.cores, c)
 	}
 	h.setAddrs(cfg)
 	for i, c := range h.cores {
-		own := make([]engine.Device, len(devices))
+		own := make([]engine.Device, len(devices), len(devices)+1)
 		for j := range devices {
 			own[j] = devices[j][i]
 		}
+		own = append(own, c.loop)
 		core, err := engine.Open(engine.Config{
 			Devices: own, Handler: (*handler)(c), Clock: h.clock, Policy: cfg.Policy, Manual: cfg.Manual,
 		})
@@ -245,6 +249,11 @@ func portConfig(in *Interface, info engine.Info) proto.PortConfig {
 		p.TrustUnfinished = true
 	}
 	return p
+}
+
+// loopConfig is the port by which a core sends to itself, after those of the interfaces.
+func loopConfig(info engine.Info) proto.PortConfig {
+	return proto.PortConfig{MTU: info.MTU, RawIP: info.RawIP, TrustUnfinished: true, Loop: true}
 }
 
 // setAddrs gives the stacks their addresses and routes.
@@ -319,7 +328,7 @@ func (h *Host) NICs() []*engine.NIC { return h.nics }
 // Local says whether a socket can be bound to a: it is an address of the host, or
 // stands for all.
 func (h *Host) Local(a netip.Addr) bool {
-	if a.IsUnspecified() {
+	if a.IsUnspecified() || a.IsLoopback() {
 		return true
 	}
 	// Addresses do not change after Open.
