@@ -4,6 +4,9 @@ package host
 // its own: beyond what a kernel counts to.
 const deviceIndex = 1 << 24
 
+// loopIndex is the index of the port of packets to ourselves: that of lo in every network namespace.
+const loopIndex = 1
+
 // Index returns the number by which programs name a port's interface, in sll_ifindex,
 // ipi_ifindex and sin6_scope_id: the kernel's, for one that was opened by name.
 func (h *Host) Index(port int) int { return h.indexes[port] }
@@ -28,4 +31,5 @@ func (h *Host) setIndexes(cfg *Config) {
 		}
 		h.indexes = append(h.indexes, index)
 	}
+	h.indexes = append(h.indexes, loopIndex)
 }
