@@ -253,7 +253,7 @@ func portConfig(in *Interface, info engine.Info) proto.PortConfig {
 
 // loopConfig is the port by which a core sends to itself, after those of the interfaces.
 func loopConfig(info engine.Info) proto.PortConfig {
-	return proto.PortConfig{MTU: info.MTU, RawIP: info.RawIP, TrustUnfinished: true, Loop: true}
+	return proto.PortConfig{MTU: info.MTU, RawIP: info.RawIP, Index: loopIndex, TrustUnfinished: true, Loop: true}
 }
 
 // setAddrs gives the stacks their addresses and routes.
