@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/engine/netlab"
 )
@@ -102,11 +103,11 @@ type demoRun struct {
 	show   *progress
 	slice  time.Duration // of one work in one round
 	rounds int
-	sides  [2]*side           // the engine, the kernel
-	link   *link              // what the engine got
-	drops  map[string]dropped // by the engine, by reason
-	sums   uint64             // packets that the client's kernel refused for their checksum
-	others float64            // percent of the processors, used by other processes meanwhile
+	sides  [2]*side                // the engine, the kernel
+	link   *link                   // what the engine got
+	drops  map[string]traffic.Drop // by the engine, by reason
+	sums   uint64                  // packets that the client's kernel refused for their checksum
+	others float64                 // percent of the processors, used by other processes meanwhile
 }
 
 func demo(ctx context.Context, out *output, show *progress, flags demoFlags) (err error) {
@@ -158,7 +159,7 @@ func demo(ctx context.Context, out *output, show *progress, flags demoFlags) (er
 
 func newDemoRun(lab *demoLab, show *progress, flags demoFlags) *demoRun {
 	total := time.Duration(flags.seconds) * time.Second
-	d := &demoRun{lab: lab, show: show, drops: map[string]dropped{}}
+	d := &demoRun{lab: lab, show: show, drops: map[string]traffic.Drop{}}
 	// A round lasts some four seconds; a median wants at least three.
 	d.rounds = max(3, min(9, int(flags.seconds)/4))
 	d.slice = total / time.Duration(2*d.rounds*len(works))

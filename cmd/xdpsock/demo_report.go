@@ -6,22 +6,24 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 )
 
 // demoReport is the object that demo prints.
 type demoReport struct {
-	Event       string       `json:"event"` // "summary"
-	OK          bool         `json:"ok"`    // every check was made and passed
-	Interrupted bool         `json:"interrupted,omitempty"`
-	Host        string       `json:"host"`
-	Link        *link        `json:"link"`
-	Offloads    string       `json:"offloads"`
-	Others      float64      `json:"others_percent"` // of the processors, used by other processes meanwhile
-	Rounds      int          `json:"rounds"`
-	Seconds     float64      `json:"slice_seconds"` // of one measurement in one round
-	Results     []demoResult `json:"results"`
-	Checks      []demoCheck  `json:"checks"` // without those that an interrupt left no time for
-	Drops       []dropped    `json:"drops"`  // by the engine
+	Event       string         `json:"event"` // "summary"
+	OK          bool           `json:"ok"`    // every check was made and passed
+	Interrupted bool           `json:"interrupted,omitempty"`
+	Host        string         `json:"host"`
+	Link        *link          `json:"link"`
+	Offloads    string         `json:"offloads"`
+	Others      float64        `json:"others_percent"` // of the processors, used by other processes meanwhile
+	Rounds      int            `json:"rounds"`
+	Seconds     float64        `json:"slice_seconds"` // of one measurement in one round
+	Results     []demoResult   `json:"results"`
+	Checks      []demoCheck    `json:"checks"` // without those that an interrupt left no time for
+	Drops       []traffic.Drop `json:"drops"`  // by the engine
 }
 
 // demoResult is one figure, the median of all rounds on each side.
@@ -45,7 +47,7 @@ func (d *demoRun) report(interrupted bool) *demoReport {
 	r := &demoReport{
 		Event: "summary", Interrupted: interrupted, Host: hostLine(), Link: d.link,
 		Offloads: d.lab.offloads(), Others: d.others, Rounds: d.rounds, Seconds: d.slice.Seconds(),
-		Results: []demoResult{}, Drops: []dropped{},
+		Results: []demoResult{}, Drops: []traffic.Drop{},
 	}
 	for i, w := range works {
 		ours, theirs := d.sides[0].samples[i], d.sides[1].samples[i]
@@ -59,7 +61,7 @@ func (d *demoRun) report(interrupted bool) *demoReport {
 	for _, x := range d.drops {
 		r.Drops = append(r.Drops, x)
 	}
-	slices.SortFunc(r.Drops, func(a, b dropped) int { return strings.Compare(a.Reason, b.Reason) })
+	slices.SortFunc(r.Drops, func(a, b traffic.Drop) int { return strings.Compare(a.Reason, b.Reason) })
 	r.Checks = append(r.Checks, d.sentSums(), d.receivedSums())
 	r.OK = !interrupted && !slices.ContainsFunc(r.Checks, func(c demoCheck) bool { return !c.OK })
 	return r

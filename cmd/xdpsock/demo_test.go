@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/service"
+	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/engine/netlab"
 )
 
@@ -184,7 +185,7 @@ func (l *liar) WriteToUDPAddrPort(p []byte, to netip.AddrPort) (int, error) {
 // The checks of the demonstration see a server that gets a byte wrong.
 func TestDemoSeesDamage(t *testing.T) {
 	l := newLab(t)
-	d := &demoRun{lab: &demoLab{client: l.client, server: l.server}, drops: map[string]dropped{}}
+	d := &demoRun{lab: &demoLab{client: l.client, server: l.server}, drops: map[string]traffic.Drop{}}
 	for name, change := range map[string]func([]byte) []byte{
 		"changed": func(p []byte) []byte { p = bytes.Clone(p); p[len(p)-1] ^= 1; return p },
 		"longer":  func(p []byte) []byte { return append(bytes.Clone(p), 0) },
@@ -277,7 +278,7 @@ func TestDemoReportFailsWithACheck(t *testing.T) {
 		"an answer":        func(d *demoRun) { d.sides[0].gone[3] = mismatch{"wrong"} },
 		"nothing measured": func(d *demoRun) { d.sides[1].samples[2] = nil },
 		"a checksum sent":  func(d *demoRun) { d.sums = 1 },
-		"a checksum at us": func(d *demoRun) { d.drops["tcp-checksum"] = dropped{"tcp-checksum", 1, ""} },
+		"a checksum at us": func(d *demoRun) { d.drops["tcp-checksum"] = traffic.Drop{Reason: "tcp-checksum", Packets: 1} },
 	} {
 		d := right()
 		spoil(d)

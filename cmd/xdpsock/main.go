@@ -84,6 +84,7 @@ the kernel.`,
 		demoCommand(),
 		kernelCommand(),
 	)
+	root.AddCommand(askCommands()...)
 	return root
 }
 

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/engine"
-	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/socketapi"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
@@ -160,69 +160,12 @@ func (l *link) say(o *output) {
 	}
 }
 
-// traffic is what a stack did, for machines.
-type traffic struct {
-	RxPackets uint64    `json:"rx_packets"`
-	RxBytes   uint64    `json:"rx_bytes"`
-	TxPackets uint64    `json:"tx_packets"`
-	TxBytes   uint64    `json:"tx_bytes"`
-	RxDropped uint64    `json:"rx_dropped"` // by the kernel: no frame or no room in the ring
-	Passed    uint64    `json:"passed"`     // left to the kernel, not ours
-	TxBusy    uint64    `json:"tx_busy"`    // by the driver
-	Drops     []dropped `json:"drops"`      // by us
-}
-
-type dropped struct {
-	Reason  string `json:"reason"`
-	Packets uint64 `json:"packets"`
-	Explain string `json:"explain"`
-}
-
-func trafficOf(h *host.Host) traffic {
-	t := traffic{Drops: []dropped{}}
-	for _, c := range h.Cores() {
-		for i := range c.Ports() {
-			if c.Port(i).Info().Loop {
-				continue // what the host sends to itself is on no link
-			}
-			s := c.Port(i).Stats()
-			t.RxPackets += s.RxPackets
-			t.RxBytes += s.RxBytes
-			t.TxPackets += s.TxPackets
-			t.TxBytes += s.TxBytes
-			t.RxDropped += s.RxDropped + s.RxOversize
-			t.TxBusy += s.TxBusy + s.TxInvalid
-		}
-	}
-	for _, nic := range h.NICs() {
-		if p := nic.Program(); p != nil {
-			if verdicts, err := p.Counters(); err == nil {
-				t.Passed += verdicts.Passed()
-			}
-		}
-	}
-	stats := h.Stats()
-	t.Drops = dropsOf(&stats)
-	return t
-}
-
-func dropsOf(c *drop.Counters) []dropped {
-	list := []dropped{}
-	for reason, n := range c.All() {
-		list = append(list, dropped{reason.String(), n, reason.Explain()})
-	}
-	return list
-}
-
-// say prints a line of sums, and one for each reason of a drop.
-func (t *traffic) say(o *output) {
+// sayTraffic prints a line of sums, and one for each reason of a drop.
+func sayTraffic(o *output, t *traffic.Summary) {
 	o.say("received %s (%s), sent %s (%s), left %s to the kernel",
 		plural(t.RxPackets, "packet"), byteCount(t.RxBytes), plural(t.TxPackets, "packet"), byteCount(t.TxBytes), plural(t.Passed, "packet"))
-	if t.RxDropped > 0 {
-		o.say("  %12d  lost on receive: the kernel had no frame or no room in the ring of ours", t.RxDropped)
-	}
-	if t.TxBusy > 0 {
-		o.say("  %12d  lost on send: the driver had no room", t.TxBusy)
+	for _, line := range lostBeside(t) {
+		o.say("  %s", line)
 	}
 	for _, d := range t.Drops {
 		o.say("  %12d  dropped, %s: %s", d.Packets, d.Reason, d.Explain)

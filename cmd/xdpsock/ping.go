@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi"
@@ -86,16 +87,16 @@ type reply struct {
 
 // pingSummary is the last object.
 type pingSummary struct {
-	Event       string   `json:"event"` // "summary"
-	Target      string   `json:"target"`
-	Transmitted uint64   `json:"transmitted"`
-	Received    uint64   `json:"received"`
-	Duplicates  uint64   `json:"duplicates"`
-	Damaged     uint64   `json:"damaged"`
-	Loss        float64  `json:"loss_percent"`
-	Seconds     float64  `json:"seconds"`
-	RTT         *rtt     `json:"rtt_ms,omitempty"`
-	Traffic     *traffic `json:"traffic"`
+	Event       string           `json:"event"` // "summary"
+	Target      string           `json:"target"`
+	Transmitted uint64           `json:"transmitted"`
+	Received    uint64           `json:"received"`
+	Duplicates  uint64           `json:"duplicates"`
+	Damaged     uint64           `json:"damaged"`
+	Loss        float64          `json:"loss_percent"`
+	Seconds     float64          `json:"seconds"`
+	RTT         *rtt             `json:"rtt_ms,omitempty"`
+	Traffic     *traffic.Summary `json:"traffic"`
 }
 
 // rtt is what ping(8) says of round trips, in milliseconds.
@@ -131,7 +132,7 @@ func runPing(ctx context.Context, out *output, flags *stackFlags, p pingFlags, t
 	began := time.Now()
 	err = x.run(ctx)
 	conn.Close()
-	t := trafficOf(stack.Host())
+	t := traffic.Of(stack.Host())
 	s := x.summary(time.Since(began))
 	s.Traffic = &t
 	s.say(out)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/service"
+	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/socketapi"
 )
 
@@ -68,6 +70,7 @@ func serveCommand() *cobra.Command {
 	var (
 		flags stackFlags
 		at    ports
+		place controlFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "serve -i IF -a CIDR [flags]",
@@ -76,6 +79,8 @@ func serveCommand() *cobra.Command {
 and HTTP, at addresses of the engine's own: they must not be the kernel's, and the
 kernel keeps all its own traffic. If no port is given, the services are at those of
 their RFCs; if some are, the others are off.
+
+While it runs, 'xdpsock neigh', 'route', 'addr', 'sockets' and 'drops' print what it holds.
 
 HTTP answers GET / with a line, GET /blob/BYTES with that many bytes, and POST /sum
 with the SHA-256 of what was posted.`,
@@ -87,11 +92,13 @@ with the SHA-256 of what was posted.`,
 			if err := at.check(cmd); err != nil {
 				return err
 			}
-			return serve(cmd.Context(), outputOf(cmd), &flags, at)
+			place.given = cmd.Flags().Changed("control")
+			return serve(cmd.Context(), outputOf(cmd), cmd.ErrOrStderr(), &flags, at, place)
 		},
 	}
 	flags.add(cmd)
 	at.add(cmd)
+	place.add(cmd)
 	return cmd
 }
 
@@ -105,13 +112,13 @@ type ready struct {
 
 // summary is the last.
 type summary struct {
-	Event    string          `json:"event"` // "summary"
-	Seconds  float64         `json:"seconds"`
-	Traffic  *traffic        `json:"traffic,omitempty"`
-	Services []service.Stats `json:"services"`
+	Event    string           `json:"event"` // "summary"
+	Seconds  float64          `json:"seconds"`
+	Traffic  *traffic.Summary `json:"traffic,omitempty"`
+	Services []service.Stats  `json:"services"`
 }
 
-func serve(ctx context.Context, out *output, flags *stackFlags, at ports) (err error) {
+func serve(ctx context.Context, out *output, stderr io.Writer, flags *stackFlags, at ports, place controlFlags) (err error) {
 	stack, err := flags.open()
 	if err != nil {
 		return err
@@ -121,6 +128,15 @@ func serve(ctx context.Context, out *output, flags *stackFlags, at ports) (err e
 			err = e
 		}
 	}()
+	answering, err := place.open(stack.Host())
+	switch {
+	case err != nil && place.given:
+		return err
+	case err != nil:
+		fmt.Fprintln(stderr, noControl(err))
+	case answering != nil:
+		defer answering.Close()
+	}
 	ended := make(chan error, 1)
 	group := &service.Group{Report: func(err error) {
 		select {
@@ -145,9 +161,9 @@ func serve(ctx context.Context, out *output, flags *stackFlags, at ports) (err e
 	case err = <-ended:
 	}
 	group.Close() // and with the last socket, what was answered has been sent
-	t := trafficOf(stack.Host())
+	t := traffic.Of(stack.Host())
 	sayDone(out, time.Since(began), group.Stats())
-	t.say(out)
+	sayTraffic(out, &t)
 	out.emit(summary{"summary", time.Since(began).Seconds(), &t, group.Stats()})
 	return err
 }

@@ -63,6 +63,9 @@ func (d *Datagrams) Limit() int { return int(d.limit.Load()) }
 // Len returns the number of queued datagrams. Both sides may ask.
 func (d *Datagrams) Len() int { return int(d.made.Load() - d.taken.Load()) }
 
+// Charged returns how many bytes are charged to the queue, overhead included. Both sides may ask.
+func (d *Datagrams) Charged() int { return int(d.charged.Load()) }
+
 // Room says whether a datagram of n bytes would be taken as far as the limit
 // goes. An empty queue takes a datagram of any size.
 func (d *Datagrams) Room(n int) bool {

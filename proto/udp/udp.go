@@ -148,6 +148,23 @@ func (t *Table) Each(local, remote netip.AddrPort, f func(*Socket)) {
 	}
 }
 
+// Walk calls f for the sockets of the next most ports, used or not, and returns the port to go
+// on with: 65536 at the end.
+func (t *Table) Walk(port, most int, f func(*Socket)) (next int) {
+	end := min(port+most, 1<<16)
+	for ; port < end; port++ {
+		row := t.ports[port>>8]
+		if row == nil {
+			port |= 255 // so is the rest of the row
+			continue
+		}
+		for s := row[port&255]; s != nil; s = s.next {
+			f(s)
+		}
+	}
+	return min(port, 1<<16)
+}
+
 // Deliver queues a datagram at a socket and opens its gate.
 func (s *Socket) Deliver(m *ring.Datagram, payload []byte, wakes *ring.Wakes) drop.Reason {
 	if !s.Recv.Put(m, payload) {

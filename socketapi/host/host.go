@@ -83,6 +83,7 @@ type Host struct {
 	clock     engine.Clock
 	ports     int           // interfaces; each core has one port more, its loop
 	indexes   []int         // by port: what programs name the interfaces by
+	names     []string      // by port: what people name them by
 	turn      atomic.Uint32 // of cores, for Choose
 
 	mu      sync.Mutex
@@ -192,6 +193,10 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 	h.directory = newDirectory()
 	h.ports = len(devices)
 	h.setIndexes(cfg)
+	for _, d := range devices {
+		h.names = append(h.names, d[0].Info().Name)
+	}
+	h.names = append(h.names, loopName)
 	var secret [16]byte
 	binary.LittleEndian.PutUint64(secret[:], random.Uint64())
 	binary.LittleEndian.PutUint64(secret[8:], random.Uint64())

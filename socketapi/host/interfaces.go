@@ -7,6 +7,9 @@ const deviceIndex = 1 << 24
 // loopIndex is the index of the port of packets to ourselves: that of lo in every network namespace.
 const loopIndex = 1
 
+// loopName is what people are shown it as.
+const loopName = "lo"
+
 // Index returns the number by which programs name a port's interface, in sll_ifindex,
 // ipi_ifindex and sin6_scope_id: the kernel's, for one that was opened by name.
 func (h *Host) Index(port int) int { return h.indexes[port] }

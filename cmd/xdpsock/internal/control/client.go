@@ -1,0 +1,117 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var (
+	// ErrNone says that no engine runs, or none of those that were asked for.
+	ErrNone = errors.New("no engine runs")
+	// ErrSeveral says that several engines run, and none was chosen.
+	ErrSeveral = errors.New("several engines run")
+)
+
+// A Found is an engine that can be asked.
+type Found struct {
+	Engine
+	path string
+}
+
+// Choose finds the engine that runs on an interface ("": any) as a process (0: any). It is
+// ErrNone or ErrSeveral if that is not one. An error that is fs.ErrPermission says that this
+// process may not look.
+func Choose(dir, iface string, pid int) (*Found, error) {
+	all, failed, err := find(dir)
+	if err != nil {
+		return nil, err
+	}
+	fit := slices.DeleteFunc(slices.Clone(all), func(f Found) bool {
+		return iface != "" && !slices.Contains(f.Interfaces, iface) || pid != 0 && f.PID != pid
+	})
+	switch {
+	case len(fit) == 1:
+		return &fit[0], nil
+	case len(fit) > 1:
+		return nil, fmt.Errorf("%w: %s: say which with -i, or with --pid", ErrSeveral, list(fit))
+	case failed != nil:
+		return nil, failed // it may have been that one
+	case len(all) == 0:
+		return nil, fmt.Errorf("%w: 'xdpsock serve' starts one, and %s has no other's socket", ErrNone, dir)
+	case pid != 0:
+		return nil, fmt.Errorf("%w as process %d; there are: %s", ErrNone, pid, list(all))
+	}
+	return nil, fmt.Errorf("%w on %s; there are: %s", ErrNone, iface, list(all))
+}
+
+func list(all []Found) string {
+	var names []string
+	for _, f := range all {
+		names = append(names, fmt.Sprintf("%s (process %d)", strings.Join(f.Interfaces, ", "), f.PID))
+	}
+	return strings.Join(names, "; ")
+}
+
+// find asks all engines who they are. failed is the error of one that is there and does not
+// answer.
+func find(dir string) (all []Found, failed, err error) {
+	paths, err := names(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, nil, fmt.Errorf("%s is its owner's alone: ask as the user that runs the engine, most often with sudo: %w", dir, fs.ErrPermission)
+	case err != nil:
+		return nil, nil, err
+	}
+	for _, path := range paths {
+		answer, err := ask(path, AskEngine)
+		switch {
+		case err == nil:
+			all = append(all, Found{answer.Engine, path})
+		case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, fs.ErrNotExist): // it has ended
+		default:
+			failed = err
+		}
+	}
+	slices.SortFunc(all, func(a, b Found) int { return slices.Compare(a.Interfaces, b.Interfaces) })
+	return all, failed, nil
+}
+
+// Ask asks the engine.
+func (f *Found) Ask(s Subject) (*Answer, error) { return ask(f.path, s) }
+
+func ask(path string, s Subject) (*Answer, error) {
+	conn, err := (&net.Dialer{Timeout: timeout}).Dial("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(timeout))
+	if err := json.NewEncoder(conn).Encode(Request{Ask: s}); err != nil {
+		return nil, fmt.Errorf("ask the engine at %s: %w", path, err)
+	}
+	var answer Answer
+	limited := &io.LimitedReader{R: conn, N: answerMax}
+	switch err := json.NewDecoder(limited).Decode(&answer); {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, fmt.Errorf("the engine at %s has not answered for %v", path, timeout)
+	case err != nil && limited.N == 0:
+		return nil, fmt.Errorf("the answer of the engine at %s is longer than %d bytes", path, answerMax)
+	case err != nil:
+		return nil, fmt.Errorf("the answer of the engine at %s: %w", path, err)
+	case answer.Error != "":
+		return nil, fmt.Errorf("the engine at %s: %s", path, answer.Error)
+	}
+	return &answer, nil
+}
