@@ -44,9 +44,9 @@ func (h *header) put(b []byte) int {
 func (s *Stack) flowLabel(protocol wire.Protocol, local, remote netip.AddrPort) uint32 {
 	l, r := local.Addr().As16(), remote.Addr().As16()
 	ports := uint64(protocol)<<32 | uint64(local.Port())<<16 | uint64(remote.Port())
-	word := binary.LittleEndian.Uint64
-	h1, l1 := bits.Mul64(word(l[:8])^s.flowKey[0], word(l[8:])^s.flowKey[1]^ports)
-	h2, l2 := bits.Mul64(word(r[:8])^s.flowKey[1], word(r[8:])^s.flowKey[0]^bits.RotateLeft64(ports, 24))
+	le := binary.LittleEndian
+	h1, l1 := bits.Mul64(le.Uint64(l[:8])^s.flowKey[0], le.Uint64(l[8:])^s.flowKey[1]^ports)
+	h2, l2 := bits.Mul64(le.Uint64(r[:8])^s.flowKey[1], le.Uint64(r[8:])^s.flowKey[0]^bits.RotateLeft64(ports, 24))
 	h, low := bits.Mul64(h1^l2^s.flowKey[0], l1^h2^ports|1)
 	return max(uint32((h^low)>>44), 1)
 }

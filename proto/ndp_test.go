@@ -8,25 +8,13 @@ import (
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/neigh"
 	"github.com/xdpsock/xdpsock/proto/ring"
-	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 var (
-	ipA6  = netip.MustParseAddr("fd09::1")
-	ipB6  = netip.MustParseAddr("fd09::2")
 	linkA = wire.LinkLocal(macA).WithZone("1")
 	linkB = wire.LinkLocal(macB).WithZone("1")
 )
-
-// newHost6 is a stack with one Ethernet port on fd09::/64.
-func newHost6(mac wire.MAC, addr netip.Addr) *Stack {
-	s := New(Config{Ports: []PortConfig{{MAC: mac, MTU: 1500}}, Seed: [2]uint64{uint64(mac[5]), 2}})
-	prefix := netip.PrefixFrom(addr, 64)
-	s.SetAddrs(0, []netip.Prefix{prefix, LinkLocal(&s.ports[0].PortConfig)})
-	s.SetRoutes(route.New([]route.Route{{Prefix: prefix}}))
-	return s
-}
 
 func TestUDPOverIPv6ResolvesAndAnswers(t *testing.T) {
 	for _, row := range []struct {
@@ -36,7 +24,7 @@ func TestUDPOverIPv6ResolvesAndAnswers(t *testing.T) {
 		{netip.AddrPortFrom(ipB6, 7), netip.AddrPortFrom(ipB6, 7), netip.AddrPortFrom(ipA6, 1000)},
 		{netip.AddrPortFrom(linkB, 7), netip.AddrPortFrom(linkB, 7), netip.AddrPortFrom(linkA, 1000)},
 	} {
-		a, b := newHost6(macA, ipA6), newHost6(macB, ipB6)
+		a, b := newHost(macA, ipA6), newHost(macB, ipB6)
 		sa, sb := newSocket(a, &a.UDP, "[::]:1000"), newSocket(b, &b.UDP, row.bound.String())
 		body := []byte("hello")
 		if e := send(a, sa, row.to, body, 1); e != 0 {
@@ -138,7 +126,7 @@ func TestSolicitationIsAnsweredWithTheFlagsThatFit(t *testing.T) {
 			dst: netip.MustParseAddr("2001:db8::1"), mac: macA, flags: wire.NeighborSolicited | wire.NeighborOverride,
 		},
 	} {
-		b := newHost6(macB, ipB6)
+		b := newHost(macB, ipB6)
 		if r := input(t, b, row.in.frame(), 1); r != drop.None {
 			t.Errorf("%s: %v", name, r)
 		}
@@ -161,7 +149,7 @@ func TestSolicitationIsAnsweredWithTheFlagsThatFit(t *testing.T) {
 // A solicitation by unicast may leave its sender's address out (RFC 4861 §4.3): the answer waits
 // until that is known.
 func TestAnswerToAnUnknownNeighbourAsksBack(t *testing.T) {
-	b := newHost6(macB, ipB6)
+	b := newHost(macB, ipB6)
 	if r := input(t, b, ndp{ipA6, ipB6, macB, 255, solicitation(ipB6, wire.MAC{})}.frame(), 1); r != drop.None {
 		t.Fatal(r)
 	}
@@ -209,7 +197,7 @@ func TestDiscoveryValidation(t *testing.T) {
 		"another station asks as us":         {ndp{ipB6, group, groupMAC, 255, ns}, drop.NDPConflict},
 		"to a group that is none of ours":    {ndp{ipA6, wire.AllRouters6, wire.MulticastMAC(wire.AllRouters6), 255, ns}, drop.IP6MulticastUnwanted},
 	} {
-		b := newHost6(macB, ipB6)
+		b := newHost(macB, ipB6)
 		if r := input(t, b, row.m.frame(), 1); r != row.want {
 			t.Errorf("%s: %v, want %v", name, r, row.want)
 		}
@@ -221,7 +209,7 @@ func TestDiscoveryValidation(t *testing.T) {
 		}
 	}
 	// The checksum is judged before all of that.
-	b := newHost6(macB, ipB6)
+	b := newHost(macB, ipB6)
 	frame := ndp{ipA6, group, groupMAC, 255, ns}.frame()
 	frame[len(frame)-1] ^= 1
 	if r := input(t, b, frame, 1); r != drop.ICMP6Checksum {
@@ -259,7 +247,7 @@ func TestAdvertisementsMoveTheNeighbour(t *testing.T) {
 		"told nothing about where it is":   {[][]byte{advertisement(ipA6, macA, s|o), bare(o)}, neigh.Reachable, macA},
 		"incomplete, then without address": {[][]byte{bare(o), advertisement(ipA6, macA, s)}, neigh.Reachable, macA},
 	} {
-		b := newHost6(macB, ipB6)
+		b := newHost(macB, ipB6)
 		b.Neigh.Want(0, ipA6, 1)
 		for _, m := range row.messages {
 			if r := input(t, b, ndp{ipA6, ipB6, macB, 255, m}.frame(), 1); r != drop.None {
@@ -274,7 +262,7 @@ func TestAdvertisementsMoveTheNeighbour(t *testing.T) {
 
 // TestProbesOfReachabilityGoByUnicast: first to the group, then to the station (§7.2.2, §7.3.3).
 func TestProbesOfReachabilityGoByUnicast(t *testing.T) {
-	b := newHost6(macB, ipB6)
+	b := newHost(macB, ipB6)
 	e := b.Neigh.Want(0, linkA, 1)
 	group := wire.SolicitedNode(linkA)
 	src, dst, mac, icmp := said(t, b)
@@ -294,7 +282,7 @@ func TestProbesOfReachabilityGoByUnicast(t *testing.T) {
 
 // TestTakingAnAddressIsAnnounced (§7.2.6).
 func TestTakingAnAddressIsAnnounced(t *testing.T) {
-	b := newHost6(macB, ipB6)
+	b := newHost(macB, ipB6)
 	b.SetAddrs(0, []netip.Prefix{netip.PrefixFrom(ipB6, 64)})
 	b.Announce(0)
 	src, dst, mac, icmp := said(t, b)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
-	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/simnet"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/wire"
@@ -62,8 +61,7 @@ func (h *simHost) boot() {
 		Seed:   [2]uint64{h.seed, h.boots},
 		Secret: [16]byte{byte(h.seed), byte(h.boots), h.mac[5]}, TCP: h.params,
 	})
-	h.SetAddrs(0, []netip.Prefix{netip.PrefixFrom(h.addr, 24)})
-	h.SetRoutes(route.New([]route.Route{{Prefix: netip.PrefixFrom(h.addr, 24)}}))
+	setAddr(h.Stack, h.addr)
 	h.programs = nil
 }
 
@@ -82,13 +80,18 @@ type trouble = simnet.Impairment
 
 func newSim(t testing.TB, seed uint64, p trouble, params tcp.Params, pcap *simnet.Pcap) *sim {
 	t.Helper()
+	return family4.sim(t, seed, p, params, pcap)
+}
+
+func (f *family) sim(t testing.TB, seed uint64, p trouble, params tcp.Params, pcap *simnet.Pcap) *sim {
+	t.Helper()
 	if *seedFlag != 0 {
 		seed = *seedFlag
 	}
 	s := &sim{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 3))}
 	s.net.Clock.MoveTo(mono.Time(seed%1000+1) * 1e9)
-	s.a = s.host(macA, ipA, params)
-	s.b = s.host(macB, ipB, params)
+	s.a = s.host(macA, f.a, params)
+	s.b = s.host(macB, f.b, params)
 	w, err := s.net.Connect(s.a, 0, s.b, 0, simnet.Config{Seed: seed, AtoB: p, BtoA: p, Pcap: pcap})
 	if err != nil {
 		t.Fatal(err)

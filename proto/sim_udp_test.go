@@ -97,100 +97,103 @@ func closeSocket(s *Stack, sock *udp.Socket) {
 }
 
 func TestDatagramsArriveWholeOrNotAtAll(t *testing.T) {
-	for seed, p := range []trouble{
-		{},
-		{Delay: 10 * time.Millisecond},
-		{Delay: time.Millisecond, Loss: 0.1, Duplicate: 0.05},
-		{Delay: time.Millisecond, Reorder: 0.1, ReorderDelay: 5 * time.Millisecond},
-		{Delay: time.Millisecond, Corrupt: 0.2},
-		rough,
-	} {
-		s := newSim(t, uint64(seed), p, tcp.Params{}, nil)
-		probing := &prober{t: t, s: s.a.Stack, sock: newSocket(s.a.Stack, &s.a.UDP, "10.9.0.1:1000"),
-			to: netip.MustParseAddrPort("10.9.0.2:7"), every: time.Millisecond, left: 2000}
-		echoing := &echoer{s: s.b.Stack, sock: newSocket(s.b.Stack, &s.b.UDP, "0.0.0.0:7")}
-		s.a.programs = append(s.a.programs, probing)
-		s.b.programs = append(s.b.programs, echoing)
-		for range 2000 {
-			s.pass(time.Millisecond)
-		}
-		s.pass(5 * time.Second)
-		lost, twice := 0, 0
-		for _, n := range probing.back {
-			switch {
-			case n == 0:
-				lost++
-			case n > 1:
-				twice++
+	eachFamily(t, func(t *testing.T, f *family) {
+		for seed, p := range []trouble{
+			{},
+			{Delay: 10 * time.Millisecond},
+			{Delay: time.Millisecond, Loss: 0.1, Duplicate: 0.05},
+			{Delay: time.Millisecond, Reorder: 0.1, ReorderDelay: 5 * time.Millisecond},
+			{Delay: time.Millisecond, Corrupt: 0.2},
+			rough,
+		} {
+			s := f.sim(t, uint64(seed), p, tcp.Params{}, nil)
+			probing := &prober{t: t, s: s.a.Stack, sock: newSocket(s.a.Stack, &s.a.UDP, at(f.a, 1000)),
+				to: netip.AddrPortFrom(f.b, 7), every: time.Millisecond, left: 2000}
+			echoing := &echoer{s: s.b.Stack, sock: newSocket(s.b.Stack, &s.b.UDP, at(f.any, 7))}
+			s.a.programs = append(s.a.programs, probing)
+			s.b.programs = append(s.b.programs, echoing)
+			for range 2000 {
+				s.pass(time.Millisecond)
 			}
+			s.pass(5 * time.Second)
+			lost, twice := 0, 0
+			for _, n := range probing.back {
+				switch {
+				case n == 0:
+					lost++
+				case n > 1:
+					twice++
+				}
+			}
+			// What is missing was lost, damaged or dropped on the wire, or while an answer about the
+			// neighbour was lost, and counted there.
+			w, x := s.wire.A.Stats(), s.wire.B.Stats()
+			gone := s.a.Count[drop.NeighbourParkingFull] + s.b.Count[drop.NeighbourParkingFull] + w.Lost + w.Corrupted + w.QueueFull + x.Lost + x.Corrupted + x.QueueFull
+			switch {
+			case probing.sent != 2000:
+				t.Errorf("path %d: %d were sent", seed, probing.sent)
+			case uint64(lost) > gone:
+				t.Errorf("path %d: %d are missing, %d by the wire", seed, lost, gone)
+			case p.Duplicate == 0 && twice > 0, p.Duplicate > 0 && twice == 0:
+				t.Errorf("path %d: %d came back twice", seed, twice)
+			case p.Reorder == 0 && probing.late > 0, p.Reorder > 0 && probing.late == 0:
+				t.Errorf("path %d: %d came back late", seed, probing.late)
+			}
+			closeSocket(s.a.Stack, probing.sock)
+			closeSocket(s.b.Stack, echoing.sock)
+			s.empty(10 * time.Minute)
 		}
-		// What is missing was lost, damaged or dropped on the wire, or while an answer about the
-		// neighbour was lost, and counted there.
-		w, x := s.wire.A.Stats(), s.wire.B.Stats()
-		gone := s.a.Count[drop.NeighbourParkingFull] + s.b.Count[drop.NeighbourParkingFull] + w.Lost + w.Corrupted + w.QueueFull + x.Lost + x.Corrupted + x.QueueFull
-		switch {
-		case probing.sent != 2000:
-			t.Errorf("path %d: %d were sent", seed, probing.sent)
-		case uint64(lost) > gone:
-			t.Errorf("path %d: %d are missing, %d by the wire", seed, lost, gone)
-		case p.Duplicate == 0 && twice > 0, p.Duplicate > 0 && twice == 0:
-			t.Errorf("path %d: %d came back twice", seed, twice)
-		case p.Reorder == 0 && probing.late > 0, p.Reorder > 0 && probing.late == 0:
-			t.Errorf("path %d: %d came back late", seed, probing.late)
-		}
-		closeSocket(s.a.Stack, probing.sock)
-		closeSocket(s.b.Stack, echoing.sock)
-		s.empty(10 * time.Minute)
-	}
+	})
 }
 
 // TestDatagramsShareThePathWithAConnection: neither starves the other.
 func TestDatagramsShareThePathWithAConnection(t *testing.T) {
-	s := newSim(t, 20, trouble{Rate: 40 * mbit, QueuePackets: 100, Delay: time.Millisecond}, tcp.Params{}, nil)
-	c := s.listen(s.b, s.a, 80).dial(-1, 0)
-	probing := &prober{t: t, s: s.a.Stack, sock: newSocket(s.a.Stack, &s.a.UDP, "10.9.0.1:1000"),
-		to: netip.MustParseAddrPort("10.9.0.2:7"), every: 10 * time.Millisecond, left: 200}
-	s.a.programs = append(s.a.programs, probing)
-	s.b.programs = append(s.b.programs, &echoer{s: s.b.Stack, sock: newSocket(s.b.Stack, &s.b.UDP, "0.0.0.0:7")})
-	for range 2500 {
-		s.pass(time.Millisecond)
-	}
-	back := 0
-	for _, n := range probing.back {
-		back += n
-	}
-	if got := c.server.in.off; back < 150 || got < 4<<20 {
-		t.Errorf("%d of 200 datagrams came back beside %d bytes", back, got)
-	}
+	eachFamily(t, func(t *testing.T, f *family) {
+		s := f.sim(t, 20, trouble{Rate: 40 * mbit, QueuePackets: 100, Delay: time.Millisecond}, tcp.Params{}, nil)
+		c := s.listen(s.b, s.a, 80).dial(-1, 0)
+		probing := &prober{t: t, s: s.a.Stack, sock: newSocket(s.a.Stack, &s.a.UDP, at(f.a, 1000)),
+			to: netip.AddrPortFrom(f.b, 7), every: 10 * time.Millisecond, left: 200}
+		s.a.programs = append(s.a.programs, probing)
+		s.b.programs = append(s.b.programs, &echoer{s: s.b.Stack, sock: newSocket(s.b.Stack, &s.b.UDP, at(f.any, 7))})
+		for range 2500 {
+			s.pass(time.Millisecond)
+		}
+		back := 0
+		for _, n := range probing.back {
+			back += n
+		}
+		if got := c.server.in.off; back < 150 || got < 4<<20 {
+			t.Errorf("%d of 200 datagrams came back beside %d bytes", back, got)
+		}
+	})
 }
 
 // TestPingThroughARoughPath: an echo reply is the request's bytes, or is not there.
 func TestPingThroughARoughPath(t *testing.T) {
-	s := newSim(t, 21, rough, tcp.Params{}, nil)
-	sock := newSocket(s.a.Stack, &s.a.Ping, "0.0.0.0:77")
-	back := 0
-	for i := range 200 {
-		message := make([]byte, wire.ICMP4Len+i*7)
-		copy(message[wire.ICMP4Len:], streamBytes[i:])
-		wire.PutICMP4(message, wire.ICMP4Echo, 0, wire.ICMPEcho(77, uint16(i)))
-		wire.ICMP4(message).Seal()
-		s.a.Offer(wire.ProtoICMP, sock, netip.AddrPortFrom(ipB, 0), message, s.now())
-		s.a.Settle()
-		s.pass(50 * time.Millisecond)
-		var m ring.Datagram
-		for {
-			n, ok := sock.Recv.Get(&m, talkBuf[:], false)
-			if !ok {
-				break
+	eachFamily(t, func(t *testing.T, f *family) {
+		s := f.sim(t, 21, rough, tcp.Params{}, nil)
+		sock := newSocket(s.a.Stack, &s.a.Ping, at(f.any, 77))
+		back := 0
+		for i := range 200 {
+			message := f.echoRequest(77, uint16(i), streamBytes[i:i+i*7])
+			s.a.Offer(f.icmp, sock, netip.AddrPortFrom(f.b, 0), message, s.now())
+			s.a.Settle()
+			s.pass(50 * time.Millisecond)
+			var m ring.Datagram
+			for {
+				n, ok := sock.Recv.Get(&m, talkBuf[:], false)
+				if !ok {
+					break
+				}
+				seq := int(wire.ICMP4(talkBuf[:n]).Seq())
+				if seq > i || n != wire.ICMP4Len+seq*7 || !bytes.Equal(talkBuf[wire.ICMP4Len:n], streamBytes[seq:seq+seq*7]) {
+					t.Fatalf("reply %d of %d bytes is not the request's", seq, n)
+				}
+				back++
 			}
-			seq := int(wire.ICMP4(talkBuf[:n]).Seq())
-			if seq > i || n != wire.ICMP4Len+seq*7 || !bytes.Equal(talkBuf[wire.ICMP4Len:n], streamBytes[seq:seq+seq*7]) {
-				t.Fatalf("reply %d of %d bytes is not the request's", seq, n)
-			}
-			back++
 		}
-	}
-	if back < 150 {
-		t.Errorf("%d of 200 came back", back)
-	}
+		if back < 150 {
+			t.Errorf("%d of 200 came back", back)
+		}
+	})
 }
