@@ -46,6 +46,11 @@ func TestListenerChoice(t *testing.T) {
 	if choice("192.0.2.1:80") != any6 || choice("[2001:db8::1]:80") != any6 || choice("192.0.2.1:81") != nil {
 		t.Error("[::] alone")
 	}
+	any6.cfg.Only6 = true
+	if choice("192.0.2.1:80") != nil || choice("[2001:db8::1]:80") != any6 {
+		t.Error("[::] for IPv6 alone")
+	}
+	any6.cfg.Only6 = false
 	any4, one := listen("0.0.0.0:80"), listen("192.0.2.1:80")
 	if choice("192.0.2.1:80") != one || choice("192.0.2.9:80") != any4 || choice("[2001:db8::1]:80") != any6 {
 		t.Error("the nearest is not chosen")

@@ -20,6 +20,8 @@ type ListenConfig struct {
 	Backlog int
 	// Options are what connections begin with.
 	Options Options
+	// Only6 keeps a listener at "::" from taking IPv4 (IPV6_V6ONLY).
+	Only6 bool
 	// Gate says In when a connection waits. A socket that listens on several cores has one.
 	Gate *ring.Gate
 	// Queued counts the connections that wait for Accept. Listeners of one socket on
@@ -78,7 +80,7 @@ func (q *queue) remove(t *TCP, c *Conn) {
 }
 
 // Listen waits for connections at local, whose address may be unspecified of either family: then any
-// address of that family will do, and "::" takes IPv4 too. The address as given must be free on this core
+// address of that family will do, and "::" takes IPv4 too unless Only6. The address as given must be free on this core
 // (EADDRINUSE); who may share a port is the caller's business.
 func (t *TCP) Listen(local netip.AddrPort, cfg ListenConfig) (*Listener, unix.Errno) {
 	if local.Port() == 0 || !local.Addr().IsValid() {
@@ -161,7 +163,7 @@ func (t *TCP) listening(local netip.Addr, port uint16) *Listener {
 			return l
 		case a.IsUnspecified() && a.Is4() == local.Is4():
 			any = l
-		case a.IsUnspecified() && a.Is6() && any == nil:
+		case a.IsUnspecified() && a.Is6() && any == nil && !l.cfg.Only6:
 			any = l
 		}
 	}
