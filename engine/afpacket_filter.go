@@ -4,13 +4,14 @@ package engine
 
 import (
 	"fmt"
+	"net/netip"
 	"runtime"
 
 	"golang.org/x/sys/unix"
 )
 
 // packetAddrsMax is how many addresses a filter holds: 9 instructions for an IPv6
-// address, of the kernel's 4096 (BPF_MAXINSNS).
+// address, 6 for an IPv4 one, of the kernel's 4096 (BPF_MAXINSNS).
 const packetAddrsMax = 256
 
 // Where things are in a frame whose VLAN tag the kernel has taken off.
@@ -47,8 +48,10 @@ func (f *PacketFilter) assemble() ([]unix.SockFilter, error) {
 		return nil, fmt.Errorf("engine: packet filter: %d addresses, at most %d fit; take everything instead", len(f.Addrs), packetAddrsMax)
 	}
 	var arp, v4, v6 []unix.SockFilter
-	// An ARP reply for us is a unicast; a request that others broadcast is not ours.
+	// An ARP reply for us is a unicast; a request that others broadcast is not ours, unless it
+	// says who they are.
 	arp = append(arp, unlessGroup(ret(filterTake))...)
+	arp = append(arp, arpNews(only4(f.Addrs))...)
 	v4 = append(v4, ifGroup(ret(filterTake))...)
 	v6 = append(v6, ifGroup(ret(filterTake))...)
 	arp = append(arp, load32(offARPTarget))
@@ -91,6 +94,16 @@ func (f *PacketFilter) assemble() ([]unix.SockFilter, error) {
 		ret(filterTake),
 	}
 	return append(append(append(head, arp...), v4...), v6...), nil
+}
+
+// only4 returns the IPv4 addresses of a list.
+func only4(addrs []netip.Addr) (v4 []netip.Addr) {
+	for _, a := range addrs {
+		if a = a.Unmap(); a.Is4() {
+			v4 = append(v4, a)
+		}
+	}
+	return v4
 }
 
 // ifGroup does then if the frame's destination is a group (or everyone).

@@ -140,6 +140,13 @@ type Pollable interface {
 	FD() int
 }
 
+// AlsoPollable is a [Pollable] that is ready when a second descriptor, a socket's, is too.
+type AlsoPollable interface {
+	Pollable
+	// AlsoFD is it.
+	AlsoFD() int
+}
+
 // A Handler is what a core turns for: the protocol stack, or a raw mode such as
 // rxdrop. All methods but Posted are called with the core's lock held.
 type Handler interface {

@@ -35,6 +35,10 @@ type NICConfig struct {
 	Mode      Mode  // "": ModeAuto
 	Queues    []int // nil: all. Frames of the others stay with the kernel.
 	BusyPoll  bool  // ask for SO_PREFER_BUSY_POLL; refused is an error
+
+	// Groups makes the first queue's device bring frames to everyone and to groups that were
+	// joined too, of all queues, as copies: those stay with the kernel, which wants them as well.
+	Groups bool
 }
 
 // A NIC is an open interface: a device for each of its queues, and the program that
@@ -45,7 +49,8 @@ type NIC struct {
 	taken   bool
 	program *bpf.Program // nil in ModePacket
 
-	packet *Packet // in ModePacket
+	groups *AFXDPGroups // the first of devices, if that was asked for; nil in ModePacket
+	packet *Packet      // in ModePacket
 	mu     sync.Mutex
 	filter PacketFilter // what packet takes; guarded by mu
 }
@@ -95,7 +100,7 @@ func OpenNIC(cfg NICConfig) (*NIC, error) {
 		Virtual: l.Virtual, Queues: queues,
 	}}
 	if cfg.Mode == ModePacket {
-		return n, n.openPacket()
+		return n, n.openPacket(cfg.Groups)
 	}
 	err = n.openXDP(&cfg, &l)
 	if err == nil {
@@ -105,7 +110,7 @@ func OpenNIC(cfg NICConfig) (*NIC, error) {
 		return nil, err
 	}
 	n.refused("AF_XDP", err)
-	return n, n.openPacket()
+	return n, n.openPacket(cfg.Groups)
 }
 
 // noFallback are the errors after which AF_PACKET would only hide what is wrong:
@@ -168,6 +173,12 @@ func (n *NIC) openXDP(cfg *NICConfig, l *Link) (err error) {
 			}
 			return err
 		}
+	}
+	if cfg.Groups {
+		if n.groups, err = OpenGroups(n.devices[0].(*AFXDP), l.Index); err != nil {
+			return err
+		}
+		n.devices[0] = n.groups
 	}
 	return nil
 }
@@ -246,10 +257,15 @@ func (n *NIC) refused(what string, err error) {
 }
 
 // openPacket opens an AF_PACKET device for all queues: the kernel joins them.
-func (n *NIC) openPacket() error {
+func (n *NIC) openPacket(groups bool) error {
 	p, err := OpenPacket(PacketConfig{Interface: n.info.Interface})
 	if err != nil {
 		return err
+	}
+	if groups {
+		if err := errors.Join(p.Join(groupMAC(allSystems4)), p.Join(groupMAC(allNodes6))); err != nil {
+			return errors.Join(err, p.Close())
+		}
 	}
 	n.packet, n.devices = p, []Device{p}
 	n.info.Queues, n.info.Mode = []int{0}, p.Info().Mode
@@ -265,7 +281,7 @@ func (n *NIC) undo() error {
 	if n.program != nil {
 		errs = append(errs, n.program.Close())
 	}
-	n.program, n.devices, n.info.Program = nil, nil, 0
+	n.program, n.devices, n.groups, n.info.Program = nil, nil, nil, 0
 	return errors.Join(errs...)
 }
 
@@ -282,29 +298,81 @@ func (n *NIC) Info() NICInfo { return n.info }
 // AddAddr takes an address: every unicast frame to it, and the ARP requests and
 // neighbour solicitations for it, come to the devices instead of the kernel. Calls
 // are counted.
-func (n *NIC) AddAddr(addr netip.Addr) error {
-	if n.program != nil {
-		return n.program.AddAddr(addr)
+func (n *NIC) AddAddr(addr netip.Addr) (err error) {
+	if err := n.hear(addr, true); err != nil {
+		return err
 	}
-	return n.setFilter(func(f *PacketFilter) error {
-		f.Addrs = append(slices.Clone(f.Addrs), addr)
-		return nil
-	})
+	if n.program != nil {
+		err = n.program.AddAddr(addr)
+	} else {
+		err = n.setFilter(func(f *PacketFilter) error {
+			f.Addrs = append(slices.Clone(f.Addrs), addr)
+			return nil
+		})
+	}
+	if err != nil {
+		err = errors.Join(err, n.hear(addr, false))
+	}
+	return err
 }
 
 // RemoveAddr undoes one AddAddr.
-func (n *NIC) RemoveAddr(addr netip.Addr) error {
+func (n *NIC) RemoveAddr(addr netip.Addr) (err error) {
 	if n.program != nil {
-		return n.program.RemoveAddr(addr)
+		err = n.program.RemoveAddr(addr)
+	} else {
+		err = n.setFilter(func(f *PacketFilter) error {
+			if !without(&f.Addrs, addr) {
+				return fmt.Errorf("engine: remove %v from %s: %w", addr, n.info.Interface, bpf.ErrNoRule)
+			}
+			return nil
+		})
 	}
-	return n.setFilter(func(f *PacketFilter) error {
-		i := slices.Index(f.Addrs, addr)
-		if i < 0 {
-			return fmt.Errorf("engine: remove %v from %s: %w", addr, n.info.Interface, bpf.ErrNoRule)
-		}
-		f.Addrs = slices.Delete(slices.Clone(f.Addrs), i, i+1)
+	if err != nil {
+		return err
+	}
+	return n.hear(addr, false)
+}
+
+// hear opens the NIC's filter for what others send to a group on account of an address of ours, or
+// shuts it again: neighbour solicitations, and ARP by who has it too.
+func (n *NIC) hear(addr netip.Addr, on bool) error {
+	addr = addr.Unmap()
+	switch {
+	case !addr.Is4() && on:
+		return n.JoinGroup(solicitedNode(addr))
+	case !addr.Is4():
+		return n.LeaveGroup(solicitedNode(addr))
+	case n.groups == nil:
 		return nil
-	})
+	case on:
+		return n.groups.Watch(addr)
+	}
+	return n.groups.Unwatch(addr)
+}
+
+// JoinGroup has the interface pass frames to a multicast group, until LeaveGroup or
+// Close, and the first device bring them. Calls are counted. Without NICConfig.Groups there is
+// nothing to bring them, in the modes that have a program.
+func (n *NIC) JoinGroup(group netip.Addr) error {
+	switch {
+	case n.groups != nil:
+		return n.groups.Join(group)
+	case n.packet != nil:
+		return n.packet.Join(groupMAC(group))
+	}
+	return nil
+}
+
+// LeaveGroup undoes one JoinGroup.
+func (n *NIC) LeaveGroup(group netip.Addr) error {
+	switch {
+	case n.groups != nil:
+		return n.groups.Leave(group)
+	case n.packet != nil:
+		return n.packet.Leave(groupMAC(group))
+	}
+	return nil
 }
 
 // Everything takes every frame of the open queues, those of the kernel's own

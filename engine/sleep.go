@@ -37,7 +37,8 @@ type sleepState struct {
 	alone Device        // the only port to wait for, which sleeps by its own Wait
 	dead  atomic.Bool   // alone has failed: its Wait may not sleep; written by the sleeper before asleep
 	waits []int         // ports to wait for
-	fds   []unix.PollFd // if they are several: their descriptors in that order; then the wake descriptor
+	fds   []unix.PollFd // if they are several: their descriptors in that order; then second ones of some; then the wake descriptor
+	fdsOf []int         // the ports that they are of
 	loops []Device      // ports that nobody waits for
 }
 
@@ -84,6 +85,13 @@ func (s *sleepState) openPorts(ports []Device) error {
 			return fmt.Errorf("engine: %s has no descriptor to wait for, so it must be the only device of its core", ports[i].Info().Name)
 		}
 		s.fds = append(s.fds, unix.PollFd{Fd: int32(p.FD()), Events: unix.POLLIN})
+		s.fdsOf = append(s.fdsOf, i)
+	}
+	for _, i := range s.waits {
+		if p, ok := ports[i].(AlsoPollable); ok {
+			s.fds = append(s.fds, unix.PollFd{Fd: int32(p.AlsoFD()), Events: unix.POLLIN})
+			s.fdsOf = append(s.fdsOf, i)
+		}
 	}
 	return nil
 }
@@ -223,8 +231,8 @@ func (c *Core) doze(until mono.Time, gen uint64) {
 	if c.rxReady() {
 		return
 	}
-	for i, port := range s.waits {
-		if s.alone == nil && c.failed[port].Load() { // its descriptor may be ready for ever
+	for i, port := range s.fdsOf {
+		if c.failed[port].Load() { // its descriptor may be ready for ever
 			s.fds[i].Fd = -1
 		}
 	}
@@ -249,6 +257,9 @@ func (s *sleepState) poll(until mono.Time, clock Clock) {
 			time.Sleep(time.Millisecond) // ENOMEM: sleep all the same, or this would spin
 		}
 		return
+	}
+	for i := len(s.waits); i < len(s.fdsOf); i++ {
+		settle(&s.fds[i])
 	}
 	wake := &s.fds[len(s.fds)-1]
 	if n > 0 && wake.Revents != 0 {

@@ -22,7 +22,8 @@ type sleeper struct {
 	woken  atomic.Bool // by wake; taken back by wait
 	asleep atomic.Bool // by wait
 
-	fds     [2]unix.PollFd // the device's descriptor and the eventfd; the sleeper's alone
+	fds     [3]unix.PollFd // the device's descriptor, the eventfd, and perhaps another descriptor; the sleeper's alone
+	used    int            // of fds
 	timeout unix.Timespec  // the sleeper's alone
 
 	slept atomic.Uint64 // times that wait went to sleep: DeviceStats.Wakeups
@@ -34,8 +35,16 @@ func (s *sleeper) open(fd int) error {
 	if err != nil {
 		return fmt.Errorf("engine: make the descriptor that wakes a device: %w", err)
 	}
-	s.fds = [2]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(efd), Events: unix.POLLIN}}
+	s.fds = [3]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(efd), Events: unix.POLLIN}}
+	s.used = 2
 	return nil
+}
+
+// also makes wait end when another descriptor, a socket, is readable too. It is called
+// before the first wait.
+func (s *sleeper) also(fd int) {
+	s.fds[2] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+	s.used = 3
 }
 
 // close gives the eventfd back. Nobody waits and nobody wakes any more. It may
@@ -85,8 +94,10 @@ func (s *sleeper) poll(until mono.Time, clock Clock) int16 {
 		timeout = &s.timeout
 	}
 	s.slept.Add(1)
-	s.fds[0].Revents, s.fds[1].Revents = 0, 0
-	if _, err := unix.Ppoll(s.fds[:], timeout, nil); err != nil {
+	for i := range s.fds {
+		s.fds[i].Revents = 0
+	}
+	if _, err := unix.Ppoll(s.fds[:s.used], timeout, nil); err != nil {
 		if !errors.Is(err, unix.EINTR) { // EINTR is a wake without a reason
 			time.Sleep(time.Millisecond) // ENOMEM: sleep all the same, or the caller would spin
 		}
@@ -96,5 +107,14 @@ func (s *sleeper) poll(until mono.Time, clock Clock) int16 {
 		var b [8]byte
 		unix.Read(int(s.fds[1].Fd), b[:])
 	}
+	settle(&s.fds[2])
 	return s.fds[0].Revents
+}
+
+// settle takes an error from a socket, or every later poll would end at once: ENETDOWN,
+// when its interface has gone down or away.
+func settle(fd *unix.PollFd) {
+	if fd.Revents&unix.POLLERR != 0 {
+		unix.GetsockoptInt(int(fd.Fd), unix.SOL_SOCKET, unix.SO_ERROR)
+	}
 }

@@ -138,7 +138,7 @@ func (h *Host) openInterface(in *Interface) ([]engine.Device, error) {
 	if in.Devices != nil {
 		return nil, fmt.Errorf("host: interface %s has both a name and devices: give one of them", in.Name)
 	}
-	nic, err := engine.OpenNIC(engine.NICConfig{Interface: in.Name, Mode: in.Mode, Queues: in.Queues, BusyPoll: in.BusyPoll})
+	nic, err := engine.OpenNIC(engine.NICConfig{Interface: in.Name, Mode: in.Mode, Queues: in.Queues, BusyPoll: in.BusyPoll, Groups: true})
 	if err != nil {
 		return nil, err
 	}
