@@ -2,6 +2,7 @@ package proto
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
@@ -29,11 +30,12 @@ func (s *Stack) inputARP(b []byte) drop.Reason {
 		return drop.ARPBadOp
 	case !senderMAC.IsUnicast(), sender.IsMulticast(), sender.IsLoopback(), p.broadcast4(sender):
 		return drop.ARPBadSender
-	case s.local(sender):
+	case s.local(sender), slices.Contains(p.tentative, sender),
+		sender.IsUnspecified() && slices.Contains(p.tentative, arp.TargetIP()):
 		if senderMAC == p.MAC {
 			return drop.Looped
 		}
-		return drop.ARPConflict
+		return s.inputARPConflict(arp)
 	}
 	ours := p.owns(arp.TargetIP()) // and for no other does ARP answer
 	if sender.IsUnspecified() {    // a probe (RFC 5227 §1.1): nothing to learn

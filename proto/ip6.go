@@ -98,6 +98,11 @@ func scope6(group netip.Addr) uint8 { return group.As16()[1] & 15 }
 // hears says whether the port is a member of an IPv6 group for its own purposes: all
 // nodes, and the solicited-node groups of its addresses (RFC 4291 §2.8).
 func (p *port) hears(group netip.Addr) bool {
+	for _, a := range p.tentative { // RFC 4862 §5.4.2
+		if !a.Is4() && (group == wire.AllNodes6 || group == wire.SolicitedNode(a)) {
+			return true
+		}
+	}
 	for _, a := range p.own {
 		if !a.Is4() && (group == wire.AllNodes6 || group == wire.SolicitedNode(a)) {
 			return true

@@ -27,6 +27,7 @@ func (l *link) Resolved(e *neigh.Entry, now mono.Time) {
 		p.resolved = append(p.resolved, e)
 	}
 	s.unparkTCP(e)
+	s.newsOf(e, true, now)
 }
 
 // Dropped makes all paths look the neighbour up again, and tells those who waited in
@@ -43,6 +44,7 @@ func (l *link) Dropped(e *neigh.Entry, failed bool, now mono.Time) {
 	}
 	s.unreachableParked(e)
 	if failed {
+		s.newsOf(e, false, now)
 		s.failTCP(e, now)
 	} else {
 		s.unparkTCP(e) // they ask anew

@@ -2,6 +2,7 @@ package proto
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/neigh"
@@ -31,9 +32,9 @@ func (s *Stack) inputNDP(icmp wire.ICMP6) drop.Reason {
 	case wire.ICMP6NeighborAdvertisement:
 		return s.inputAdvertisement(icmp)
 	case wire.ICMP6RouterAdvertisement:
-		return drop.NDPRouterRefused
+		return s.inputRouter(icmp)
 	case wire.ICMP6Redirect:
-		return drop.ICMP6RedirectRefused
+		return s.inputRedirect(icmp)
 	}
 	return drop.ICMP6UnknownType // router solicitations are for routers (§6.2.6)
 }
@@ -60,6 +61,8 @@ func (s *Stack) inputSolicitation(icmp wire.ICMP6) drop.Reason {
 	switch {
 	case s.local(in.src):
 		return s.ownNDP(o.Source)
+	case probe && slices.Contains(p.tentative, m.Target()):
+		return s.inputProbe(m.Target())
 	case !p.owns(target):
 		return drop.NDPNotForUs
 	case probe: // everyone is told, since he has no address yet (§7.2.4)
@@ -97,10 +100,15 @@ func (s *Stack) inputAdvertisement(icmp wire.ICMP6) drop.Reason {
 	}
 	target := p.scoped(m.Target())
 	switch {
+	case slices.Contains(p.tentative, m.Target()):
+		return s.inputClaim(m.Target())
 	case p.owns(target), s.local(in.src):
 		return s.ownNDP(o.Target)
 	case s.Neigh.Lookup(p.number, target) == nil && s.peers == nil:
 		return drop.NDPUnsolicited
+	}
+	if !m.Router() {
+		s.notRouter(m.Target())
 	}
 	s.sighted(neigh.Sighting{
 		Port: p.number, Addr: target, MAC: o.Target, Solicited: m.Solicited(), Override: m.Override(),

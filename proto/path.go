@@ -1,6 +1,7 @@
 package proto
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -21,6 +22,7 @@ type path struct {
 	port  *port      // to leave by
 	src   netip.Addr // ours, unless the socket has its own
 	mtu   int
+	ttl   uint8        // hop limit that routers advise; 0: defaultTTL
 	entry *neigh.Entry // the next hop; nil where mac is known without asking
 	mac   wire.MAC     // of a group, or everyone
 }
@@ -76,6 +78,10 @@ func (s *Stack) findPath(dst netip.Addr, now mono.Time) (path, unix.Errno) {
 	w := path{dst: dst, port: p, src: r.Source, mtu: packetMax(dst, p.MTU)}
 	if r.MTU > 0 {
 		w.mtu = min(w.mtu, r.MTU)
+	}
+	if !dst.Is4() {
+		w.mtu = min(w.mtu, cmp.Or(p.mtu6, w.mtu))
+		w.ttl = p.hopLimit
 	}
 	hop := p.scoped(r.Hop(dst))
 	if !w.src.IsValid() {

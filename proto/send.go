@@ -1,6 +1,7 @@
 package proto
 
 import (
+	"cmp"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -99,7 +100,7 @@ func (s *Stack) put(d *direct, b []byte) int {
 	case d.dst.Addr().IsMulticast():
 		ttl = multicastTTL
 	default:
-		ttl = defaultTTL
+		ttl = cmp.Or(d.path.ttl, defaultTTL)
 	}
 	total := d.len()
 	ip := header{protocol: d.protocol, src: d.src.Addr(), dst: d.dst.Addr(), ttl: ttl, tos: d.sock.TOS}

@@ -62,6 +62,8 @@ type Peers interface {
 	HandOver(core, port int, frame []byte) bool
 	// Sighted tells the others of a neighbour.
 	Sighted(neigh.Sighting)
+	// Unreachable tells AutoconfCore that an IPv6 neighbour does not answer.
+	Unreachable(port int, a netip.Addr)
 }
 
 // A Stack is the protocols of one core.
@@ -110,6 +112,10 @@ type port struct {
 	addrs      []netip.Prefix
 	own        []netip.Addr // those of addrs, with their zones
 	broadcasts []netip.Addr // of the links of addrs
+	tentative  []netip.Addr // not own yet; without zones
+	conf       *Autoconf    // nil but on AutoconfCore
+	mtu6       int          // of IPv6 packets, as routers say; 0: MTU
+	hopLimit   uint8        // as routers say; 0: defaultTTL
 
 	frames   ring.Datagrams // whole frames: ARP
 	packets  ring.Datagrams // IP packets of the stack's own, To says whom they are for

@@ -1,6 +1,7 @@
 package proto
 
 import (
+	"cmp"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -142,7 +143,7 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 			s.waiting[w.entry] = append(s.waiting[w.entry], parked{c, c.Epoch()})
 			continue
 		}
-		ttl, tos := c.TTL(), c.TOS()
+		ttl, tos := cmp.Or(c.TTL(), w.ttl), c.TOS()
 		n := s.TCP.Output(c, buf[link+headerLen(remote):link+w.mtu], now)
 		if n > 0 {
 			w.putLink(buf, etherTypeOf(remote))

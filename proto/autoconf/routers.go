@@ -149,6 +149,14 @@ func (i *Interface6) Unreachable(a netip.Addr, now mono.Time) {
 	i.settle(now)
 }
 
+// NotRouter is told that a station is no router any more (RFC 4861 §7.2.5).
+func (i *Interface6) NotRouter(a netip.Addr, now mono.Time) {
+	if r := i.router(a); r != nil {
+		i.dropRouter(r, now)
+		i.settle(now)
+	}
+}
+
 // Reachable is told that a neighbour has answered.
 func (i *Interface6) Reachable(a netip.Addr, now mono.Time) {
 	if r := i.router(a); r != nil && r.failed != 0 {

@@ -113,6 +113,7 @@ type Table struct {
 	newest     *Entry
 	oldest     *Entry
 	incomplete int
+	links      []times // by port
 }
 
 type key struct {
@@ -251,7 +252,8 @@ func (e *Entry) reachable(now mono.Time) {
 	e.probes = 0
 	e.table.cfg.Wheel.Stop(&e.timer)
 	// RFC 4861 §6.3.2: uniformly between 0.5 and 1.5 times.
-	e.until = now.Add(reachableTime/2 + time.Duration(e.table.cfg.Rand.Int64N(int64(reachableTime))))
+	d := e.times().reachable
+	e.until = now.Add(d/2 + time.Duration(e.table.cfg.Rand.Int64N(int64(d))))
 }
 
 // A Sighting is what a received packet says of a neighbour.
@@ -336,7 +338,7 @@ func (e *Entry) Expire(_ *timer.Timer, now mono.Time) {
 
 func (e *Entry) solicit(now mono.Time) {
 	e.probes++
-	e.arm(now.Add(retransTimer))
+	e.arm(now.Add(e.times().retrans))
 	e.table.cfg.Link.Solicit(e, e.state == Probe, now)
 }
 

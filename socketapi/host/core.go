@@ -191,6 +191,12 @@ func (p *peers) Sighted(seen neigh.Sighting) {
 	}
 }
 
+func (p *peers) Unreachable(port int, a netip.Addr) {
+	to := p.host.cores[proto.AutoconfCore]
+	to.inbox.push(&Post{Do: func(now mono.Time) { to.Stack.Unreachable(port, a, now) }})
+	p.to[proto.AutoconfCore], p.sent = true, true
+}
+
 // sightingsMax is how many sightings of neighbours wait for one core. A lost one is
 // seen again: the neighbour is asked once more.
 const sightingsMax = 256
