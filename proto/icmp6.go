@@ -23,7 +23,7 @@ func (s *Stack) inputICMP6(b []byte, pseudo wire.Sum) drop.Reason {
 		wire.ICMP6NeighborSolicitation, wire.ICMP6NeighborAdvertisement, wire.ICMP6Redirect:
 		return s.inputNDP(icmp)
 	}
-	if s.local(s.in.src) {
+	if !s.in.port.Loop && s.local(s.in.src) {
 		return drop.Martian
 	}
 	switch {

@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	linkA = wire.LinkLocal(macA).WithZone("1")
-	linkB = wire.LinkLocal(macB).WithZone("1")
+	linkA = LinkLocal(&PortConfig{MAC: macA}).Addr().WithZone("1")
+	linkB = LinkLocal(&PortConfig{MAC: macB}).Addr().WithZone("1")
 )
 
 func TestUDPOverIPv6ResolvesAndAnswers(t *testing.T) {

@@ -257,8 +257,15 @@ func (p *port) scoped(a netip.Addr) netip.Addr {
 	return a
 }
 
-// LinkLocal is the link-local address that a port has for itself where nobody chooses another.
-func LinkLocal(cfg *PortConfig) netip.Prefix { return netip.PrefixFrom(wire.LinkLocal(cfg.MAC), 64) }
+// LinkLocal is the link-local address that a port has for itself where nobody chooses another. It is
+// made of the MAC address, but is not its modified EUI-64 (RFC 4291 appendix A): that is the kernel's own
+// address on the interface that the port is on. So the bit that is modified there is not here
+// (RFC 7136 §5: it says nothing).
+func LinkLocal(cfg *PortConfig) netip.Prefix {
+	mac := cfg.MAC
+	mac[0] ^= 2
+	return netip.PrefixFrom(wire.LinkLocal(mac), 64)
+}
 
 // scopedOwn gives a link-local address that has come round the loop the zone of the port that has it.
 func (s *Stack) scopedOwn(a netip.Addr) netip.Addr {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ func vethRow(name string, mode engine.Mode) deviceRow {
 	return deviceRow{name, func(t *testing.T) (*netlab.NS, *netlab.NS, func() (host.Interface, error)) {
 		ours, kernel := netlab.TestNS(t), netlab.TestNS(t)
 		netlab.TestVeth(t, netlab.End{NS: ours, Name: "va"},
-			netlab.End{NS: kernel, Name: "vb", Addrs: []netip.Prefix{netip.MustParsePrefix(kernelAddr + "/24")}})
+			netlab.End{NS: kernel, Name: "vb", Addrs: kernelPrefixes})
 		return ours, kernel, func() (host.Interface, error) { return host.Interface{Name: "va", Mode: mode}, nil }
 	}}
 }
@@ -47,7 +48,7 @@ func tapRow(name string, tun bool) deviceRow {
 		if tun {
 			create = netlab.NewTun
 		}
-		link, err := create(netlab.End{NS: kernel, Name: "t0", Addrs: []netip.Prefix{netip.MustParsePrefix(kernelAddr + "/24")}})
+		link, err := create(netlab.End{NS: kernel, Name: "t0", Addrs: kernelPrefixes})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +89,7 @@ func TestEveryDevice(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				in.Addrs = []netip.Prefix{netip.MustParsePrefix(engineAddr + "/24")}
+				in.Addrs = enginePrefixes
 				st, err = Open(host.Config{Interfaces: []host.Interface{in}})
 				return err
 			})
@@ -107,8 +108,10 @@ func TestEveryDevice(t *testing.T) {
 					st.Close()
 				}
 			}()
-			t.Run("udp", func(t *testing.T) { carriesUDP(t, st, kernel) })
-			t.Run("tcp", func(t *testing.T) { carriesTCP(t, st, kernel) })
+			eachFamily(t, func(t *testing.T, f family) {
+				t.Run("udp", func(t *testing.T) { carriesUDP(t, f, st, kernel) })
+				t.Run("tcp", func(t *testing.T) { carriesTCP(t, f, st, kernel) })
+			})
 			t.Run("ping", func(t *testing.T) { carriesPing(t, st, kernel) })
 			within(t, 20*time.Second, "close", func() {
 				closed = true
@@ -144,14 +147,14 @@ func leftNothing(t *testing.T, fds, goroutines int, name string) {
 	}
 }
 
-func carriesUDP(t *testing.T, st *Stack, kernel *netlab.NS) {
-	c, err := st.ListenUDP(netip.MustParseAddrPort(engineAddr + ":7"))
+func carriesUDP(t *testing.T, f family, st *Stack, kernel *netlab.NS) {
+	c, err := st.ListenUDP(netip.MustParseAddrPort(f.ours("7")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	served := make(chan struct{})
 	go func() { defer close(served); echoUDP(c) }()
-	k, err := kernel.Dial("udp", engineAddr+":7")
+	k, err := kernel.Dial("udp", f.ours("7"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +162,7 @@ func carriesUDP(t *testing.T, st *Stack, kernel *netlab.NS) {
 	k.SetDeadline(time.Now().Add(30 * time.Second))
 	buf := make([]byte, 2048)
 	for i := range 100 {
-		body := bytes.Repeat([]byte{byte(i)}, 1472-i*14) // the first fills the MTU
+		body := bytes.Repeat([]byte{byte(i)}, 1500-f.header-8-i*14) // the first fills the MTU
 		if _, err := k.Write(body); err != nil {
 			t.Fatal(err)
 		}
@@ -193,18 +196,18 @@ func serveEcho(l net.Listener) (done chan struct{}) {
 	return done
 }
 
-func carriesTCP(t *testing.T, st *Stack, kernel *netlab.NS) {
-	ours, err := st.Listen("tcp", engineAddr+":7")
+func carriesTCP(t *testing.T, f family, st *Stack, kernel *netlab.NS) {
+	ours, err := st.Listen("tcp", f.ours("7"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs, err := kernel.Listen("tcp", kernelAddr+":7")
+	theirs, err := kernel.Listen("tcp", f.theirs("7"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ourEcho, theirEcho := serveEcho(ours), serveEcho(theirs)
 	within(t, time.Minute, "kernel to engine", func() {
-		k, err := kernel.Dial("tcp", engineAddr+":7")
+		k, err := kernel.Dial("tcp", f.ours("7"))
 		if err != nil {
 			t.Error(err)
 			return
@@ -212,7 +215,7 @@ func carriesTCP(t *testing.T, st *Stack, kernel *netlab.NS) {
 		bulkEcho(t, k, 1<<20, 1)
 	})
 	within(t, time.Minute, "engine to kernel", func() {
-		c, err := st.Dial("tcp", kernelAddr+":7")
+		c, err := st.Dial("tcp", f.theirs("7"))
 		if err != nil {
 			t.Error(err)
 			return
@@ -240,7 +243,9 @@ func carriesPing(t *testing.T, st *Stack, kernel *netlab.NS) {
 		t.Log("there is no ping: the kernel's side is not asked")
 		return
 	}
-	if out, err := kernel.Command("ping", "-c", "3", "-i", "0.1", "-W", "10", "-s", "1472", "-M", "do", engineAddr).CombinedOutput(); err != nil {
-		t.Errorf("ping: %v\n%s", err, out)
+	for _, f := range families {
+		if out, err := kernel.Command("ping", "-c", "3", "-i", "0.1", "-W", "10", "-s", strconv.Itoa(1500-f.header-8), "-M", "do", f.engine).CombinedOutput(); err != nil {
+			t.Errorf("ping: %v\n%s", err, out)
+		}
 	}
 }

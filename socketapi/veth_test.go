@@ -22,12 +22,41 @@ import (
 //
 //	namespace "ours"                  namespace "peer"
 //	engine 10.99.0.2 ── va ═════ vb ── 10.99.0.1 Linux sockets
+//	       fd99::2                     fd99::1
 //
-// The kernel of "ours" has no address: all of 10.99.0.2 is the engine's.
+// The kernel of "ours" has no address: all of 10.99.0.2 and fd99::2 is the engine's.
 const (
-	engineAddr = "10.99.0.2"
-	kernelAddr = "10.99.0.1"
+	engineAddr  = "10.99.0.2"
+	kernelAddr  = "10.99.0.1"
+	engineAddr6 = "fd99::2"
+	kernelAddr6 = "fd99::1"
 )
+
+var (
+	enginePrefixes = []netip.Prefix{netip.MustParsePrefix(engineAddr + "/24"), netip.MustParsePrefix(engineAddr6 + "/64")}
+	kernelPrefixes = []netip.Prefix{netip.MustParsePrefix(kernelAddr + "/24"), netip.MustParsePrefix(kernelAddr6 + "/64")}
+)
+
+// A family is one that a test says the same of as of the other: the addresses of the lab, and how
+// long an IP header is.
+type family struct {
+	name           string
+	engine, kernel string
+	header         int // bytes
+}
+
+var families = []family{{"IPv4", engineAddr, kernelAddr, 20}, {"IPv6", engineAddr6, kernelAddr6, 40}}
+
+// eachFamily runs a test for both.
+func eachFamily(t *testing.T, test func(t *testing.T, f family)) {
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) { test(t, f) })
+	}
+}
+
+// ours and theirs are a port of the engine and of the kernel.
+func (f family) ours(port string) string   { return net.JoinHostPort(f.engine, port) }
+func (f family) theirs(port string) string { return net.JoinHostPort(f.kernel, port) }
 
 // lab opens a stack on a veth pair with that many queues, and returns it and the
 // kernel's end.
@@ -37,11 +66,11 @@ func lab(t testing.TB, queues int, mode engine.Mode) (*Stack, *netlab.NS) {
 	ours, peer := netlab.TestNS(t), netlab.TestNS(t)
 	netlab.TestVeth(t,
 		netlab.End{NS: ours, Name: "va", Queues: queues},
-		netlab.End{NS: peer, Name: "vb", Queues: queues, Addrs: []netip.Prefix{netip.MustParsePrefix(kernelAddr + "/24")}})
+		netlab.End{NS: peer, Name: "vb", Queues: queues, Addrs: kernelPrefixes})
 	var st *Stack
 	err := ours.Do(func() (err error) {
 		st, err = Open(host.Config{Interfaces: []host.Interface{{
-			Name: "va", Mode: mode, Addrs: []netip.Prefix{netip.MustParsePrefix(engineAddr + "/24")},
+			Name: "va", Mode: mode, Addrs: enginePrefixes,
 		}}})
 		return err
 	})
@@ -85,90 +114,94 @@ func echoUDP(c *UDPConn) {
 }
 
 func TestUDPEchoToAKernelSocket(t *testing.T) {
-	for _, queues := range []int{1, 2} {
-		st, peer := lab(t, queues, engine.ModeAuto)
-		c, err := st.ListenUDP(netip.MustParseAddrPort(engineAddr + ":7"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		served := make(chan struct{})
-		go func() { defer close(served); echoUDP(c) }()
-		for flow := range 8 {
-			k, err := peer.Dial("udp", engineAddr+":7")
+	eachFamily(t, func(t *testing.T, f family) {
+		for _, queues := range []int{1, 2} {
+			st, peer := lab(t, queues, engine.ModeAuto)
+			c, err := st.ListenUDP(netip.MustParseAddrPort(f.ours("7")))
 			if err != nil {
 				t.Fatal(err)
 			}
-			k.SetDeadline(time.Now().Add(10 * time.Second))
-			buf := make([]byte, 2048)
-			for i := range 200 {
-				body := bytes.Repeat([]byte{byte(i + flow)}, 1+i*7)
-				if _, err := k.Write(body); err != nil {
+			served := make(chan struct{})
+			go func() { defer close(served); echoUDP(c) }()
+			for flow := range 8 {
+				k, err := peer.Dial("udp", f.ours("7"))
+				if err != nil {
 					t.Fatal(err)
 				}
-				n, err := k.Read(buf)
-				if err != nil || !bytes.Equal(buf[:n], body) {
-					t.Fatalf("queues %d flow %d datagram %d: %d bytes, %v", queues, flow, i, n, err)
+				k.SetDeadline(time.Now().Add(10 * time.Second))
+				buf := make([]byte, 2048)
+				for i := range 200 {
+					body := bytes.Repeat([]byte{byte(i + flow)}, 1+i*7)
+					if _, err := k.Write(body); err != nil {
+						t.Fatal(err)
+					}
+					n, err := k.Read(buf)
+					if err != nil || !bytes.Equal(buf[:n], body) {
+						t.Fatalf("queues %d flow %d datagram %d: %d bytes, %v", queues, flow, i, n, err)
+					}
 				}
+				k.Close()
 			}
-			k.Close()
+			c.Close()
+			within(t, 5*time.Second, "close wakes the reader", func() { <-served })
 		}
-		c.Close()
-		within(t, 5*time.Second, "close wakes the reader", func() { <-served })
-	}
+	})
 }
 
 func TestTCPBothWaysWithAKernelSocket(t *testing.T) {
-	for _, queues := range []int{1, 2} {
-		st, peer := lab(t, queues, engine.ModeAuto)
-		l, err := st.Listen("tcp", engineAddr+":7")
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() { io.Copy(c, c); c.Close() }()
+	eachFamily(t, func(t *testing.T, f family) {
+		for _, queues := range []int{1, 2} {
+			st, peer := lab(t, queues, engine.ModeAuto)
+			l, err := st.Listen("tcp", f.ours("7"))
+			if err != nil {
+				t.Fatal(err)
 			}
-		}()
-		for i := range 4 {
-			within(t, 20*time.Second, "kernel to engine", func() {
-				k, err := peer.Dial("tcp", engineAddr+":7")
-				if err != nil {
-					t.Error(err)
-					return
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					go func() { io.Copy(c, c); c.Close() }()
 				}
-				bulkEcho(t, k, 1<<20, uint64(i))
-			})
-		}
-		kl, err := peer.Listen("tcp", kernelAddr+":7")
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			for {
-				c, err := kl.Accept()
-				if err != nil {
-					return
-				}
-				go func() { io.Copy(c, c); c.Close() }()
+			}()
+			for i := range 4 {
+				within(t, 20*time.Second, "kernel to engine", func() {
+					k, err := peer.Dial("tcp", f.ours("7"))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					bulkEcho(t, k, 1<<20, uint64(i))
+				})
 			}
-		}()
-		for i := range 4 {
-			within(t, 20*time.Second, "engine to kernel", func() {
-				c, err := st.Dial("tcp", kernelAddr+":7")
-				if err != nil {
-					t.Error(err)
-					return
+			kl, err := peer.Listen("tcp", f.theirs("7"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				for {
+					c, err := kl.Accept()
+					if err != nil {
+						return
+					}
+					go func() { io.Copy(c, c); c.Close() }()
 				}
-				bulkEcho(t, c, 1<<20, uint64(i))
-			})
+			}()
+			for i := range 4 {
+				within(t, 20*time.Second, "engine to kernel", func() {
+					c, err := st.Dial("tcp", f.theirs("7"))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					bulkEcho(t, c, 1<<20, uint64(i))
+				})
+			}
+			kl.Close()
+			l.Close()
 		}
-		kl.Close()
-		l.Close()
-	}
+	})
 }
 
 type halfCloser interface{ CloseWrite() error }
@@ -204,10 +237,10 @@ func TestEverythingFailsWhenTheInterfaceIsDeleted(t *testing.T) {
 		netlab.RequireRoot(t)
 		ours, peer := netlab.TestNS(t), netlab.TestNS(t)
 		v := netlab.TestVeth(t, netlab.End{NS: ours, Name: "va", Queues: queues},
-			netlab.End{NS: peer, Name: "vb", Queues: queues, Addrs: []netip.Prefix{netip.MustParsePrefix(kernelAddr + "/24")}})
+			netlab.End{NS: peer, Name: "vb", Queues: queues, Addrs: kernelPrefixes})
 		var st *Stack
 		if err := ours.Do(func() (err error) {
-			st, err = Open(host.Config{Interfaces: []host.Interface{{Name: "va", Addrs: []netip.Prefix{netip.MustParsePrefix(engineAddr + "/24")}}}})
+			st, err = Open(host.Config{Interfaces: []host.Interface{{Name: "va", Addrs: enginePrefixes}}})
 			return err
 		}); err != nil {
 			t.Fatal(err)

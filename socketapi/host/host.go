@@ -51,9 +51,10 @@ type Interface struct {
 	Devices []engine.Device
 
 	// Addrs are the host's addresses on this link, each with the link's prefix. All
-	// traffic for them comes to the host and none to the kernel.
+	// traffic for them comes to the host and none to the kernel. A link with an IPv6 address has a
+	// link-local one besides, made of the MAC address, if none is among them.
 	Addrs []netip.Prefix
-	// Gateways are the default routers, at most one for each family.
+	// Gateways are the default routers, at most one for each family. One of IPv6 may be link-local.
 	Gateways []netip.Addr
 
 	Checksums Checksums
@@ -81,10 +82,11 @@ type Host struct {
 	nics      []*engine.NIC // of the interfaces that were opened by name
 	directory *directory
 	clock     engine.Clock
-	ports     int           // interfaces; each core has one port more, its loop
-	indexes   []int         // by port: what programs name the interfaces by
-	names     []string      // by port: what people name them by
-	turn      atomic.Uint32 // of cores, for Choose
+	ports     int              // interfaces; each core has one port more, its loop
+	indexes   []int            // by port: what programs name the interfaces by
+	addrs     [][]netip.Prefix // by interface: those of Config, and a link-local one beside those of IPv6
+	names     []string         // by port: what people name them by
+	turn      atomic.Uint32    // of cores, for Choose
 
 	mu      sync.Mutex
 	sockets int // open ones; guarded by mu
@@ -160,21 +162,8 @@ func check(cfg *Config, devices [][]engine.Device) error {
 			return fmt.Errorf("host: %s has %d queues and %s has %d, but every core needs one of each: make them equal with 'ethtool -L IFACE combined N'",
 				devices[0][0].Info().Name, len(devices[0]), d[0].Info().Name, len(d))
 		}
-		for _, p := range in.Addrs {
-			if !p.IsValid() {
-				return fmt.Errorf("host: %s: an address is not valid", d[0].Info().Name)
-			}
-			if a := p.Addr(); a.IsMulticast() || a.IsUnspecified() || a.IsLoopback() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-				return fmt.Errorf("host: %s: %s is not an address that a host can have", d[0].Info().Name, a)
-			}
-			if !p.Addr().Is4() {
-				return fmt.Errorf("host: %s: %s: IPv6 addresses are not supported yet", d[0].Info().Name, p)
-			}
-		}
-		for _, gw := range in.Gateways {
-			if !slices.ContainsFunc(in.Addrs, func(p netip.Prefix) bool { return p.Contains(gw) }) {
-				return fmt.Errorf("host: gateway %s is on none of the links of %s: give an address with a prefix that contains it", gw, d[0].Info().Name)
-			}
+		if err := checkAddrs(in, d[0].Info()); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -211,13 +200,18 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 			pcfg.Peers = (*peers)(c)
 		}
 		for j := range devices {
-			pcfg.Ports = append(pcfg.Ports, portConfig(&cfg.Interfaces[j], devices[j][i].Info()))
+			p := portConfig(&cfg.Interfaces[j], devices[j][i].Info())
+			p.Index = uint32(h.indexes[j])
+			pcfg.Ports = append(pcfg.Ports, p)
 		}
 		loop := engine.NewLoop()
 		pcfg.Ports = append(pcfg.Ports, loopConfig(loop.Info()))
 		c.loop = loop
 		c.Stack = proto.New(pcfg)
 		h.cores = append(h.cores, c)
+	}
+	for j := range devices {
+		h.addrs = append(h.addrs, withLinkLocal(cfg.Interfaces[j].Addrs, h.cores[0].Stack.Port(j)))
 	}
 	h.setAddrs(cfg)
 	for i, c := range h.cores {
@@ -267,6 +261,9 @@ func (h *Host) setAddrs(cfg *Config) {
 	for j := range cfg.Interfaces {
 		in := &cfg.Interfaces[j]
 		for _, p := range in.Addrs {
+			if p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() {
+				continue // such a destination has its link in it
+			}
 			routes = append(routes, route.Route{Prefix: p, Port: j, Source: p.Addr()})
 		}
 		for _, gw := range in.Gateways {
@@ -280,7 +277,7 @@ func (h *Host) setAddrs(cfg *Config) {
 	table := route.New(routes)
 	for _, c := range h.cores {
 		for j := range cfg.Interfaces {
-			c.Stack.SetAddrs(j, cfg.Interfaces[j].Addrs)
+			c.Stack.SetAddrs(j, h.addrs[j])
 		}
 		c.Stack.SetRoutes(table)
 	}
@@ -296,7 +293,7 @@ func (h *Host) takeAddrs(cfg *Config) error {
 		}
 		nic := nics[0]
 		nics = nics[1:]
-		for _, p := range in.Addrs {
+		for _, p := range h.addrs[j] {
 			if err := nic.AddAddr(p.Addr()); err != nil {
 				return fmt.Errorf("host: take %s on %s: %w", p.Addr(), in.Name, err)
 			}
@@ -337,9 +334,13 @@ func (h *Host) Local(a netip.Addr) bool {
 		return true
 	}
 	// Addresses do not change after Open.
-	for j := range h.ports {
-		for _, p := range h.cores[0].Stack.Addrs(j) {
-			if p.Addr() == a {
+	for j, addrs := range h.addrs {
+		for _, p := range addrs {
+			own := p.Addr()
+			if own.Is6() && own.IsLinkLocalUnicast() {
+				own = wire.WithScope(own, uint32(h.indexes[j]))
+			}
+			if own == a {
 				return true
 			}
 		}
