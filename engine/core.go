@@ -60,6 +60,7 @@ type Core struct {
 	poller pollerState
 
 	turns  atomic.Uint64 // statistics
+	batch  batch         // what is posted while the driver yields: batch.go
 	coming atomic.Int32  // parked callers that were woken and do not run yet
 	owed   atomic.Bool   // a driver that was served has woken others, who must run before it drives again
 }
@@ -122,6 +123,7 @@ func (c *Core) input(i int, dev Device, now mono.Time) int {
 
 // down is the second half of a turn: from programs and timers to the NIC.
 func (c *Core) down(now mono.Time) (work int) {
+	c.batch.posts.Store(0)
 	work = c.handler.Advance(now)
 	c.sleep.held, c.full = false, false
 	if !c.shut {
@@ -186,7 +188,7 @@ func (c *Core) Lock() { c.mu.Lock() }
 // Unlock lets the core go, and does what was posted while it was held.
 func (c *Core) Unlock() {
 	c.mu.Unlock()
-	for c.handler.Posted() && c.mu.TryLock() {
+	for c.handler.Posted() && !c.batch.open(&c.coming) && c.mu.TryLock() {
 		c.Flush()
 		c.mu.Unlock()
 	}
@@ -251,9 +253,11 @@ func (c *Core) rush() {
 }
 
 // Post sees to what a program has just given the handler to be done, at once if
-// the core is free, else by the one who holds it. The lock is not held.
+// the core is free, else by the one who holds it; or, where the driver has woken a batch of
+// programs and lets them run, with the answers of some others (postBatch). The lock is not
+// held.
 func (c *Core) Post() {
-	if c.mu.TryLock() {
+	if !c.leave() && c.mu.TryLock() {
 		c.Flush()
 		c.Unlock()
 	}
