@@ -44,6 +44,7 @@ var rooms = map[string][]string{
 
 	"socketapi/host": {"engine", "proto", "proto/..."},
 	"socketapi":      {"engine", "socketapi/host", "proto", "proto/..."},
+	"socketapi/dhcp": {"socketapi", "socketapi/host", "proto", "proto/..."},
 
 	"cmd/...": {"..."},
 }
@@ -61,6 +62,9 @@ var outside = map[string][]string{
 	"socketapi":     {"golang.org/x/sys/unix"},
 	"socketapi/host": {
 		"golang.org/x/sys/unix"},
+
+	"socketapi/dhcp": {"github.com/insomniacslk/dhcp/..."},
+
 	"cmd/...": {"..."},
 }
 

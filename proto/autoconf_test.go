@@ -309,7 +309,7 @@ func FuzzRouterAdvertisement(f *testing.F) {
 		for range 4 {
 			m := append([]byte(nil), message...)
 			m[0] = byte(wire.ICMP6RouterSolicitation) + byte(r.IntN(5))
-			m[r.IntN(len(m))] ^= byte(r.Uint32()) & byte(r.Uint32())
+			m[r.IntN(len(m))] ^= byte(1 << r.IntN(8))
 			h.icmp6(router6, wire.AllNodes6, 255, m)
 			h.pass(100 * time.Millisecond)
 			h.path(netip.MustParseAddr("2001:db8:99::1"), h.now)
