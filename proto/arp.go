@@ -92,7 +92,7 @@ func (s *Stack) sendARP(p *port, dst wire.MAC, f *wire.ARPFields) {
 // solicitARP asks for an IPv4 neighbour (RFC 826, "Packet Generation").
 func (s *Stack) solicitARP(e *neigh.Entry, unicast bool) {
 	p := &s.ports[e.Port]
-	f := wire.ARPFields{Op: wire.ARPRequest, SenderMAC: p.MAC, SenderIP: p.source(e.Addr, e.Addr), TargetIP: e.Addr}
+	f := wire.ARPFields{Op: wire.ARPRequest, SenderMAC: p.MAC, SenderIP: s.sourceOn(p, e.Addr), TargetIP: e.Addr}
 	dst := wire.Broadcast
 	if unicast {
 		dst, f.TargetMAC = e.MAC, e.MAC

@@ -189,7 +189,7 @@ func TestAHostConfiguresItself(t *testing.T) {
 	// A redirect by the router, and one by another station (RFC 4861 §8.1).
 	b := make([]byte, wire.RedirectLen)
 	wire.PutRedirect(b, netip.MustParseAddr("fe80::c"), far)
-	own := h.Addrs(0)[0].Addr()
+	own := h.Addrs(0)[0].Prefix.Addr()
 	if r := h.icmp6(netip.MustParseAddr("fe80::d"), own, 255, b); r != drop.ICMP6RedirectRefused {
 		t.Errorf("a stranger's redirect: %v", r)
 	}

@@ -44,7 +44,7 @@ func (s *Stack) echo6(request wire.ICMP6) drop.Reason {
 	in := &s.in
 	src := in.dst
 	if in.group {
-		src = in.port.source6(in.src)
+		src = s.sourceOn(in.port, in.src)
 	}
 	switch {
 	case in.src.IsUnspecified():
@@ -78,10 +78,10 @@ func (s *Stack) sendError6(t wire.ICMP6Type, code uint8, rest uint32, group bool
 	in := &s.in
 	src := in.dst
 	if in.group {
-		src = in.port.source6(in.src)
+		src = s.sourceOn(in.port, in.src)
 	}
 	switch {
-	case in.group && !group, in.src.IsUnspecified(), !src.IsValid(), s.local(in.src), isError6(in.ip):
+	case in.group && !group, in.src.IsUnspecified(), !src.IsValid(), !in.port.Loop && s.local(in.src), isError6(in.ip):
 		s.Count.Count(drop.ICMPSuppressed)
 		return
 	case !s.icmp.take(in.now):

@@ -58,8 +58,8 @@ func (s *Stack) Announce(port int) {
 	if p.RawIP {
 		return
 	}
-	for _, prefix := range p.addrs {
-		a := prefix.Addr()
+	for _, a := range p.own {
+		a = a.WithZone("")
 		if a.Is4() {
 			s.sendARP(p, wire.Broadcast, &wire.ARPFields{Op: wire.ARPRequest, SenderMAC: p.MAC, SenderIP: a, TargetIP: a})
 		} else {

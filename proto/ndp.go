@@ -153,7 +153,7 @@ func (s *Stack) answerNDP(target netip.Addr, flags wire.NeighborFlags) drop.Reas
 // solicitNDP asks for an IPv6 neighbour (§7.2.2), by multicast or where it is believed to be.
 func (s *Stack) solicitNDP(e *neigh.Entry, unicast bool) {
 	p := &s.ports[e.Port]
-	src := p.source6(e.Addr)
+	src := s.sourceOn(p, e.Addr)
 	if !src.IsValid() {
 		return // it has lost its IPv6 addresses, and asks for nobody
 	}

@@ -71,6 +71,8 @@ func (s *Stack) findPath(dst netip.Addr, now mono.Time) (path, unix.Errno) {
 		return path{}, unix.ENETUNREACH
 	case r.Kind == route.Blackhole:
 		return path{}, unix.EINVAL
+	case r.Kind == route.Unreachable:
+		return path{}, unix.EHOSTUNREACH
 	case r.Kind == route.Prohibit:
 		return path{}, unix.EACCES
 	}
@@ -85,7 +87,7 @@ func (s *Stack) findPath(dst netip.Addr, now mono.Time) (path, unix.Errno) {
 	}
 	hop := p.scoped(r.Hop(dst))
 	if !w.src.IsValid() {
-		w.src = p.source(dst, hop)
+		w.src = s.source(p, dst, hop)
 	}
 	switch {
 	case !w.src.IsValid():
@@ -103,7 +105,7 @@ func (s *Stack) findPath(dst netip.Addr, now mono.Time) (path, unix.Errno) {
 	return w, 0
 }
 
-// route returns the route to dst. A port that it names exists.
+// route returns the route to dst. The port of one that is Unicast exists.
 func (s *Stack) route(dst netip.Addr) (route.Route, bool) {
 	if dst.Is4In6() {
 		return route.Route{}, false // means IPv4, and never stands in a packet (RFC 4038 §4.2)
@@ -113,7 +115,7 @@ func (s *Stack) route(dst netip.Addr) (route.Route, bool) {
 		return route.Route{Port: p}, ok
 	}
 	if r, ok := s.Routes.Lookup(dst); ok {
-		return *r, r.Port >= 0 && r.Port < len(s.ports)
+		return *r, r.Kind != route.Throw && (r.Kind != route.Unicast || r.Port >= 0 && r.Port < len(s.ports))
 	}
 	// Groups, and everyone, are on the first port, where no route says otherwise.
 	return route.Route{}, (dst == limitedBroadcast || dst.IsMulticast()) && len(s.ports) > 0
@@ -158,42 +160,20 @@ func packetMax(dst netip.Addr, mtu int) int {
 	return mtu
 }
 
-// source chooses an address of the port for talking to dst over hop: one of the same link
-// before any other of the family.
-func (p *port) source(dst, hop netip.Addr) (src netip.Addr) {
-	if !dst.Is4() {
-		return p.source6(dst)
+// source chooses the address that packets to dst leave p with, over hop.
+func (s *Stack) source(p *port, dst, hop netip.Addr) netip.Addr {
+	a, of, ok := route.Source(dst, hop, p.number, s.addrs, false)
+	if !ok {
+		return netip.Addr{}
 	}
-	for _, prefix := range p.addrs {
-		switch {
-		case !prefix.Addr().Is4():
-		case prefix.Contains(hop):
-			return prefix.Addr()
-		case !src.IsValid():
-			src = prefix.Addr()
-		}
-	}
-	return src
+	return s.ports[of].scoped(a)
 }
 
-// source6 chooses an address that has the scope of dst, of its prefix if there is one
-// (RFC 6724 §5, rules 2 and 8).
-func (p *port) source6(dst netip.Addr) (src netip.Addr) {
-	local := dst.IsLinkLocalUnicast() || dst.IsLinkLocalMulticast() || dst.IsInterfaceLocalMulticast()
-	for i, a := range p.own {
-		switch {
-		case a.Is4():
-		case a.IsLinkLocalUnicast() != local:
-			if !src.IsValid() {
-				src = a
-			}
-		case local, p.addrs[i].Contains(dst):
-			return a
-		case !src.IsValid() || src.IsLinkLocalUnicast():
-			src = a
-		}
-	}
-	return src
+// sourceOn is source among the addresses of p's own link, which is where questions of the link
+// come from.
+func (s *Stack) sourceOn(p *port, dst netip.Addr) netip.Addr {
+	a, _, _ := route.Source(dst, dst, p.number, s.addrs, true)
+	return p.scoped(a)
 }
 
 // resolved says whether a packet can leave by w now, and if not it begins to
@@ -244,18 +224,21 @@ func (s *Stack) Source(local, dst netip.Addr, now mono.Time) (netip.Addr, unix.E
 	if errno != 0 {
 		return netip.Addr{}, errno
 	}
-	return w.from(local)
+	return s.from(w, local)
 }
 
-// from is the source of a packet that leaves by w, of a socket that is bound to local.
-func (w *path) from(local netip.Addr) (netip.Addr, unix.Errno) {
+// from is the source of a packet that leaves by w, of a socket that is bound to local, which may have
+// been taken from the host since.
+func (s *Stack) from(w *path, local netip.Addr) (netip.Addr, unix.Errno) {
 	switch {
-	case !local.IsValid() || local.IsUnspecified():
+	case local == w.src || !local.IsValid() || local.IsUnspecified():
 		return w.src, 0
 	case local.Is4() != w.dst.Is4():
 		return netip.Addr{}, unix.ENETUNREACH
 	case local.IsLoopback() && !w.port.Loop:
 		return netip.Addr{}, unix.EINVAL // such a source never leaves a host (Linux: ip_route_output_key)
+	case !s.local(local):
+		return netip.Addr{}, unix.ENETUNREACH // Linux likewise for IPv4; over IPv6 it would send all the same
 	}
 	return local, 0
 }

@@ -53,7 +53,7 @@ func (s *Stack) Offer(protocol wire.Protocol, sock *udp.Socket, to netip.AddrPor
 	if w.mac == wire.Broadcast && !sock.Broadcast {
 		return -1, unix.EACCES
 	}
-	from, errno := w.from(sock.Local.Addr())
+	from, errno := s.from(w, sock.Local.Addr())
 	if errno != 0 {
 		return -1, errno
 	}

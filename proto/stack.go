@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"strconv"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
@@ -78,6 +77,7 @@ type Stack struct {
 	Routes *route.Table // replaced by SetRoutes
 
 	ports []port
+	addrs [][]route.Addr // by port, with those that are not usable
 	wheel *timer.Wheel
 	rand  *rand.Rand
 	peers Peers
@@ -108,10 +108,9 @@ type Stack struct {
 type port struct {
 	PortConfig
 	number     int
-	zone       string // of link-local addresses: Index in decimal
-	addrs      []netip.Prefix
-	own        []netip.Addr // those of addrs, with their zones
-	broadcasts []netip.Addr // of the links of addrs
+	zone       string       // of link-local addresses: Index in decimal
+	own        []netip.Addr // those of the stack's addrs that are usable, with their zones
+	broadcasts []netip.Addr // of the links of own
 	tentative  []netip.Addr // not own yet; without zones
 	conf       *Autoconf    // nil but on AutoconfCore
 	mtu6       int          // of IPv6 packets, as routers say; 0: MTU
@@ -135,6 +134,7 @@ func New(cfg Config) *Stack {
 		Pool:    ring.NewPool(cfg.Memory),
 		Routes:  route.New(nil),
 		ports:   make([]port, len(cfg.Ports)),
+		addrs:   make([][]route.Addr, len(cfg.Ports)),
 		wheel:   timer.New(cfg.Start),
 		rand:    rand.New(rand.NewPCG(cfg.Seed[0], cfg.Seed[1])),
 		peers:   cfg.Peers,
@@ -168,32 +168,55 @@ func New(cfg Config) *Stack {
 	return s
 }
 
-// SetAddrs gives a port its addresses, each with the prefix of its link. A port with IPv6 addresses
-// has a link-local one among them (RFC 4291 §2.1): [LinkLocal].
+// SetAddrs gives a port its addresses, each with the prefix of its link, for ever. A port with IPv6
+// addresses has a link-local one among them (RFC 4291 §2.1): [LinkLocal].
 func (s *Stack) SetAddrs(port int, addrs []netip.Prefix) {
-	p := &s.ports[port]
-	p.addrs = slices.Clone(addrs)
-	p.own, p.broadcasts = nil, nil
+	var all []route.Addr
 	for _, prefix := range addrs {
-		p.own = append(p.own, p.scoped(prefix.Addr()))
-		if prefix.Addr().Is4() && prefix.Bits() < 31 { // RFC 3021: a /31 has none
-			p.broadcasts = append(p.broadcasts, lastOf4(prefix))
+		all = append(all, route.Addr{Prefix: prefix})
+	}
+	s.PutAddrs(port, all)
+}
+
+// PutAddrs is SetAddrs of addresses that have a state. It replaces those that the port had, and
+// keeps the slice.
+func (s *Stack) PutAddrs(port int, addrs []route.Addr) {
+	p := &s.ports[port]
+	s.addrs[port] = addrs
+	p.own, p.broadcasts, p.tentative = nil, nil, nil
+	for i := range addrs {
+		a := &addrs[i]
+		if a.State == route.Tentative {
+			p.tentative = append(p.tentative, a.Prefix.Addr())
+		}
+		if !a.Usable() {
+			continue
+		}
+		p.own = append(p.own, p.scoped(a.Prefix.Addr()))
+		if a.Prefix.Addr().Is4() && a.Prefix.Bits() < 31 { // RFC 3021: a /31 has none
+			p.broadcasts = append(p.broadcasts, lastOf4(a.Prefix))
 		}
 	}
-	s.pathGen++
+	s.reroute()
 }
 
 // Port returns what a port is.
 func (s *Stack) Port(i int) PortConfig { return s.ports[i].PortConfig }
 
-// Addrs returns a port's addresses.
-func (s *Stack) Addrs(port int) []netip.Prefix { return s.ports[port].addrs }
+// Addrs returns a port's addresses. They are not to be changed.
+func (s *Stack) Addrs(port int) []route.Addr { return s.addrs[port] }
 
 // SetRoutes replaces the routes.
 func (s *Stack) SetRoutes(t *route.Table) {
 	s.Routes = t
+	s.reroute()
+}
+
+// reroute makes everyone ask the way again, those included who wait for a neighbour.
+func (s *Stack) reroute() {
 	s.pathGen++
 	s.TCP.Resort()
+	s.Neigh.All(s.unparkTCP)
 }
 
 // Advance does what is due at now, and says how much it was.

@@ -9,6 +9,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/neigh"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
@@ -31,7 +32,7 @@ func (s *Stack) mss(_, remote netip.Addr) uint16 {
 	mtu := s.ports[0].MTU
 	if s.loop != nil && s.local(remote) {
 		mtu = s.loop.MTU
-	} else if r, ok := s.route(remote); ok {
+	} else if r, ok := s.route(remote); ok && r.Kind == route.Unicast {
 		mtu = s.ports[r.Port].MTU
 		if r.MTU > 0 {
 			mtu = min(mtu, r.MTU)
@@ -134,6 +135,9 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 		switch {
 		case errno != 0:
 			s.TCP.Fail(c, errno, now)
+			continue
+		case local != w.src && !s.local(local): // taken from the host; it may come back
+			s.TCP.Fail(c, unix.ENETUNREACH, now)
 			continue
 		case w.port != p:
 			s.moveTCP(c, p, w.port)

@@ -1,5 +1,5 @@
-// Package route says which way a packet goes: an immutable table of prefixes,
-// longest first, and the choice of a source address. In come routes, out comes
+// Package route says which way a packet goes: an immutable table of prefixes, longest
+// first, and the choice of a source address. In come routes and addresses, out comes
 // one for each destination; it never changes a table that somebody may be reading:
 // a change is a new table, swapped whole.
 package route
@@ -14,17 +14,34 @@ import (
 type Kind uint8
 
 const (
-	Unicast   Kind = iota // they are sent
-	Blackhole             // they vanish: EINVAL to the sender, as on Linux
-	Prohibit              // EACCES to the sender
+	Unicast     Kind = iota // they are sent
+	Blackhole               // they vanish: EINVAL to the sender, as on Linux
+	Unreachable             // EHOSTUNREACH to the sender
+	Prohibit                // EACCES to the sender
+	Throw                   // ENETUNREACH, as if there were no route to them, not even a shorter one
 )
+
+func (k Kind) String() string {
+	switch k {
+	case Unicast:
+		return "unicast"
+	case Blackhole:
+		return "blackhole"
+	case Unreachable:
+		return "unreachable"
+	case Prohibit:
+		return "prohibit"
+	}
+	return "throw"
+}
 
 // A Route is one entry of a table.
 type Route struct {
 	Prefix  netip.Prefix
 	Port    int        // number of the stack's port to leave by
 	Gateway netip.Addr // the next hop; not valid: the destination itself is on the link
-	Source  netip.Addr // preferred source; not valid: chosen among the port's addresses
+	OnLink  bool       // the gateway is on the port's link, whatever the other routes say of it
+	Source  netip.Addr // preferred source; not valid: see [Source]
 	MTU     int        // bytes of an IP packet; 0: the port's
 	Metric  int        // of two routes with one prefix the lower wins
 	Kind    Kind
@@ -40,43 +57,72 @@ func (r *Route) Hop(dst netip.Addr) netip.Addr {
 
 // A Table is an immutable set of routes. The zero value is empty.
 type Table struct {
-	v4, v6 []Route // longest prefix first, then lowest metric
+	routes []Route // longest prefix first, then lowest metric, IPv4 before IPv6
+	v4, v6 familyTable
+}
+
+// A familyTable finds the routes of one family: a lookup asks for one prefix of each length that there
+// is, at most 33 or 129 questions however many routes there are.
+type familyTable struct {
+	lengths []int                // of prefixes, longest first
+	best    map[netip.Prefix]int // index in routes of the first with a prefix
 }
 
 // New returns the table of routes. Their prefixes are masked.
 func New(routes []Route) *Table {
-	t := &Table{}
-	for _, r := range routes {
-		r.Prefix = r.Prefix.Masked()
-		if r.Prefix.Addr().Is4() {
-			t.v4 = append(t.v4, r)
-		} else {
-			t.v6 = append(t.v6, r)
-		}
+	t := &Table{routes: slices.Clone(routes)}
+	for i := range t.routes {
+		t.routes[i].Prefix = t.routes[i].Prefix.Masked()
 	}
-	order := func(a, b Route) int {
-		return cmp.Or(cmp.Compare(b.Prefix.Bits(), a.Prefix.Bits()), cmp.Compare(a.Metric, b.Metric))
+	slices.SortStableFunc(t.routes, func(a, b Route) int {
+		x, y := a.Prefix, b.Prefix
+		return cmp.Or(cmp.Compare(x.Addr().BitLen(), y.Addr().BitLen()), cmp.Compare(y.Bits(), x.Bits()),
+			x.Addr().Compare(y.Addr()), cmp.Compare(a.Metric, b.Metric))
+	})
+	for i, r := range t.routes {
+		t.family(r.Prefix.Addr()).add(r.Prefix, i)
 	}
-	slices.SortStableFunc(t.v4, order)
-	slices.SortStableFunc(t.v6, order)
 	return t
 }
 
-// Lookup returns the route to dst, false if there is none. It looks at the routes
-// one by one: the stack remembers the answer for each destination.
-func (t *Table) Lookup(dst netip.Addr) (*Route, bool) {
-	routes := t.v6
-	if dst.Is4() {
-		routes = t.v4
+func (t *Table) family(a netip.Addr) *familyTable {
+	if a.Is4() {
+		return &t.v4
 	}
+	return &t.v6
+}
+
+// add puts in what comes after all that was put in before.
+func (f *familyTable) add(p netip.Prefix, i int) {
+	if f.best == nil {
+		f.best = make(map[netip.Prefix]int)
+	}
+	if _, ok := f.best[p]; ok {
+		return // another of a higher metric
+	}
+	f.best[p] = i
+	if n := len(f.lengths); n == 0 || f.lengths[n-1] != p.Bits() {
+		f.lengths = append(f.lengths, p.Bits())
+	}
+}
+
+// Lookup returns the route to dst, false if there is none. The stack remembers the answer for
+// each destination.
+func (t *Table) Lookup(dst netip.Addr) (*Route, bool) {
 	dst = dst.WithZone("")
-	for i := range routes {
-		if routes[i].Prefix.Contains(dst) {
-			return &routes[i], true
+	f := t.family(dst)
+	for _, bits := range f.lengths {
+		p, err := dst.Prefix(bits)
+		if err != nil {
+			return nil, false // dst is not valid
+		}
+		if i, ok := f.best[p]; ok {
+			return &t.routes[i], true
 		}
 	}
 	return nil, false
 }
 
-// Routes returns the table's routes in the order in which they are looked at.
-func (t *Table) Routes() []Route { return slices.Concat(t.v4, t.v6) }
+// Routes returns the table's routes, IPv4 first, longest prefix first, then by address and metric. It is
+// not to be changed.
+func (t *Table) Routes() []Route { return t.routes }
