@@ -1,6 +1,8 @@
 package proto
 
 import (
+	"net/netip"
+
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/neigh"
 	"github.com/xdpsock/xdpsock/proto/wire"
@@ -51,19 +53,15 @@ func (l *link) Dropped(e *neigh.Entry, failed bool, now mono.Time) {
 	}
 }
 
-// Announce tells the link of a port's addresses (RFC 5227 §2.3, RFC 4861 §7.2.6), so that
+// Announce tells the link of a port of one of its addresses (RFC 5227 §2.3, RFC 4861 §7.2.6), so that
 // neighbours which knew another host by them forget it.
-func (s *Stack) Announce(port int) {
+func (s *Stack) Announce(port int, a netip.Addr) {
 	p := &s.ports[port]
-	if p.RawIP {
-		return
-	}
-	for _, a := range p.own {
-		a = a.WithZone("")
-		if a.Is4() {
-			s.sendARP(p, wire.Broadcast, &wire.ARPFields{Op: wire.ARPRequest, SenderMAC: p.MAC, SenderIP: a, TargetIP: a})
-		} else {
-			s.advertise(p, wire.AllNodes6, wire.MulticastMAC(wire.AllNodes6), a, wire.NeighborOverride)
-		}
+	switch {
+	case p.RawIP:
+	case a.Is4():
+		s.sendARP(p, wire.Broadcast, &wire.ARPFields{Op: wire.ARPRequest, SenderMAC: p.MAC, SenderIP: a, TargetIP: a})
+	default:
+		s.advertise(p, wire.AllNodes6, wire.MulticastMAC(wire.AllNodes6), a, wire.NeighborOverride)
 	}
 }

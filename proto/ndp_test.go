@@ -284,7 +284,7 @@ func TestProbesOfReachabilityGoByUnicast(t *testing.T) {
 func TestTakingAnAddressIsAnnounced(t *testing.T) {
 	b := newHost(macB, ipB6)
 	b.SetAddrs(0, []netip.Prefix{netip.PrefixFrom(ipB6, 64)})
-	b.Announce(0)
+	b.Announce(0, ipB6)
 	src, dst, mac, icmp := said(t, b)
 	na, ok := wire.ParseNeighborAdvertisement(icmp)
 	if !ok || src != ipB6 || dst != wire.AllNodes6 || mac != wire.MulticastMAC(wire.AllNodes6) || na.Flags() != wire.NeighborOverride || na.Target() != ipB6 {

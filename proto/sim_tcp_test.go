@@ -147,7 +147,7 @@ func TestNeighbourChangesItsAddressMidTransfer(t *testing.T) {
 			s.b.mac = wire.MAC{2, 0, 0, 0, 0, 77}
 			s.b.ports[0].MAC = s.b.mac
 			if announce {
-				s.b.Announce(0)
+				s.b.Announce(0, s.b.addr)
 			}
 			s.until(5*time.Minute, "the rest", c.over)
 			if e := s.a.Neigh.Lookup(0, f.b); e == nil || e.MAC != s.b.mac {

@@ -63,3 +63,63 @@ func TestLookupAgreesWithTheDefinition(t *testing.T) {
 		}
 	}
 }
+
+// TestLookupOfIPv6 is the same over random lengths of the other family, with zones.
+func TestLookupOfIPv6(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	random := func() netip.Addr {
+		a := netip.MustParseAddr("2001:db8::").As16()
+		for i := 4; i < 16; i++ {
+			a[i] = byte(rng.IntN(2))
+		}
+		return netip.AddrFrom16(a)
+	}
+	routes := []Route{{Prefix: prefix("::/0"), Port: 1000}}
+	for i := range 300 {
+		routes = append(routes, Route{Prefix: netip.PrefixFrom(random(), 32+rng.IntN(97)).Masked(), Port: i, Metric: rng.IntN(3)})
+	}
+	table := New(routes)
+	for range 3000 {
+		dst := random()
+		best := &routes[0]
+		for i := range routes {
+			r := &routes[i]
+			if r.Prefix.Contains(dst) && (r.Prefix.Bits() > best.Prefix.Bits() || r.Prefix.Bits() == best.Prefix.Bits() && r.Metric < best.Metric) {
+				best = r
+			}
+		}
+		if got, ok := table.Lookup(dst.WithZone("7")); !ok || *got != *best {
+			t.Fatalf("%s: got %+v, want %+v", dst, got, best)
+		}
+	}
+}
+
+func TestNoRoutes(t *testing.T) {
+	for _, table := range []*Table{New(nil), new(Table)} {
+		for _, dst := range []netip.Addr{{}, netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("::1")} {
+			if r, ok := table.Lookup(dst); ok {
+				t.Errorf("%v: %+v", dst, r)
+			}
+		}
+	}
+}
+
+// BenchmarkLookup is what a destination costs that the stack does not remember: a table of 10,000
+// routes of all lengths.
+func BenchmarkLookup(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var routes []Route
+	for i := range 10_000 {
+		a := netip.AddrFrom4([4]byte{byte(1 + rng.IntN(200)), byte(rng.IntN(256)), byte(rng.IntN(256)), byte(rng.IntN(256))})
+		routes = append(routes, Route{Prefix: netip.PrefixFrom(a, 8+rng.IntN(25)), Port: i})
+	}
+	table := New(routes)
+	dsts := make([]netip.Addr, 1024)
+	for i := range dsts {
+		dsts[i] = netip.AddrFrom4([4]byte{byte(1 + rng.IntN(200)), byte(rng.IntN(256)), byte(rng.IntN(256)), byte(rng.IntN(256))})
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		table.Lookup(dsts[i%len(dsts)])
+	}
+}

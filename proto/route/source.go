@@ -145,12 +145,13 @@ func common(of netip.Prefix, dst netip.Addr) int {
 
 // rank4 orders IPv4 addresses as the kernel does: one of the port before any of another, one whose
 // link has the hop before one that is only on the same interface, and one of link scope only to
-// its own link. Of equals the first counts.
+// its own link. The kernel does not look at the state; we take a deprecated one where there is no other
+// as near. Of equals the first counts.
 func rank4(a *Addr, on bool, hop netip.Addr) int {
 	addr := a.Prefix.Addr()
 	inside := on && a.Prefix.Contains(hop)
-	return rank(a.State == Preferred)*8 + rank(on && (inside || !addr.IsLinkLocalUnicast()))*4 +
-		rank(inside)*2 + rank(!addr.IsLinkLocalUnicast())
+	return rank(on && (inside || !addr.IsLinkLocalUnicast()))*8 + rank(inside)*4 +
+		rank(a.State == Preferred)*2 + rank(!addr.IsLinkLocalUnicast())
 }
 
 func rank(yes bool) int {

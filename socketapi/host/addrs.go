@@ -5,27 +5,159 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/proto"
+	"github.com/xdpsock/xdpsock/proto/route"
 )
 
 // mtuMin6 is what a link that carries IPv6 has to take, in bytes of a packet (RFC 8200 §5).
 const mtuMin6 = 1280
 
-// checkAddrs finds addresses and gateways that an interface cannot have.
+// AddAddr gives a port's interface an address, from now on: its traffic comes to the host, the
+// link is told of it if it is usable, and there is a route to its link unless it is Detached. No core's
+// lock is held. The errors are those of ip-address(8): EEXIST if the interface has it, EINVAL if it is none
+// that a host can have, ENODEV if there is no such port, ENOSPC if there are too many.
+func (h *Host) AddAddr(port int, a route.Addr) error {
+	return h.changeAddrs("add address "+a.Prefix.String(), port, func(list []route.Addr) ([]route.Addr, error) {
+		if indexOf(list, a.Prefix.Addr()) >= 0 {
+			return nil, unix.EEXIST
+		}
+		return append(list, a), nil
+	})
+}
+
+// RemoveAddr takes an address away that AddAddr or Config gave. Sockets that are bound to it stay, and hear
+// ENETUNREACH where they send; connections go on if it comes back before they time out. Routes
+// that prefer it as a source go with it. It is EADDRNOTAVAIL if the interface does not have it.
+func (h *Host) RemoveAddr(port int, addr netip.Addr) error {
+	return h.changeAddrs("remove address "+addr.String(), port, func(list []route.Addr) ([]route.Addr, error) {
+		i := indexOf(list, addr)
+		if i < 0 {
+			return nil, unix.EADDRNOTAVAIL
+		}
+		return slices.Delete(list, i, i+1), nil
+	})
+}
+
+// SetAddr changes everything but the address itself of one that AddAddr or Config gave: state, lifetimes,
+// the prefix of its link. It is EADDRNOTAVAIL if the interface does not have it.
+func (h *Host) SetAddr(port int, a route.Addr) error {
+	return h.changeAddrs("change address "+a.Prefix.String(), port, func(list []route.Addr) ([]route.Addr, error) {
+		i := indexOf(list, a.Prefix.Addr())
+		if i < 0 {
+			return nil, unix.EADDRNOTAVAIL
+		}
+		list[i] = a
+		return list, nil
+	})
+}
+
+// SetAddrState is SetAddr of the state alone.
+func (h *Host) SetAddrState(port int, addr netip.Addr, state route.State) error {
+	return h.changeAddrs("change address "+addr.String(), port, func(list []route.Addr) ([]route.Addr, error) {
+		i := indexOf(list, addr)
+		if i < 0 {
+			return nil, unix.EADDRNOTAVAIL
+		}
+		list[i].State = state
+		return list, nil
+	})
+}
+
+// changeAddrs changes the addresses that the program gave to a port. change has a list of its own.
+func (h *Host) changeAddrs(what string, port int, change func([]route.Addr) ([]route.Addr, error)) error {
+	return h.replaceAddrs(what, Manual, port, func(n *network) ([]route.Addr, error) {
+		return change(slices.Clone(n.addrs[Manual][port]))
+	})
+}
+
+// ReplaceAddrs makes list all that an owner gives to a port's interface. It is for those who have the
+// whole list at each change; see AddAddr for the errors.
+func (h *Host) ReplaceAddrs(owner Owner, port int, list []route.Addr) error {
+	return h.replaceAddrs("set addresses", owner, port, func(*network) ([]route.Addr, error) {
+		return slices.Clone(list), nil
+	})
+}
+
+func (h *Host) replaceAddrs(what string, owner Owner, port int, with func(*network) ([]route.Addr, error)) error {
+	if err := h.ended(what); err != nil {
+		return err
+	}
+	if port < 0 || port >= h.ports {
+		return fmt.Errorf("host: %s: there is no port %d: %w", what, port, unix.ENODEV)
+	}
+	return h.change(func(n *network) error {
+		list, err := with(n)
+		if err == nil {
+			p := h.cores[0].Stack.Port(port)
+			err = checkList(list, h.names[port], p.MTU)
+		}
+		if err != nil {
+			return fmt.Errorf("host: %s on %s: %w", what, h.names[port], err)
+		}
+		lost := n.addrs[owner][port]
+		n.addrs[owner][port] = list
+		for _, a := range lost {
+			n.dropSource(a.Prefix.Addr())
+		}
+		return nil
+	})
+}
+
+// dropSource takes away the routes that prefer a source which no port has any more.
+func (n *network) dropSource(addr netip.Addr) {
+	for port := range n.addrs[0] {
+		if indexOf(n.all(port), addr) >= 0 {
+			return
+		}
+	}
+	for o := range n.routes {
+		if slices.ContainsFunc(n.routes[o], func(r route.Route) bool { return r.Source == addr }) {
+			n.routes[o] = slices.DeleteFunc(slices.Clone(n.routes[o]), func(r route.Route) bool { return r.Source == addr })
+		}
+	}
+}
+
+// checkList refuses what an interface cannot have.
+func checkList(list []route.Addr, name string, mtu int) error {
+	if len(list) > addrsMax {
+		return fmt.Errorf("%d addresses are the limit of an interface: %w", addrsMax, unix.ENOSPC)
+	}
+	for i, a := range list {
+		if err := checkAddr(a.Prefix, name, mtu); err != nil {
+			return err
+		}
+		if indexOf(list[:i], a.Prefix.Addr()) >= 0 {
+			return fmt.Errorf("%s stands there twice: %w", a.Prefix.Addr(), unix.EEXIST)
+		}
+	}
+	return nil
+}
+
+// checkAddr refuses what an interface cannot have.
+func checkAddr(p netip.Prefix, name string, mtu int) error {
+	if !p.IsValid() {
+		return fmt.Errorf("an address is not valid: %w", unix.EINVAL)
+	}
+	switch a := p.Addr(); {
+	case a.IsMulticast(), a.IsUnspecified(), a.IsLoopback(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return fmt.Errorf("%s is not an address that a host can have: %w", a, unix.EINVAL)
+	case a.Is4In6():
+		return fmt.Errorf("%s stands for an IPv4 address: write it as %s: %w", a, a.Unmap(), unix.EINVAL)
+	case a.Is6() && mtu < mtuMin6:
+		return fmt.Errorf("%s: IPv6 needs an MTU of %d bytes, and that of the link is %d: raise it with 'ip link set %s mtu %d' (RFC 8200, section 5): %w",
+			a, mtuMin6, mtu, name, mtuMin6, unix.EINVAL)
+	}
+	return nil
+}
+
+// checkAddrs finds addresses and gateways in a configuration that an interface cannot have.
 func checkAddrs(in *Interface, info engine.Info) error {
 	for _, p := range in.Addrs {
-		if !p.IsValid() {
-			return fmt.Errorf("host: %s: an address is not valid", info.Name)
-		}
-		switch a := p.Addr(); {
-		case a.IsMulticast(), a.IsUnspecified(), a.IsLoopback(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-			return fmt.Errorf("host: %s: %s is not an address that a host can have", info.Name, a)
-		case a.Is4In6():
-			return fmt.Errorf("host: %s: %s stands for an IPv4 address: write it as %s", info.Name, a, a.Unmap())
-		case a.Is6() && info.MTU < mtuMin6:
-			return fmt.Errorf("host: %s: %s: IPv6 needs an MTU of %d bytes, and that of the link is %d: raise it with 'ip link set %s mtu %d' (RFC 8200, section 5)",
-				info.Name, a, mtuMin6, info.MTU, info.Name, mtuMin6)
+		if err := checkAddr(p, info.Name, info.MTU); err != nil {
+			return fmt.Errorf("host: %s: %w", info.Name, err)
 		}
 	}
 	has6 := slices.ContainsFunc(in.Addrs, func(p netip.Prefix) bool { return p.Addr().Is6() })
@@ -42,14 +174,15 @@ func checkAddrs(in *Interface, info engine.Info) error {
 
 // withLinkLocal gives an interface with IPv6 addresses a link-local one, which neighbour discovery
 // needs (RFC 4291 §2.1). A link without MAC addresses has neither.
-func withLinkLocal(addrs []netip.Prefix, port proto.PortConfig) []netip.Prefix {
+func withLinkLocal(addrs []route.Addr, port proto.PortConfig) []route.Addr {
 	has6, has := false, false
-	for _, p := range addrs {
-		has6 = has6 || p.Addr().Is6()
-		has = has || p.Addr().Is6() && p.Addr().IsLinkLocalUnicast()
+	for i := range addrs {
+		a := addrs[i].Prefix.Addr()
+		has6 = has6 || a.Is6()
+		has = has || a.Is6() && a.IsLinkLocalUnicast()
 	}
 	if !has6 || has || port.RawIP {
 		return addrs
 	}
-	return append(slices.Clone(addrs), proto.LinkLocal(&port))
+	return append(slices.Clone(addrs), route.Addr{Prefix: proto.LinkLocal(&port)})
 }

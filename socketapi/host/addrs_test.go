@@ -7,6 +7,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/proto"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -54,9 +55,9 @@ func TestLinkLocalAddress(t *testing.T) {
 		{"10.0.0.2/24", false, 0}, {"fd00::2/64", false, 1}, {"10.0.0.2/24 fd00::2/64 fd01::2/64", false, 1},
 		{"fd00::2/64 fe80::2/64", false, 0}, {"fe80::2/64", false, 0}, {"fd00::2/64", true, 0}, {"169.254.1.1/16 fd00::2/64", false, 1},
 	} {
-		var given []netip.Prefix
+		var given []route.Addr
 		for _, s := range strings.Fields(row.addrs) {
-			given = append(given, netip.MustParsePrefix(s))
+			given = append(given, route.Addr{Prefix: netip.MustParsePrefix(s)})
 		}
 		port.RawIP = row.raw
 		got := withLinkLocal(given, port)
@@ -64,7 +65,7 @@ func TestLinkLocalAddress(t *testing.T) {
 			t.Errorf("%s, without MAC addresses %v: %v", row.addrs, row.raw, got)
 		}
 		if row.more > 0 {
-			if last := got[len(got)-1]; !last.Addr().IsLinkLocalUnicast() || last.Bits() != 64 || last.Addr() == wire.LinkLocal(port.MAC) {
+			if last := got[len(got)-1].Prefix; !last.Addr().IsLinkLocalUnicast() || last.Bits() != 64 || last.Addr() == wire.LinkLocal(port.MAC) {
 				t.Errorf("%s: %v", row.addrs, last)
 			}
 		}

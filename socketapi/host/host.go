@@ -80,13 +80,14 @@ type Host struct {
 
 	cores     []*Core
 	nics      []*engine.NIC // of the interfaces that were opened by name
+	byPort    []*engine.NIC // the same by port; nil: devices
+	net       networks
 	directory *directory
 	clock     engine.Clock
-	ports     int              // interfaces; each core has one port more, its loop
-	indexes   []int            // by port: what programs name the interfaces by
-	addrs     [][]netip.Prefix // by interface: those of Config, and a link-local one beside those of IPv6
-	names     []string         // by port: what people name them by
-	turn      atomic.Uint32    // of cores, for Choose
+	ports     int           // interfaces; each core has one port more, its loop
+	indexes   []int         // by port: what programs name the interfaces by
+	names     []string      // by port: what people name them by
+	turn      atomic.Uint32 // of cores, for Choose
 
 	mu      sync.Mutex
 	sockets int // open ones; guarded by mu
@@ -182,6 +183,8 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 	h.directory = newDirectory()
 	h.ports = len(devices)
 	h.setIndexes(cfg)
+	h.net.now, h.net.gone = newNetwork(h.ports), make([]bool, h.ports)
+	h.net.own.Store(new(map[netip.Addr]struct{}))
 	for _, d := range devices {
 		h.names = append(h.names, d[0].Info().Name)
 	}
@@ -210,10 +213,6 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 		c.Stack = proto.New(pcfg)
 		h.cores = append(h.cores, c)
 	}
-	for j := range devices {
-		h.addrs = append(h.addrs, withLinkLocal(cfg.Interfaces[j].Addrs, h.cores[0].Stack.Port(j)))
-	}
-	h.setAddrs(cfg)
 	for i, c := range h.cores {
 		own := make([]engine.Device, len(devices), len(devices)+1)
 		for j := range devices {
@@ -255,57 +254,28 @@ func loopConfig(info engine.Info) proto.PortConfig {
 	return proto.PortConfig{MTU: info.MTU, RawIP: info.RawIP, Index: loopIndex, TrustUnfinished: true, Loop: true}
 }
 
-// setAddrs gives the stacks their addresses and routes.
-func (h *Host) setAddrs(cfg *Config) {
-	var routes []route.Route
+// takeAddrs gives the host the addresses and routes of its configuration.
+func (h *Host) takeAddrs(cfg *Config) error {
 	for j := range cfg.Interfaces {
-		in := &cfg.Interfaces[j]
-		for _, p := range in.Addrs {
-			if p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() {
-				continue // such a destination has its link in it
-			}
-			routes = append(routes, route.Route{Prefix: p, Port: j, Source: p.Addr()})
+		var list []route.Addr
+		for _, p := range cfg.Interfaces[j].Addrs {
+			list = append(list, route.Addr{Prefix: p})
 		}
-		for _, gw := range in.Gateways {
+		if err := h.ReplaceAddrs(Manual, j, list); err != nil {
+			return err
+		}
+	}
+	for j := range cfg.Interfaces {
+		for _, gw := range cfg.Interfaces[j].Gateways {
 			all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 			if !gw.Is4() {
 				all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 			}
-			routes = append(routes, route.Route{Prefix: all, Port: j, Gateway: gw, Metric: j})
-		}
-	}
-	table := route.New(routes)
-	for _, c := range h.cores {
-		for j := range cfg.Interfaces {
-			c.Stack.SetAddrs(j, h.addrs[j])
-		}
-		c.Stack.SetRoutes(table)
-	}
-}
-
-// takeAddrs steers the addresses' traffic to the host and tells the links of them.
-func (h *Host) takeAddrs(cfg *Config) error {
-	nics := h.nics
-	for j := range cfg.Interfaces {
-		in := &cfg.Interfaces[j]
-		if in.Name == "" {
-			continue
-		}
-		nic := nics[0]
-		nics = nics[1:]
-		for _, p := range h.addrs[j] {
-			if err := nic.AddAddr(p.Addr()); err != nil {
-				return fmt.Errorf("host: take %s on %s: %w", p.Addr(), in.Name, err)
+			if err := h.AddRoute(route.Route{Prefix: all, Port: j, Gateway: gw, Metric: j}); err != nil {
+				return err
 			}
 		}
 	}
-	first := h.cores[0]
-	first.Lock()
-	for j := range cfg.Interfaces {
-		first.Stack.Announce(j)
-	}
-	first.Flush()
-	first.Unlock()
 	return nil
 }
 
@@ -326,27 +296,6 @@ func (h *Host) Clock() engine.Clock { return h.clock }
 
 // NICs returns the interfaces that were opened by name.
 func (h *Host) NICs() []*engine.NIC { return h.nics }
-
-// Local says whether a socket can be bound to a: it is an address of the host, or
-// stands for all.
-func (h *Host) Local(a netip.Addr) bool {
-	if a.IsUnspecified() || a.IsLoopback() {
-		return true
-	}
-	// Addresses do not change after Open.
-	for j, addrs := range h.addrs {
-		for _, p := range addrs {
-			own := p.Addr()
-			if own.Is6() && own.IsLinkLocalUnicast() {
-				own = wire.WithScope(own, uint32(h.indexes[j]))
-			}
-			if own == a {
-				return true
-			}
-		}
-	}
-	return false
-}
 
 // Stats returns what became of the packets that came in, over all cores.
 func (h *Host) Stats() (total drop.Counters) {

@@ -1,5 +1,7 @@
 package host
 
+import "github.com/xdpsock/xdpsock/engine"
+
 // deviceIndex is the index of the first interface that was given as devices, which has none of
 // its own: beyond what a kernel counts to.
 const deviceIndex = 1 << 24
@@ -24,15 +26,17 @@ func (h *Host) PortOf(index int) (port int, ok bool) {
 	return -1, false
 }
 
-// setIndexes numbers the interfaces.
+// setIndexes numbers the interfaces, and finds the NIC of each.
 func (h *Host) setIndexes(cfg *Config) {
 	nics := h.nics
 	for j := range cfg.Interfaces {
-		index := deviceIndex + j
+		index, nic := deviceIndex+j, (*engine.NIC)(nil)
 		if cfg.Interfaces[j].Name != "" {
-			index, nics = nics[0].Info().Index, nics[1:]
+			nic, nics = nics[0], nics[1:]
+			index = nic.Info().Index
 		}
 		h.indexes = append(h.indexes, index)
+		h.byPort = append(h.byPort, nic)
 	}
 	h.indexes = append(h.indexes, loopIndex)
 }

@@ -82,8 +82,8 @@ func (h *Host) Routes() (list []Route) {
 
 // An Addr is one address of the host.
 type Addr struct {
+	route.Addr
 	Interface string
-	Prefix    netip.Prefix // the address, and how much of it is the link's
 }
 
 // Addrs returns the host's addresses, interface by interface, those of its loop last.
@@ -93,8 +93,8 @@ func (h *Host) Addrs() (list []Addr) {
 		first.Lock()
 		addrs := first.Stack.Addrs(j)
 		first.Unlock()
-		for _, p := range addrs { // replaced whole, never changed
-			list = append(list, Addr{name, p})
+		for _, a := range addrs { // replaced whole, never changed
+			list = append(list, Addr{a, name})
 		}
 	}
 	return list

@@ -8,6 +8,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/neigh"
 	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
@@ -88,7 +89,7 @@ func TestSnapshot(t *testing.T) {
 	if routes := r.h.Routes(); len(routes) != 1 || routes[0].Interface != "queue" || routes[0].Prefix != netip.MustParsePrefix("10.97.0.0/24") {
 		t.Errorf("routes: %+v", routes)
 	}
-	if addrs := r.h.Addrs(); len(addrs) != 1 || addrs[0] != (Addr{"queue", netip.PrefixFrom(ourAddr, 24)}) {
+	if addrs := r.h.Addrs(); len(addrs) != 1 || addrs[0] != (Addr{route.Addr{Prefix: netip.PrefixFrom(ourAddr, 24)}, "queue"}) {
 		t.Errorf("addresses: %+v", addrs)
 	}
 }

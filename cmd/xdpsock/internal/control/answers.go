@@ -1,12 +1,10 @@
 package control
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
-	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi/host"
@@ -26,24 +24,11 @@ func neighbours(h *host.Host) (list []Neighbour) {
 func routes(h *host.Host) (list []Route) {
 	for _, r := range h.Routes() {
 		list = append(list, Route{
-			Type: kindName(r.Kind), Prefix: r.Prefix.String(), Gateway: nameOf(r.Gateway), Interface: r.Interface,
+			Type: r.Kind.String(), Prefix: r.Prefix.String(), Gateway: nameOf(r.Gateway), Interface: r.Interface,
 			Source: nameOf(r.Source), Metric: r.Metric, MTU: r.MTU,
 		})
 	}
 	return list
-}
-
-// kindName is what ip-route(8) calls a kind of route.
-func kindName(k route.Kind) string {
-	switch k {
-	case route.Unicast:
-		return "unicast"
-	case route.Blackhole:
-		return "blackhole"
-	case route.Prohibit:
-		return "prohibit"
-	}
-	return fmt.Sprintf("kind %d", k)
 }
 
 func addrs(h *host.Host) (list []Addr) {
