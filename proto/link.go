@@ -44,7 +44,7 @@ func (l *link) Dropped(e *neigh.Entry, failed bool, now mono.Time) {
 			break
 		}
 	}
-	s.unreachableParked(e)
+	s.unreachableParked(e, now)
 	if failed {
 		s.newsOf(e, false, now)
 		s.failTCP(e, now)

@@ -179,22 +179,45 @@ func (s *Stack) post(dst netip.Addr, ip []byte, now mono.Time) drop.Reason {
 	return drop.None
 }
 
-// unreachableParked tells the senders of what is parked at e that e does not answer.
-// Only a connected socket hears of it: another has no one peer whose failure it could
-// be (Linux: ip_icmp_error on an unconnected socket without IP_RECVERR).
-func (s *Stack) unreachableParked(e *neigh.Entry) {
+// unreachableParked tells the senders of what is parked at e that e does not answer, as if a
+// router had said so (Linux: ipv4_link_failure, ip6_link_failure).
+func (s *Stack) unreachableParked(e *neigh.Entry, now mono.Time) {
+	var b [quoteMax]byte // not in scratch: a packet may be there whose way has pushed e out
 	for {
 		var m ring.Datagram
-		if _, ok := e.Parked.Get(&m, nil, false); !ok {
+		n, ok := e.Parked.Get(&m, b[:], false)
+		if !ok {
 			return
 		}
 		s.Count.Count(drop.NeighbourFailed)
-		if wire.Protocol(m.Iface) != wire.ProtoUDP {
-			continue
-		}
-		if sock := s.UDP.Lookup(m.From, m.To); sock != nil && sock.Remote.IsValid() {
-			sock.Fail(unix.EHOSTUNREACH, s.Wakes)
-		}
+		s.reportUnreachable(&m, b[:n], now)
+	}
+}
+
+// reportUnreachable tells the socket of a packet that its next hop does not answer. Connected ones
+// hear it without asking: to them it is the answer of the only one they talk to.
+func (s *Stack) reportUnreachable(m *ring.Datagram, packet []byte, now mono.Time) {
+	table, header := &s.UDP, headerLen(m.To.Addr())+wire.UDPLen
+	switch wire.Protocol(m.Iface) {
+	case wire.ProtoUDP:
+	case wire.ProtoICMP, wire.ProtoICMPv6:
+		table, header = &s.Ping, headerLen(m.To.Addr())
+	default:
+		return // of the stack's own
+	}
+	sock := table.Lookup(m.From, m.To)
+	if sock == nil {
+		return
+	}
+	err := udp.ExtendedError{
+		Errno: unix.EHOSTUNREACH, Origin: udp.OriginICMP, Type: uint8(wire.ICMP4Unreachable), Code: wire.ICMP4HostUnreachable,
+		To: m.To, Offender: m.From.Addr(), Time: now,
+	}
+	if !m.To.Addr().Is4() {
+		err.Origin, err.Type, err.Code = udp.OriginICMP6, uint8(wire.ICMP6Unreachable), wire.ICMP6AddrUnreachable
+	}
+	if r := sock.Report(&err, true, packet[min(header, len(packet)):], s.Wakes); r != drop.None {
+		s.Count.Count(r)
 	}
 }
 

@@ -29,6 +29,7 @@ type datagram struct {
 	ends     []*udp.Socket // by core
 	gateOf   ring.Gate
 	soErr    ring.Errno
+	unread   ring.Errno // what cores set instead while reporting
 
 	mu     sync.Mutex // guards what follows; taken before a core's lock
 	hold   *host.Hold // nil: not bound
@@ -40,6 +41,8 @@ type datagram struct {
 	remote   atomic.Pointer[netip.AddrPort] // nil: not connected
 	readShut atomic.Bool
 	sendShut atomic.Bool
+
+	reporting atomic.Bool // reads return what became of packets that were sent: see report
 
 	recv struct {
 		sync.Mutex
@@ -71,7 +74,7 @@ func newDatagram(h *host.Host, protocol wire.Protocol) (*datagram, unix.Errno) {
 
 // table is where a core keeps the sockets of this protocol.
 func (s *datagram) table(c *host.Core) *udp.Table {
-	if s.protocol == wire.ProtoICMP {
+	if s.protocol == wire.ProtoICMP || s.protocol == wire.ProtoICMPv6 {
 		return &c.Stack.Ping
 	}
 	return &c.Stack.UDP
@@ -249,7 +252,7 @@ func (s *datagram) ready(n need) (ev ring.Events) {
 	if s.readShut.Load() {
 		ev |= ring.In
 	}
-	if s.soErr.Peek() != 0 {
+	if s.soErr.Peek() != 0 || s.reported() {
 		ev |= ring.Err
 	}
 	return ev

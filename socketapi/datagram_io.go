@@ -133,6 +133,9 @@ func (s *datagram) receive(p []byte, flags int, until mono.Time) (m ring.Datagra
 		if errno := unix.Errno(s.soErr.Take()); errno != 0 {
 			return m, 0, errno
 		}
+		if s.reported() {
+			return m, 0, errReported
+		}
 		var ok bool
 		if n, ok = s.take(&m, p, flags&unix.MSG_PEEK != 0); ok {
 			return m, n, 0

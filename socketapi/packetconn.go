@@ -67,8 +67,11 @@ func (st *Stack) openUDP(local netip.AddrPort) (*UDPConn, error) {
 // ReadFromUDPAddrPort reads one datagram and says who sent it. What does not fit into
 // p is lost. It allocates nothing.
 func (c *UDPConn) ReadFromUDPAddrPort(p []byte) (n int, from netip.AddrPort, err error) {
-	m, n, errno := c.s.receive(p, 0, mono.Never)
-	if errno != 0 {
+	m, n, report, errno := c.s.receiveReport(p)
+	switch {
+	case report != nil:
+		return 0, netip.AddrPort{}, &net.OpError{Op: "read", Net: "udp", Source: c.LocalAddr(), Addr: net.UDPAddrFromAddrPort(report.To), Err: report}
+	case errno != 0:
 		return 0, netip.AddrPort{}, c.fail("read", "recvfrom", errno)
 	}
 	return n, m.From, nil
@@ -122,6 +125,19 @@ func (c *UDPConn) Write(p []byte) (int, error) {
 func (c *UDPConn) Close() error {
 	if errno := c.s.close(); errno != 0 {
 		return &net.OpError{Op: "close", Net: "udp", Source: c.LocalAddr(), Err: net.ErrClosed}
+	}
+	return nil
+}
+
+// ReportErrors makes reads return an error with a [*PacketError] inside for each datagram of this
+// socket that came to nothing, whether the socket is connected or not, if somebody says so by
+// ICMP (IP_RECVERR, IPV6_RECVERR). It cannot be taken back.
+func (c *UDPConn) ReportErrors() { c.s.report() }
+
+// SetTTL sets the time to live, or hop limit, of datagrams from now on, 1 to 255.
+func (c *UDPConn) SetTTL(ttl int) error {
+	if errno := c.s.setTTL(ttl); errno != 0 {
+		return c.fail("set", "setsockopt", errno)
 	}
 	return nil
 }

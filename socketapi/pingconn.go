@@ -13,7 +13,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
-// Read first: RFC 792, "Echo or Echo Reply Message"; icmp(7) on ping sockets.
+// Read first: RFC 792, "Echo or Echo Reply Message"; RFC 4443 §4; icmp(7) on ping sockets.
 
 // EchoHeaderLen is the length of the header of an echo message, in bytes: as much longer
 // than its payload is a message that [PingConn.ReadEcho] reads.
@@ -38,18 +38,25 @@ type Echo struct {
 	Payload []byte    // in the memory that was given to ReadEcho
 }
 
-// ListenPing opens a ping socket at a local address of the host, or at all of them.
+// ListenPing opens a ping socket at a local address of the host, or at all of its family.
 func (st *Stack) ListenPing(local netip.Addr) (*PingConn, error) {
 	fail := func(call string, errno unix.Errno) error {
 		return &net.OpError{Op: "listen", Net: "icmp", Addr: ipAddr(local), Err: os.NewSyscallError(call, errno)}
 	}
-	if !local.Is4() {
+	if !local.IsValid() {
 		return nil, fail("socket", unix.EAFNOSUPPORT)
 	}
-	s, errno := newDatagram(st.host, wire.ProtoICMP)
+	local = local.Unmap()
+	protocol := wire.ProtoICMP
+	if !local.Is4() {
+		protocol = wire.ProtoICMPv6
+	}
+	s, errno := newDatagram(st.host, protocol)
 	if errno != 0 {
 		return nil, fail("socket", errno)
 	}
+	s.only6 = !local.Is4()
+	s.report()
 	if errno := s.bind(netip.AddrPortFrom(local, 0), false, false); errno != 0 {
 		s.close()
 		return nil, fail("bind", errno)
@@ -57,11 +64,11 @@ func (st *Stack) ListenPing(local netip.Addr) (*PingConn, error) {
 	return &PingConn{s: s}, nil
 }
 
-// WriteEcho sends an echo request. It is EMSGSIZE if the message does not fit into one
+// WriteEcho sends an echo request to an address of the socket's family. It is EMSGSIZE if the message does not fit into one
 // packet of the link.
 func (c *PingConn) WriteEcho(to netip.Addr, seq uint16, payload []byte) error {
 	to = to.Unmap()
-	if !to.Is4() {
+	if to.Is4() != (c.s.protocol == wire.ProtoICMP) {
 		return c.fail("write", "sendto", to, unix.EAFNOSUPPORT)
 	}
 	c.writes.Lock()
@@ -71,9 +78,14 @@ func (c *PingConn) WriteEcho(to netip.Addr, seq uint16, payload []byte) error {
 		c.buf = make([]byte, n)
 	}
 	b := c.buf[:n]
-	wire.PutICMP4(b, wire.ICMP4Echo, 0, wire.ICMPEcho(c.Ident(), seq))
+	echo := wire.ICMPEcho(c.Ident(), seq)
 	copy(b[wire.ICMP4Len:], payload)
-	wire.ICMP4(b).Seal()
+	if to.Is4() {
+		wire.PutICMP4(b, wire.ICMP4Echo, 0, echo)
+		wire.ICMP4(b).Seal()
+	} else {
+		wire.PutICMP6(b, wire.ICMP6Echo, 0, echo) // sealed where the source is known
+	}
 	if errno := c.s.send(&message{payload: b, to: netip.AddrPortFrom(to, 0)}, 0, mono.Never); errno != 0 {
 		return c.fail("write", "sendto", to, errno)
 	}
@@ -81,17 +93,30 @@ func (c *PingConn) WriteEcho(to netip.Addr, seq uint16, payload []byte) error {
 }
 
 // ReadEcho reads the next reply into p, which must have room for [EchoHeaderLen] more bytes than
-// the payload: what does not fit is lost.
+// the payload: what does not fit is lost. Its error has a [*PacketError] inside if a request came to
+// nothing and somebody said so: a router, the host that was asked, or this host, whose
+// neighbour does not answer.
 func (c *PingConn) ReadEcho(p []byte) (Echo, error) {
-	m, n, errno := c.s.receive(p, 0, mono.Never)
+	m, n, report, errno := c.s.receiveReport(p)
+	if report != nil {
+		return Echo{}, &net.OpError{Op: "read", Net: "icmp", Source: ipAddr(c.s.local().Addr()), Addr: ipAddr(report.To.Addr()), Err: report}
+	}
 	if errno != 0 {
 		return Echo{}, c.fail("read", "recvfrom", netip.Addr{}, errno)
 	}
-	h, ok := wire.ParseICMP4(p[:min(n, len(p))])
+	h, ok := wire.ParseICMP4(p[:min(n, len(p))]) // as long as that of ICMPv6, and its fields stand alike
 	if !ok {
 		return Echo{}, c.fail("read", "recvfrom", netip.Addr{}, unix.EINVAL) // p has no room for the header
 	}
 	return Echo{From: m.From.Addr(), Seq: h.Seq(), TTL: m.TTL, Time: mono.Time(m.Time), Payload: h.Payload()}, nil
+}
+
+// SetTTL sets the time to live, or hop limit, of requests from now on, 1 to 255.
+func (c *PingConn) SetTTL(ttl int) error {
+	if errno := c.s.setTTL(ttl); errno != 0 {
+		return c.fail("set", "setsockopt", netip.Addr{}, errno)
+	}
+	return nil
 }
 
 // Ident is the identifier in this socket's messages.

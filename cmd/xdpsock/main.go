@@ -81,6 +81,7 @@ the kernel.`,
 		l2fwdCommand(),
 		serveCommand(),
 		pingCommand(),
+		tracerouteCommand(),
 		demoCommand(),
 		kernelCommand(),
 	)

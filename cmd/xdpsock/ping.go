@@ -22,10 +22,11 @@ import (
 )
 
 const (
-	pingSize    = 56                    // bytes of payload, as ping(8)
-	pingSizeMax = 65535 - 20 - 8        // what an IPv4 packet holds (RFC 791 §3.1)
-	pingLinger  = time.Second           // how long the last reply may take
-	pingLeast   = 10 * time.Microsecond // between requests: no faster than a reply can come
+	pingSize     = 56                    // bytes of payload, as ping(8)
+	pingSizeMax4 = 65535 - 20 - 8        // what an IPv4 packet holds (RFC 791 §3.1)
+	pingSizeMax6 = 65535 - 8             // what an IPv6 packet holds (RFC 8200 §3)
+	pingLinger   = time.Second           // how long the last reply may take
+	pingLeast    = 10 * time.Microsecond // between requests: no faster than a reply can come
 )
 
 type pingFlags struct {
@@ -33,6 +34,35 @@ type pingFlags struct {
 	interval time.Duration
 	size     int
 	wait     time.Duration
+	ttl      int
+}
+
+// check finds values that cannot be.
+func (p *pingFlags) check(target netip.Addr) error {
+	most := pingSizeMax4
+	if !target.Is4() {
+		most = pingSizeMax6
+	}
+	switch {
+	case p.size < 0 || p.size > most:
+		return usagef("--size %d is not between 0 and %d", p.size, most)
+	case p.interval < pingLeast:
+		return usagef("--interval %v is shorter than %v", p.interval, pingLeast)
+	case p.wait <= 0:
+		return usagef("--wait %v is no time", p.wait)
+	case p.ttl < 1 || p.ttl > 255:
+		return usagef("--ttl %d is not between 1 and 255", p.ttl)
+	}
+	return nil
+}
+
+// parseTarget reads the address of whom to ask.
+func parseTarget(s string) (netip.Addr, error) {
+	target, err := netip.ParseAddr(s)
+	if err != nil {
+		return target, usagef("target %q is not an address, such as 192.0.2.1 or 2001:db8::1", s)
+	}
+	return target.Unmap(), nil
 }
 
 func pingCommand() *cobra.Command {
@@ -44,25 +74,21 @@ func pingCommand() *cobra.Command {
 		Use:   "ping -i IF -a CIDR [flags] TARGET",
 		Short: "Ask a host whether it is there, from the engine's own address",
 		Long: `Send ICMP echo requests from an address of the engine's own, which must not be the
-kernel's, and print the replies. Exit code 1 if there was none.`,
+kernel's, and print the replies, and the errors that routers send instead. A neighbour that
+does not answer is one of them. Exit code 1 if there was no reply.`,
 		Example: `  sudo xdpsock ping -i eth1 -a 192.0.2.7/24 192.0.2.1
+  sudo xdpsock ping -i eth1 -a 2001:db8::7/64 2001:db8::1
   sudo xdpsock ping -i eth1 -a 192.0.2.7/24 --gateway 192.0.2.1 -c 10 -n 10ms 198.51.100.1`,
 		Args: oneArg("TARGET"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			target, err := netip.ParseAddr(args[0])
-			switch {
-			case err != nil:
-				return usagef("target %q is not an address, such as 192.0.2.1", args[0])
-			case !target.Unmap().Is4():
-				return usagef("target %s: IPv6 is not supported yet", target)
-			case ping.size < 0 || ping.size > pingSizeMax:
-				return usagef("--size %d is not between 0 and %d", ping.size, pingSizeMax)
-			case ping.interval < pingLeast:
-				return usagef("--interval %v is shorter than %v", ping.interval, pingLeast)
-			case ping.wait <= 0:
-				return usagef("--wait %v is no time", ping.wait)
+			target, err := parseTarget(args[0])
+			if err != nil {
+				return err
 			}
-			return runPing(cmd.Context(), outputOf(cmd), &flags, ping, target.Unmap())
+			if err := ping.check(target); err != nil {
+				return err
+			}
+			return runPing(cmd.Context(), outputOf(cmd), &flags, ping, target)
 		},
 	}
 	flags.add(cmd)
@@ -70,6 +96,7 @@ kernel's, and print the replies. Exit code 1 if there was none.`,
 	cmd.Flags().DurationVarP(&ping.interval, "interval", "n", time.Second, "time between requests")
 	cmd.Flags().IntVarP(&ping.size, "size", "s", pingSize, "bytes of payload")
 	cmd.Flags().DurationVarP(&ping.wait, "wait", "W", pingLinger, "how long to wait for the last reply")
+	cmd.Flags().IntVarP(&ping.ttl, "ttl", "t", 64, "time to live, or hop limit, of the requests")
 	return cmd
 }
 
@@ -85,6 +112,16 @@ type reply struct {
 	Damaged   bool    `json:"damaged,omitempty"`
 }
 
+// unanswered is a line about a request that came to nothing, for machines.
+type unanswered struct {
+	Event  string `json:"event"` // "error"
+	From   string `json:"from"`  // who says so
+	Seq    uint64 `json:"seq"`
+	Type   uint8  `json:"icmp_type"`
+	Code   uint8  `json:"icmp_code"`
+	Reason string `json:"reason"`
+}
+
 // pingSummary is the last object.
 type pingSummary struct {
 	Event       string           `json:"event"` // "summary"
@@ -93,6 +130,7 @@ type pingSummary struct {
 	Received    uint64           `json:"received"`
 	Duplicates  uint64           `json:"duplicates"`
 	Damaged     uint64           `json:"damaged"`
+	Errors      uint64           `json:"errors"` // requests that came to nothing, and somebody said so
 	Loss        float64          `json:"loss_percent"`
 	Seconds     float64          `json:"seconds"`
 	RTT         *rtt             `json:"rtt_ms,omitempty"`
@@ -120,15 +158,20 @@ func runPing(ctx context.Context, out *output, flags *stackFlags, p pingFlags, t
 			err = e
 		}
 	}()
-	conn, err := stack.ListenPing(netip.IPv4Unspecified())
+	conn, err := stack.ListenPing(unspecified(target))
 	if err != nil {
+		return err
+	}
+	if err := conn.SetTTL(p.ttl); err != nil {
 		return err
 	}
 	l := linkOf(stack.Host().NICs()[0], flags.addrs)
 	l.say(out)
-	out.say("PING %s: %d bytes of data", target, p.size)
+	target = scoped(stack.Host(), target)
+	out.say("PING %s %d(%d) bytes of data.", shown(stack.Host(), target), p.size, p.size+headersOf(target))
 
 	x := newPinger(conn, target, p, out)
+	x.name = func(a netip.Addr) string { return shown(stack.Host(), a) }
 	began := time.Now()
 	err = x.run(ctx)
 	conn.Close()
@@ -153,6 +196,9 @@ func (s *pingSummary) say(out *output) {
 	if s.Damaged > 0 {
 		more += fmt.Sprintf(", +%d damaged", s.Damaged)
 	}
+	if s.Errors > 0 {
+		more += fmt.Sprintf(", +%d errors", s.Errors)
+	}
 	out.say("%d packets transmitted, %d received%s, %.4g%% packet loss, time %.0fms",
 		s.Transmitted, s.Received, more, s.Loss, s.Seconds*1000)
 	if s.RTT != nil {
@@ -173,7 +219,8 @@ type pinger struct {
 	conn   *socketapi.PingConn
 	target netip.Addr
 	pingFlags
-	out *output
+	out  *output
+	name func(netip.Addr) string // what people call an address
 
 	payload []byte
 	buf     []byte
@@ -181,12 +228,12 @@ type pinger struct {
 	asked   [pingWindow]mono.Time
 	heard   [pingWindow]bool
 
-	received, duplicates, damaged uint64
-	rtts                          []float64 // ms
+	received, duplicates, damaged, errors uint64
+	rtts                                  []float64 // ms
 }
 
 func newPinger(conn *socketapi.PingConn, target netip.Addr, p pingFlags, out *output) *pinger {
-	x := &pinger{conn: conn, target: target, pingFlags: p, out: out}
+	x := &pinger{conn: conn, target: target, pingFlags: p, out: out, name: netip.Addr.String}
 	x.payload = make([]byte, p.size)
 	for i := range x.payload {
 		x.payload[i] = byte(i)
@@ -228,8 +275,13 @@ func (x *pinger) ask() error {
 	if errors.Is(err, unix.EMSGSIZE) {
 		return fmt.Errorf("%w: %d bytes do not fit into a packet of the link, and fragments are not sent: take a smaller -s", err, len(x.payload))
 	}
+	return noRoute(err, x.target)
+}
+
+// noRoute says what helps where there is no route.
+func noRoute(err error, target netip.Addr) error {
 	if errors.Is(err, unix.ENETUNREACH) {
-		return fmt.Errorf("%w: no route to %s: give a router with --gateway", err, x.target)
+		return fmt.Errorf("%w: no route to %s: give a router with --gateway", err, target)
 	}
 	return err
 }
@@ -242,31 +294,51 @@ func (x *pinger) listen(ctx context.Context, until time.Time) error {
 	}
 	for {
 		e, err := x.conn.ReadEcho(x.buf)
+		var report *socketapi.PacketError
 		switch {
+		case errors.As(err, &report):
+			x.mourn(report)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
 			return err
+		default:
+			x.judge(e)
 		}
-		x.judge(e)
-		if x.count != 0 && x.sent == uint64(x.count) && x.received == x.sent {
+		if x.count != 0 && x.sent == uint64(x.count) && x.received+x.errors >= x.sent {
 			return nil
 		}
 	}
 }
 
+// request is the one with a sequence number that was sent last; ok is false if that is too long ago.
+func (x *pinger) request(number uint16) (seq uint64, ok bool) {
+	seq = x.sent - uint64(uint16(x.sent)-number)
+	return seq, seq != 0 && seq <= x.sent && x.sent-seq < pingWindow
+}
+
+// mourn counts and prints an error about a request.
+func (x *pinger) mourn(e *socketapi.PacketError) {
+	seq, ok := x.request(e.Seq)
+	if !ok {
+		return
+	}
+	x.errors++
+	x.out.say("From %s icmp_seq=%d %s", x.name(e.From), seq, e.Reason())
+	x.out.emit(unanswered{"error", x.name(e.From), seq, e.Type, e.Code, e.Reason()})
+}
+
 // judge counts and prints a reply.
 func (x *pinger) judge(e socketapi.Echo) {
-	// The request with this number that was sent last.
-	seq := x.sent - uint64(uint16(x.sent)-e.Seq)
-	if e.From != x.target || seq == 0 || seq > x.sent || x.sent-seq >= pingWindow {
+	seq, ok := x.request(e.Seq)
+	if !ok || e.From != x.target {
 		return
 	}
 	i := seq % pingWindow
 	r := reply{
-		Event: "reply", From: e.From.String(), Bytes: wire.ICMP4Len + len(e.Payload), Seq: seq, TTL: e.TTL,
+		Event: "reply", From: x.name(e.From), Bytes: wire.ICMP4Len + len(e.Payload), Seq: seq, TTL: e.TTL,
 		RTT: float64(e.Time.Sub(x.asked[i])) / float64(time.Millisecond),
 	}
 	note := ""
@@ -302,8 +374,8 @@ func (x *pinger) remember(ms float64) {
 
 func (x *pinger) summary(took time.Duration) *pingSummary {
 	s := &pingSummary{
-		Event: "summary", Target: x.target.String(), Transmitted: x.sent, Received: x.received,
-		Duplicates: x.duplicates, Damaged: x.damaged, Seconds: took.Seconds(),
+		Event: "summary", Target: x.name(x.target), Transmitted: x.sent, Received: x.received,
+		Duplicates: x.duplicates, Damaged: x.damaged, Errors: x.errors, Seconds: took.Seconds(),
 	}
 	if x.sent > 0 {
 		s.Loss = 100 * float64(x.sent-x.received) / float64(x.sent)

@@ -53,10 +53,31 @@ func TestPing(t *testing.T) {
 			t.Errorf("no summary:\n%s", &p.stdout)
 		}
 	})
-	t.Run("nobody", func(t *testing.T) {
+	t.Run("silence", func(t *testing.T) {
 		code, stdout, _ := ran(t, l.server, "ping", "-i", "server", "-a", engineAddr.String(), "-c", "2", "-n", "1ms", "-W", "100ms", "10.99.0.77")
 		if code != exitFailed || !strings.Contains(stdout, "0 received, 100% packet loss") {
 			t.Errorf("exit code %d:\n%s", code, stdout)
+		}
+	})
+	// The neighbour was asked for three times, and has not answered.
+	t.Run("nobody", func(t *testing.T) {
+		args := []string{"ping", "-i", "server", "-a", engineAddr.String(), "-c", "2", "-n", "1ms", "-W", "60s", "10.99.0.77"}
+		code, stdout, _ := ran(t, l.server, args...)
+		own := engineAddr.Addr().String()
+		for _, want := range []string{
+			"From " + own + " icmp_seq=1 Destination Host Unreachable", "From " + own + " icmp_seq=2 Destination Host Unreachable",
+			"2 packets transmitted, 0 received, +2 errors, 100% packet loss",
+		} {
+			if code != exitFailed || !strings.Contains(stdout, want) {
+				t.Errorf("exit code %d, no %q in:\n%s", code, want, stdout)
+			}
+		}
+		code, stdout, _ = ran(t, l.server, append(args, "--json")...)
+		if s := object[pingSummary](t, stdout, "summary"); code != exitFailed || s.Errors != 2 || s.Received != 0 {
+			t.Errorf("exit code %d, %+v", code, s)
+		}
+		if e := object[unanswered](t, stdout, "error"); e.Seq != 1 || e.From != own || e.Type != 3 || e.Code != 1 {
+			t.Errorf("%+v", e)
 		}
 	})
 	for name, test := range map[string]struct {
@@ -86,7 +107,8 @@ func TestPingWrongUse(t *testing.T) {
 		{nil, "TARGET"},
 		{[]string{"10.99.0.1", "10.99.0.2"}, "TARGET"},
 		{[]string{"example.net"}, "example.net"},
-		{[]string{"fd00::1"}, "IPv6"},
+		{[]string{"-s", "65528", "fd00::1"}, "--size"},
+		{[]string{"-t", "0", "10.99.0.1"}, "--ttl"},
 		{[]string{"-s", "65508", "10.99.0.1"}, "--size"},
 		{[]string{"-n", "1us", "10.99.0.1"}, "--interval"},
 		{[]string{"-n", "fast", "10.99.0.1"}, "--interval"},
