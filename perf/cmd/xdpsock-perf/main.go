@@ -45,8 +45,12 @@ type options struct {
 	subject  string
 	binary   string
 	policy   string
+	beside   []build
 	out      string
 }
+
+// A build is another xdpsock program that runs in the same rounds.
+type build struct{ name, path string }
 
 func main() {
 	err := run(os.Args[1:])
@@ -109,6 +113,14 @@ func parse(args []string) (opt options, chosen []*suite, explicit bool, err erro
 	fs.StringVar(&opt.subject, "subject", "xdpsock", "who is measured: xdpsock; kernel (against itself, must come out near 1); slow (kernel sockets, 20 µs wasted on each request)")
 	fs.StringVar(&opt.binary, "xdpsock", "", "the xdpsock `program`; default: built from this tree")
 	fs.StringVar(&opt.policy, "policy", "", "what xdpsock serve gets as --policy; default: nothing, so its own default")
+	fs.Func("beside", "`NAME=PROGRAM`: another xdpsock, of the commit before for one, that runs in the same rounds; any number of them", func(v string) error {
+		name, path, ok := strings.Cut(v, "=")
+		if !ok || name == "" || path == "" {
+			return errors.New("want NAME=PROGRAM")
+		}
+		opt.beside = append(opt.beside, build{name, path})
+		return nil
+	})
 	fs.StringVar(&opt.out, "out", filepath.Join("out", time.Now().Format("20060102-150405")+".json"), "JSON `file`")
 	fs.Usage = func() {
 		fmt.Fprintf(fs.Output(), usage, listing())
@@ -123,6 +135,8 @@ func parse(args []string) (opt options, chosen []*suite, explicit bool, err erro
 	opt.run = time.Duration(*seconds * float64(time.Second))
 	opt.warm = time.Duration(*warm * float64(time.Second))
 	switch {
+	case slices.ContainsFunc(opt.beside, func(b build) bool { return b.name == "xdpsock" || b.name == "kernel" }):
+		err = errors.New("-beside: the names xdpsock and kernel are taken")
 	case opt.rounds < 1:
 		err = fmt.Errorf("-rounds %d: want at least 1", opt.rounds)
 	case opt.run < 50*time.Millisecond || opt.run > 5*time.Minute:

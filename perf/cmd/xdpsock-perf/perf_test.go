@@ -269,8 +269,8 @@ func childOf(parent int, name string) string {
 // A round in which one fails is taken back for all; the rounds before it stand.
 func TestFailedRound(t *testing.T) {
 	runs := 0
-	steady := candidate{"steady", func(*lab) (sample, error) { return sample{"rate": 2}, nil }}
-	flaky := candidate{"flaky", func(*lab) (sample, error) {
+	steady := candidate{name: "steady", run: func(*lab) (sample, error) { return sample{"rate": 2}, nil }}
+	flaky := candidate{name: "flaky", run: func(*lab) (sample, error) {
 		if runs++; runs == 3 {
 			return nil, errors.New("no answer")
 		}

@@ -32,10 +32,11 @@ const (
 
 // A forwarder is a program that does one raw mode on the server's end.
 type forwarder struct {
-	name  string
-	argv  func(rawMode) []string
-	ready func(*child, *lab) func() (bool, error)
-	stop  func(*child) (out string, err error)
+	name   string
+	beside bool
+	argv   func(rawMode) []string
+	ready  func(*child, *lab) func() (bool, error)
+	stop   func(*child) (out string, err error)
 	// received is how many frames it says it got, from its output.
 	received func(out string) (uint64, error)
 }
@@ -56,7 +57,9 @@ func raw(mode rawMode) func(*env) ([]candidate, []string) {
 			if path, err := e.Xdpsock(); err != nil {
 				missing = append(missing, err.Error())
 			} else {
-				all = append(all, xdpsockRaw(path))
+				for _, b := range append([]build{{"xdpsock", path}}, e.opt.beside...) {
+					all = append(all, xdpsockRaw(b))
+				}
 			}
 		}
 		if path, err := e.Testpmd(); err != nil {
@@ -67,7 +70,7 @@ func raw(mode rawMode) func(*env) ([]candidate, []string) {
 		}
 		all = append(all, inC(twin))
 		for _, f := range all {
-			able = append(able, candidate{f.name, func(l *lab) (sample, error) { return f.measure(e, l, mode, twin) }})
+			able = append(able, candidate{name: f.name, run: func(l *lab) (sample, error) { return f.measure(e, l, mode, twin) }, beside: f.beside})
 		}
 		return able, missing
 	}
@@ -239,11 +242,12 @@ func receivedJSON(out string) (uint64, error) {
 }
 
 // xdpsockRaw is what is measured.
-func xdpsockRaw(path string) forwarder {
+func xdpsockRaw(b build) forwarder {
 	return forwarder{
-		name: "xdpsock",
+		name:   b.name,
+		beside: b.name != "xdpsock",
 		argv: func(mode rawMode) []string {
-			argv := []string{path, string(mode), "-i", "server", "-d", "600", "--json"} // SIGINT ends it long before
+			argv := []string{b.path, string(mode), "-i", "server", "-d", "600", "--json"} // SIGINT ends it long before
 			if mode == txonly {
 				argv = append(argv, "-s", strconv.Itoa(frameSize), "--dst-mac", "02:00:00:00:00:00")
 			}

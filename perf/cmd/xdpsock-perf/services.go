@@ -27,9 +27,10 @@ const burn = 20 * time.Microsecond
 
 // A service is a server program and where it answers.
 type service struct {
-	name string
-	argv []string
-	addr netip.Addr
+	name   string
+	argv   []string
+	addr   netip.Addr
+	beside bool
 }
 
 // services are the measured server and the kernel's sockets.
@@ -44,25 +45,28 @@ func (e *env) services() (able []service, missing []string) {
 	if err != nil {
 		return nil, []string{err.Error()}
 	}
-	kernel := service{"kernel", append([]string{netserver}, ports("-")...), kernelAddr.Addr()}
+	kernel := service{name: "kernel", argv: append([]string{netserver}, ports("-")...), addr: kernelAddr.Addr()}
 	switch e.opt.subject {
 	case "kernel":
 		again := kernel
 		again.name = "kernel-again"
 		return []service{again, kernel}, nil
 	case "slow":
-		slow := service{"slow", append([]string{netserver, "-burn", burn.String()}, ports("-")...), kernelAddr.Addr()}
+		slow := service{name: "slow", argv: append([]string{netserver, "-burn", burn.String()}, ports("-")...), addr: kernelAddr.Addr()}
 		return []service{slow, kernel}, nil
 	}
 	xdpsock, err := e.Xdpsock()
 	if err != nil {
 		return nil, []string{err.Error()}
 	}
-	argv := append([]string{xdpsock, "serve", "-i", "server", "-a", engineAddr.String()}, ports("--")...)
-	if e.opt.policy != "" {
-		argv = append(argv, "--policy", e.opt.policy)
+	for _, b := range append([]build{{"xdpsock", xdpsock}}, e.opt.beside...) {
+		argv := append([]string{b.path, "serve", "-i", "server", "-a", engineAddr.String()}, ports("--")...)
+		if e.opt.policy != "" {
+			argv = append(argv, "--policy", e.opt.policy)
+		}
+		able = append(able, service{b.name, argv, engineAddr.Addr(), b.name != "xdpsock"})
 	}
-	return []service{{"xdpsock", argv, engineAddr.Addr()}, kernel}, nil
+	return append(able, kernel), nil
 }
 
 // serving makes candidates of services: each time the server is started anew, so that
@@ -71,7 +75,7 @@ func serving(work func(*env, *lab, service, *child) (sample, error)) func(*env) 
 	return func(e *env) (able []candidate, missing []string) {
 		services, missing := e.services()
 		for _, s := range services {
-			able = append(able, candidate{s.name, func(l *lab) (sample, error) { return s.measure(e, l, work) }})
+			able = append(able, candidate{name: s.name, run: func(l *lab) (sample, error) { return s.measure(e, l, work) }, beside: s.beside})
 		}
 		return able, missing
 	}

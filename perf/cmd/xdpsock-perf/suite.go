@@ -35,8 +35,9 @@ type sample map[string]float64
 
 // A candidate does a suite's work once each time run is called.
 type candidate struct {
-	name string
-	run  func(l *lab) (sample, error)
+	name   string
+	run    func(l *lab) (sample, error)
+	beside bool // another build of what is measured
 }
 
 // An outcome is all that a suite has found.
@@ -168,13 +169,17 @@ func (m metric) figure(able []candidate, samples [][]sample) (figure, error) {
 	return f, nil
 }
 
-// compare sets every candidate against each that comes after it.
+// compare sets every candidate against each that comes after it, but not one build beside
+// the measured against another.
 func compare(m metric, able []candidate, values map[string][]float64) (all []comparison, err error) {
 	if m.Better == "" {
 		return nil, nil
 	}
 	for i, subject := range able {
 		for _, base := range able[i+1:] {
+			if subject.beside && base.beside {
+				continue
+			}
 			r, err := ratio.Compare(values[subject.name], values[base.name])
 			if err != nil {
 				return nil, fmt.Errorf("%s against %s: %w", subject.name, base.name, err)
