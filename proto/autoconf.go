@@ -66,7 +66,9 @@ func (s *Stack) SetAutoconf(port int, cfg *AutoconfConfig) *Autoconf {
 // SetTentative tells a port of addresses that are about to be its own: it hears what is said of
 // them and says nothing.
 func (s *Stack) SetTentative(port int, addrs []netip.Addr) {
-	s.ports[port].tentative = slices.Clone(addrs)
+	p := &s.ports[port]
+	p.tentative = slices.Clone(addrs)
+	s.ownGroups(p)
 }
 
 // SetLink6 tells a port what its routers say of the link. Zeroes are the constants of RFC 4861

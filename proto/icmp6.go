@@ -33,6 +33,8 @@ func (s *Stack) inputICMP6(b []byte, pseudo wire.Sum) drop.Reason {
 		return s.deliverEcho(icmp.Ident(), icmp, drop.ICMP6EchoUnmatched)
 	case t.IsError():
 		return s.inputError6(icmp)
+	case t == wire.ICMP6MLDQuery, t == wire.ICMP6MLDReport, t == wire.ICMP6MLDDone, t == wire.ICMP6MLDv2Report:
+		return s.inputMLD(icmp)
 	}
 	return drop.ICMP6UnknownType
 }

@@ -18,6 +18,7 @@ type packet struct {
 	ip       []byte // from the IP header on
 	ttl, tos uint8  // or hop limit and traffic class
 	group    bool   // sent to more than us, by address or by link
+	alert    bool   // an IPv6 packet with a router alert
 	lost     bool   // another core owns it, and had no room for it
 	now      mono.Time
 }
@@ -38,7 +39,7 @@ func (s *Stack) InputHandedOver(port int, frame []byte, now mono.Time) {
 func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
 	// Field by field: what input4 sets needs no clearing.
 	in := &s.in
-	in.port, in.frame, in.now, in.group, in.lost = p, frame, now, false, false
+	in.port, in.frame, in.now, in.group, in.alert, in.lost = p, frame, now, false, false, false
 	if len(s.taps) > 0 {
 		s.tapInput(p, frame, now)
 	}

@@ -27,18 +27,15 @@ func (s *Stack) input4(b []byte) drop.Reason {
 	}
 	in := &s.in
 	in.ip, in.src, in.dst, in.ttl, in.tos = ip, ip.Src(), ip.Dst(), ip.TTL(), ip.TOS()
-	if in.src.IsMulticast() || in.src.IsUnspecified() || in.port.broadcast4(in.src) || in.src.As4()[0] >= 240 {
+	if in.src.IsMulticast() || in.src.IsUnspecified() && !nobody4(in.dst, ip.Protocol()) || in.port.broadcast4(in.src) || in.src.As4()[0] >= 240 {
 		return drop.IP4BadSource
 	}
 	if s.foreign(in.port, in.src, in.dst) {
 		return drop.Martian
 	}
 	if !s.local(in.dst) {
-		switch {
-		case in.port.broadcast4(in.dst), in.dst.IsMulticast():
-			in.group = true
-		default:
-			return drop.IP4NotForUs
+		if r := s.wanted4(ip.Protocol()); r != drop.None {
+			return r
 		}
 	} else if in.group {
 		return drop.IP4BadDestination // unicast inside a link-layer broadcast (RFC 1122 §3.3.6)
@@ -53,6 +50,8 @@ func (s *Stack) input4(b []byte) drop.Reason {
 		return s.inputTCP(ip.Payload(), ip.PseudoSum())
 	case wire.ProtoICMP:
 		return s.inputICMP4(ip.Payload())
+	case wire.ProtoIGMP:
+		return s.inputIGMP(ip)
 	}
 	s.sendUnreachable4(wire.ICMP4ProtoUnreachable)
 	return drop.IP4UnknownProtocol

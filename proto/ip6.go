@@ -39,7 +39,7 @@ func (s *Stack) input6(b []byte) drop.Reason {
 		if r := s.extensions6(&e); r != drop.None {
 			return r
 		}
-		protocol, offset = e.Protocol, e.Offset
+		protocol, offset, in.alert = e.Protocol, e.Offset, e.RouterAlert
 	}
 	// Our own address does not come from outside (land). What another station says in our name
 	// is for neighbour discovery to notice.
@@ -74,7 +74,7 @@ func (s *Stack) addresses6() drop.Reason {
 		if scope6(in.dst) < scopeLink { // of no use beyond an interface (RFC 4291 §2.7.1), or reserved
 			return drop.Martian
 		}
-		if !in.port.hears(in.dst) {
+		if !s.member6(in.port, in.dst) {
 			return drop.IP6MulticastUnwanted
 		}
 		in.group = true
@@ -94,22 +94,6 @@ const scopeLink = 2
 
 // scope6 is the scope of a group.
 func scope6(group netip.Addr) uint8 { return group.As16()[1] & 15 }
-
-// hears says whether the port is a member of an IPv6 group for its own purposes: all
-// nodes, and the solicited-node groups of its addresses (RFC 4291 §2.8).
-func (p *port) hears(group netip.Addr) bool {
-	for _, a := range p.tentative { // RFC 4862 §5.4.2
-		if !a.Is4() && (group == wire.AllNodes6 || group == wire.SolicitedNode(a)) {
-			return true
-		}
-	}
-	for _, a := range p.own {
-		if !a.Is4() && (group == wire.AllNodes6 || group == wire.SolicitedNode(a)) {
-			return true
-		}
-	}
-	return false
-}
 
 // extensions6 judges the extension headers of the packet in Input and answers what has to be answered. It
 // returns None if a protocol that is spoken here comes behind them.

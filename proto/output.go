@@ -65,7 +65,11 @@ func (s *Stack) outputDirect(buf []byte) int {
 		return d.putFrame(buf)
 	}
 	n := d.path.putLink(buf, etherTypeOf(d.dst.Addr()))
-	return n + s.put(d, buf[n:])
+	n += s.put(d, buf[n:])
+	if d.back {
+		s.bringBack(d)
+	}
+	return n
 }
 
 // outputPacket writes the oldest packet of the stack's own that can go.

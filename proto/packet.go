@@ -105,7 +105,7 @@ type LinkMessage struct {
 func (s *Stack) OfferFrame(sock *udp.Socket, m *LinkMessage) (port int, errno unix.Errno) {
 	p := &s.ports[m.Port]
 	d := &s.direct
-	d.port, d.path, d.sock, d.payload, d.header = p, nil, sock, m.Payload, 0
+	d.port, d.path, d.sock, d.payload, d.header, d.back = p, nil, sock, m.Payload, 0, false
 	d.dst = netip.AddrPortFrom(netip.Addr{}, uint16(m.Port))
 	most := p.MTU
 	switch link := p.linkLen(); {

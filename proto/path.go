@@ -231,7 +231,7 @@ func (s *Stack) Source(local, dst netip.Addr, now mono.Time) (netip.Addr, unix.E
 // been taken from the host since.
 func (s *Stack) from(w *path, local netip.Addr) (netip.Addr, unix.Errno) {
 	switch {
-	case local == w.src || !local.IsValid() || local.IsUnspecified():
+	case local == w.src || !local.IsValid() || local.IsUnspecified(), local.IsMulticast(), w.port.broadcast4(local):
 		return w.src, 0
 	case local.Is4() != w.dst.Is4():
 		return netip.Addr{}, unix.ENETUNREACH

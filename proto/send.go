@@ -26,7 +26,9 @@ type direct struct {
 	sock     *udp.Socket
 	protocol wire.Protocol
 	src, dst netip.AddrPort
-	payload  []byte // the program's
+	payload  []byte    // the program's
+	back     bool      // once it is taken it goes to members on this host too,
+	at       mono.Time // as arriving now
 
 	link   [wire.EthernetLen]byte // of a packet socket that leaves the header to us,
 	header int                    // and its length
@@ -63,6 +65,7 @@ func (s *Stack) Offer(protocol wire.Protocol, sock *udp.Socket, to netip.AddrPor
 	if d.len() > w.mtu {
 		return -1, unix.EMSGSIZE
 	}
+	d.back, d.at = w.entry == nil && protocol == wire.ProtoUDP && s.comesBack(w, sock, from, to.Addr()), now
 	if sock.Send.Len() > 0 { // behind what waits already
 		return -1, s.queue(d)
 	}
@@ -134,6 +137,9 @@ func (s *Stack) queue(d *direct) unix.Errno {
 	}
 	if !d.sock.Send.Put(d.record(), s.scratch[:n]) {
 		return unix.EAGAIN
+	}
+	if d.back {
+		s.bringBack(d)
 	}
 	s.enlist(d.port, d.sock)
 	return 0

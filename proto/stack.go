@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/group"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/neigh"
 	"github.com/xdpsock/xdpsock/proto/ring"
@@ -45,6 +46,7 @@ type Config struct {
 	Secret [16]byte  // key of the initial sequence numbers and of hashing, one for all cores
 	Memory int       // bytes that sockets may queue; 0: memoryMax
 	Peers  Peers     // the other cores; nil: there are none
+	Core   int       // the number of this one
 	TCP    tcp.Params
 }
 
@@ -74,6 +76,7 @@ type Stack struct {
 	Ping   udp.Table // sockets of ICMP echo, by identifier
 	TCP    *tcp.TCP
 	Neigh  *neigh.Table
+	Groups *group.Table
 	Routes *route.Table // replaced by SetRoutes
 
 	ports []port
@@ -81,6 +84,7 @@ type Stack struct {
 	wheel *timer.Wheel
 	rand  *rand.Rand
 	peers Peers
+	core  int
 	loop  *port // of ports; nil: packets to ourselves have no way
 	moved bool  // Output has left something to a port that may have been asked before in this turn
 
@@ -111,6 +115,8 @@ type port struct {
 	zone       string       // of link-local addresses: Index in decimal
 	own        []netip.Addr // those of the stack's addrs that are usable, with their zones
 	broadcasts []netip.Addr // of the links of own
+	solicited  []netip.Addr // solicited-node groups that are joined
+	linkLocal  netip.Addr   // of own; not valid: there is none
 	tentative  []netip.Addr // not own yet; without zones
 	conf       *Autoconf    // nil but on AutoconfCore
 	mtu6       int          // of IPv6 packets, as routers say; 0: MTU
@@ -138,6 +144,7 @@ func New(cfg Config) *Stack {
 		wheel:   timer.New(cfg.Start),
 		rand:    rand.New(rand.NewPCG(cfg.Seed[0], cfg.Seed[1])),
 		peers:   cfg.Peers,
+		core:    cfg.Core,
 		paths:   make([]path, pathsMax),
 		waiting: make(map[*neigh.Entry][]parked),
 		icmp:    bucket{left: icmpBurst, at: cfg.Start},
@@ -163,6 +170,9 @@ func New(cfg Config) *Stack {
 		}
 	}
 	s.Neigh = neigh.New(neigh.Config{Link: (*link)(s), Wheel: s.wheel, Pool: own, Rand: s.rand})
+	s.Groups = group.New(group.Config{
+		Sender: (*groupSender)(s), Wheel: s.wheel, Rand: s.rand, Ports: len(s.ports), Silent: s.core != groupCore,
+	})
 	s.scratch = make([]byte, room+wire.EthernetLen)
 	s.TCP = tcp.New(s.tcpConfig(&cfg))
 	return s
@@ -197,6 +207,7 @@ func (s *Stack) PutAddrs(port int, addrs []route.Addr) {
 			p.broadcasts = append(p.broadcasts, lastOf4(a.Prefix))
 		}
 	}
+	s.ownGroups(p)
 	s.reroute()
 }
 

@@ -189,7 +189,9 @@ func TestDeadNeighbourIsHostUnreachableForAConnectedSocket(t *testing.T) {
 		var buf [2048]byte
 		for range 4 {
 			for n := a.Output(0, buf[:], now); n > 0; n = a.Output(0, buf[:], now) {
-				asked++
+				if !isMembership(buf[:n]) {
+					asked++
+				}
 			}
 			now = now.Add(time.Second + time.Millisecond)
 			a.Advance(now)

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
-	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -47,15 +46,4 @@ func (s *Stack) inputUDP(b []byte, pseudo wire.Sum) drop.Reason {
 		return drop.UDPNoSocket
 	}
 	return sock.Deliver(s.facts(local, remote), h.Payload(), s.Wakes)
-}
-
-// deliverGroup queues a datagram at every socket that wants it.
-func (s *Stack) deliverGroup(local, remote netip.AddrPort, payload []byte) drop.Reason {
-	reason := drop.UDPNoSocket
-	s.UDP.Each(local, remote, func(sock *udp.Socket) {
-		if r := sock.Deliver(s.facts(local, remote), payload, s.Wakes); reason != drop.None {
-			reason = r
-		}
-	})
-	return reason
 }

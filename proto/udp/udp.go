@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/group"
 	"github.com/xdpsock/xdpsock/proto/ring"
 )
 
@@ -37,6 +38,10 @@ type Socket struct {
 	Discover6 Discovery // IPV6_MTU_DISCOVER
 	RecvErr   bool      // IP_RECVERR: errors of packets that were sent are put into Errors
 	RecvErr6  bool      // IPV6_RECVERR
+
+	Groups     *group.Set // what it has joined
+	Multicast4 Multicast
+	Multicast6 Multicast
 
 	Link *Link // what a packet socket takes; nil: it is none
 
