@@ -19,9 +19,11 @@ type victim struct {
 	c *connection
 }
 
-func newVictim(t *testing.T) *victim {
-	v := &victim{sim: newSim(t, 31, trouble{Delay: time.Millisecond}, tcp.Params{}, nil)}
-	newSocket(v.b.Stack, &v.b.UDP, "0.0.0.0:7")
+func newVictim(t *testing.T) *victim { return family4.victim(t) }
+
+func (f *family) victim(t *testing.T) *victim {
+	v := &victim{sim: f.sim(t, 31, trouble{Delay: time.Millisecond}, tcp.Params{}, nil)}
+	newSocket(v.b.Stack, &v.b.UDP, at(f.any, 7))
 	v.c = v.listen(v.b, v.a, 80).dial(0, 0)
 	v.c.client.stay, v.c.server.stay = true, true // neither ends its side
 	v.alive()
@@ -338,43 +340,55 @@ func TestSegmentsOfNoConnection(t *testing.T) {
 // TestTruncatedFrames: every frame of live conversations, cut after each byte, is dropped; only
 // what has lost nothing but padding is taken.
 func TestTruncatedFrames(t *testing.T) {
-	s := newScene(t)
-	frames := append(append([][]byte{}, s.said...), s.next...)
-	for _, frame := range frames {
-		for n := range len(frame) {
-			if r := input(t, s.b, frame[:n], s.now); r == drop.None {
-				t.Fatalf("%d of %d bytes were taken: %x", n, len(frame), frame[:n])
+	eachFamily(t, func(t *testing.T, f *family) {
+		s := f.scene(t)
+		frames := append(append([][]byte{}, s.said...), s.next...)
+		for _, frame := range frames {
+			for n := range len(frame) {
+				if r := input(t, s.b, frame[:n], s.now); r == drop.None {
+					t.Fatalf("%d of %d bytes were taken: %x", n, len(frame), frame[:n])
+				}
+			}
+			if n := drain(t, s.b, s.now); n > 40 { // the scene has 20 segments to say by itself
+				t.Fatalf("the pieces of one frame drew %d frames", n)
 			}
 		}
-		if n := drain(t, s.b, s.now); n > 40 { // the scene has 20 segments to say by itself
-			t.Fatalf("the pieces of one frame drew %d frames", n)
+		s.bounded(t, 0)
+		taken := 0
+		for _, frame := range s.next {
+			if input(t, s.b, frame, s.now) == drop.None {
+				taken++
+			}
 		}
-	}
-	s.bounded(t, 0)
-	taken := 0
-	for _, frame := range s.next {
-		if input(t, s.b, frame, s.now) == drop.None {
-			taken++
+		if taken < 10 {
+			t.Errorf("after all that, %d of %d whole frames were taken", taken, len(s.next))
 		}
-	}
-	if taken < 10 {
-		t.Errorf("after all that, %d of %d whole frames were taken", taken, len(s.next))
-	}
+	})
 }
 
 // TestFlippedBits: a frame with one wrong bit is dropped by a checksum, unless the bit is in
-// the Ethernet header or ARP, which have none.
+// the Ethernet header, in ARP, or in what no checksum of IPv6 covers: the class, the flow label and
+// the hop limit.
 func TestFlippedBits(t *testing.T) {
-	s := newScene(t)
-	for _, frame := range append(append([][]byte{}, s.said...), s.next...) {
-		for bit := range 8 * len(frame) {
-			frame[bit/8] ^= 0x80 >> (bit % 8)
-			r := input(t, s.b, frame, s.now)
-			if bit >= 8*wire.EthernetLen && binary.BigEndian.Uint16(frame[12:]) == 0x0800 && r == drop.None {
-				t.Fatalf("bit %d: taken: %x", bit, frame)
+	eachFamily(t, func(t *testing.T, f *family) {
+		s := f.scene(t)
+		for _, frame := range append(append([][]byte{}, s.said...), s.next...) {
+			for bit := range 8 * len(frame) {
+				frame[bit/8] ^= 0x80 >> (bit % 8)
+				r := input(t, s.b, frame, s.now)
+				covered := bit >= 8*wire.EthernetLen
+				if at := bit/8 - wire.EthernetLen; f == family6 && (at < 4 || at == 7) {
+					covered = false
+				}
+				if etherType := binary.BigEndian.Uint16(frame[12:]); etherType != 0x0800 && etherType != 0x86dd {
+					covered = false
+				}
+				if covered && r == drop.None {
+					t.Fatalf("bit %d: taken: %x", bit, frame)
+				}
+				frame[bit/8] ^= 0x80 >> (bit % 8)
 			}
-			frame[bit/8] ^= 0x80 >> (bit % 8)
+			drain(t, s.b, s.now)
 		}
-		drain(t, s.b, s.now)
-	}
+	})
 }

@@ -120,7 +120,7 @@ func TestTCPDoesNotAllocate(t *testing.T) {
 }
 
 func TestFloodsDoNotAllocate(t *testing.T) {
-	s := newScene(t)
+	s := family4.scene(t)
 	closed := netip.AddrPortFrom(ipB, 9)
 	floods := map[string][]byte{
 		"UDP to a closed port": forgeUDP(portA, closed, "x"),

@@ -3,6 +3,7 @@ package proto
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 // kind, neighbours known and asked for. It is made the same way each time, so a frame that
 // fits one scene fits all.
 type scene struct {
+	f     *family
 	a, b  *Stack
 	now   mono.Time
 	conns map[tcp.State]*tcp.Conn // b's
@@ -29,13 +31,14 @@ type scene struct {
 const sceneStart = mono.Time(time.Second)
 
 // newScene makes one. Only one goroutine uses it.
-func newScene(t testing.TB) *scene {
-	s := &scene{a: newHost(macA, ipA), b: newHost(macB, ipB), now: sceneStart, conns: map[tcp.State]*tcp.Conn{}}
+func (f *family) scene(t testing.TB) *scene {
+	s := &scene{f: f, now: sceneStart, conns: map[tcp.State]*tcp.Conn{}}
+	s.a, s.b = f.hosts()
 	for port := uint16(80); port < 82; port++ {
 		for _, h := range []struct {
 			s *Stack
 			a netip.Addr
-		}{{s.a, ipA}, {s.b, ipB}} {
+		}{{s.a, f.a}, {s.b, f.b}} {
 			if _, errno := h.s.TCP.Listen(netip.AddrPortFrom(h.a, port), tcp.ListenConfig{Backlog: 10}); errno != 0 {
 				t.Fatal(errno)
 			}
@@ -66,8 +69,8 @@ func newScene(t testing.TB) *scene {
 	pairs[tcp.Established][1].Write(streamBytes[:20_000])
 	pairs[tcp.Established][1].Kick(s.now)
 	pairs[tcp.FinWait2][0].Shutdown(unix.SHUT_WR, s.now)
-	s.conns[tcp.SynSent] = s.connect(t, s.b, netip.AddrPortFrom(ipB, 2000), netip.AddrPortFrom(ipA, 80))
-	s.connect(t, s.a, netip.AddrPortFrom(ipA, 3000), netip.AddrPortFrom(ipB, 81))
+	s.conns[tcp.SynSent] = s.connect(t, s.b, netip.AddrPortFrom(f.b, 2000), netip.AddrPortFrom(f.a, 80))
+	s.connect(t, s.a, netip.AddrPortFrom(f.a, 3000), netip.AddrPortFrom(f.b, 81))
 	s.deafen()
 	s.base = s.b.Pool.Used()
 	return s
@@ -75,24 +78,22 @@ func newScene(t testing.TB) *scene {
 
 // datagrams gives b sockets and a something to say to them, an error and echoes included.
 func (s *scene) datagrams() {
-	newSocket(s.b, &s.b.UDP, "0.0.0.0:7")
-	curious := newSocket(s.b, &s.b.UDP, "10.9.0.2:1001")
-	curious.Remote = netip.MustParseAddrPort("10.9.0.1:9")
+	f := s.f
+	newSocket(s.b, &s.b.UDP, at(f.any, 7))
+	curious := newSocket(s.b, &s.b.UDP, at(f.b, 1001))
+	curious.Remote = netip.AddrPortFrom(f.a, 9)
 	send(s.b, curious, curious.Remote, []byte("anyone?"), s.now)
-	lost := newSocket(s.b, &s.b.UDP, "10.9.0.2:1002")
-	send(s.b, lost, netip.MustParseAddrPort("10.9.0.99:9"), []byte("nobody"), s.now)
-	asks := newSocket(s.a, &s.a.UDP, "10.9.0.1:1000")
-	send(s.a, asks, netip.MustParseAddrPort("10.9.0.2:7"), []byte("hello"), s.now)
+	lost := newSocket(s.b, &s.b.UDP, at(f.b, 1002))
+	send(s.b, lost, netip.AddrPortFrom(f.dead, 9), []byte("nobody"), s.now)
+	asks := newSocket(s.a, &s.a.UDP, at(f.a, 1000))
+	send(s.a, asks, netip.AddrPortFrom(f.b, 7), []byte("hello"), s.now)
 	for _, h := range []*Stack{s.a, s.b} {
-		ping := newSocket(h, &h.Ping, "0.0.0.0:77")
-		message := make([]byte, wire.ICMP4Len+40)
-		wire.PutICMP4(message, wire.ICMP4Echo, 0, wire.ICMPEcho(77, 1))
-		wire.ICMP4(message).Seal()
-		to := ipA
+		ping := newSocket(h, &h.Ping, at(f.any, 77))
+		to := f.a
 		if h == s.a {
-			to = ipB
+			to = f.b
 		}
-		h.Offer(wire.ProtoICMP, ping, netip.AddrPortFrom(to, 0), message, s.now)
+		h.Offer(f.icmp, ping, netip.AddrPortFrom(to, 0), f.echoRequest(77, 1, make([]byte, 40)), s.now)
 		h.Settle()
 	}
 }
@@ -108,7 +109,7 @@ func (s *scene) connect(t testing.TB, h *Stack, local, remote netip.AddrPort) *t
 
 // pair makes a connection from a to b.
 func (s *scene) pair(t testing.TB, port uint16) [2]*tcp.Conn {
-	local, remote := netip.AddrPortFrom(ipA, port), netip.AddrPortFrom(ipB, 80)
+	local, remote := netip.AddrPortFrom(s.f.a, port), netip.AddrPortFrom(s.f.b, 80)
 	x := s.connect(t, s.a, local, remote)
 	s.exchange(t)
 	y := s.b.TCP.Lookup(remote, local)
@@ -154,17 +155,24 @@ func (s *scene) deafen() {
 	}
 }
 
-// tcpOf is the segment in a frame.
+// tcpOf is the segment in a frame without options or extension headers.
 func tcpOf(frame []byte) (wire.TCP, bool) {
-	if len(frame) < 34 || frame[12] != 8 || frame[13] != 0 || frame[23] != byte(wire.ProtoTCP) {
-		return nil, false
+	if len(frame) >= 34 && frame[12] == 8 && frame[13] == 0 && frame[23] == byte(wire.ProtoTCP) {
+		return wire.ParseTCP(frame[34:])
 	}
-	return wire.ParseTCP(frame[34:])
+	if len(frame) >= 54 && frame[12] == 0x86 && frame[13] == 0xdd && frame[20] == byte(wire.ProtoTCP) {
+		return wire.ParseTCP(frame[54:])
+	}
+	return nil, false
 }
 
 // reseal makes the checksums of a frame right again, where there are any to be found.
 func reseal(frame []byte) {
 	if len(frame) < wire.EthernetLen {
+		return
+	}
+	if ip, ok := wire.ParseIPv6(frame[wire.EthernetLen:]); ok {
+		reseal6(ip)
 		return
 	}
 	ip, ok := wire.ParseIPv4(frame[wire.EthernetLen:])
@@ -184,6 +192,30 @@ func reseal(frame []byte) {
 	case wire.ProtoICMP:
 		if h, ok := wire.ParseICMP4(p); ok {
 			h.Seal()
+		}
+	}
+}
+
+// reseal6 does so for what comes behind the extension headers.
+func reseal6(ip wire.IPv6) {
+	e := wire.WalkExtensions(ip)
+	if e.Fault != wire.ExtOK {
+		return
+	}
+	p := ip[e.Offset:]
+	pseudo := ip.PseudoSum(e.Protocol, len(p))
+	switch e.Protocol {
+	case wire.ProtoTCP:
+		if h, ok := wire.ParseTCP(p); ok {
+			h.Seal(pseudo)
+		}
+	case wire.ProtoUDP:
+		if h, ok := wire.ParseUDP(p); ok && len(h) == len(p) {
+			h.SealSum(pseudo, wire.SumOf(h.Payload()))
+		}
+	case wire.ProtoICMPv6:
+		if h, ok := wire.ParseICMP6(p); ok {
+			h.Seal(pseudo)
 		}
 	}
 }
@@ -242,49 +274,86 @@ func drain(t testing.TB, h *Stack, now mono.Time) (n int) {
 }
 
 func TestSceneHasEveryState(t *testing.T) {
-	s := newScene(t)
-	for st, c := range s.conns {
-		if st != tcp.TimeWait && c.State() != st {
-			t.Errorf("a connection is in %v, not %v", c.State(), st)
+	eachFamily(t, func(t *testing.T, f *family) {
+		s := f.scene(t)
+		for st, c := range s.conns {
+			if st != tcp.TimeWait && c.State() != st {
+				t.Errorf("a connection is in %v, not %v", c.State(), st)
+			}
 		}
-	}
-	for _, st := range []tcp.State{tcp.SynReceived, tcp.TimeWait} {
-		if s.b.TCP.Count(st) != 1 {
-			t.Errorf("%d connections are in %v", s.b.TCP.Count(st), st)
+		for _, st := range []tcp.State{tcp.SynReceived, tcp.TimeWait} {
+			if s.b.TCP.Count(st) != 1 {
+				t.Errorf("%d connections are in %v", s.b.TCP.Count(st), st)
+			}
 		}
-	}
-	accepted := 0
-	for _, frame := range s.next {
-		if input(t, s.b, frame, s.now) == drop.None {
-			accepted++
+		accepted := 0
+		for _, frame := range s.next {
+			if input(t, s.b, frame, s.now) == drop.None {
+				accepted++
+			}
 		}
-	}
-	if accepted < 10 {
-		t.Errorf("%d of %d frames that are next fit", accepted, len(s.next))
-	}
+		if accepted < 10 {
+			t.Errorf("%d of %d frames that are next fit", accepted, len(s.next))
+		}
+	})
 }
 
-// FuzzConversation changes frames of live conversations. The script is read in steps of five
-// bytes: which frame, what to do, where (two), and a value.
+// Every kind of frame is counted once, and none for being malformed: they are what they are meant to be.
+func TestEveryKindOfFrameIsAccountedFor(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f *family) {
+		s := f.scene(t)
+		verdicts := map[drop.Reason]int{}
+		kinds := f.kinds()
+		for _, frame := range kinds {
+			verdicts[input(t, s.b, frame, s.now)]++
+			drain(t, s.b, s.now)
+		}
+		if verdicts[drop.None] < 10 || len(verdicts) < 8 {
+			t.Errorf("%d kinds: %v", len(kinds), verdicts)
+		}
+		for _, broken := range []drop.Reason{
+			drop.IP4Checksum, drop.IP4Short, drop.IP4TotalLen, drop.UDPChecksum, drop.UDPLength, drop.TCPChecksum, drop.ICMP4Checksum, drop.ICMP6Checksum,
+			drop.IP6Short, drop.IP6PayloadLen, drop.NDPShort, drop.NDPOptionBad, drop.IGMPChecksum, drop.IGMPShort, drop.MLDShort, drop.ARPShort,
+		} {
+			if verdicts[broken] > 0 {
+				t.Errorf("%d are malformed: %v", verdicts[broken], broken)
+			}
+		}
+		s.bounded(t, len(kinds))
+	})
+}
+
+// FuzzConversation changes frames: those of live conversations, and one of every kind that there is.
+// The script is read in steps of six bytes: which frame (two), what to do, where (two), and a value.
+// Every frame is counted, exactly once (input), draws a limited number of others (drain) and holds
+// a limited amount of memory (bounded).
 func FuzzConversation(f *testing.F) {
-	s := newScene(f)
-	frames := append(append([][]byte{}, s.said...), s.next...)
-	for i := range frames {
-		f.Add([]byte{byte(i), 0, 0, 0, 0})                                       // as it is
-		f.Add([]byte{byte(i), 1, 0, 47, 0x3f, byte(i), 0x80, 0, 0, 0})           // other flags, sealed
-		f.Add([]byte{byte(i), 1, 0, 38, 0x80, byte(i), 1, 0, 42, 0x80})          // another sequence, another acknowledgement
-		f.Add([]byte{byte(i), 3, 0, 60, 0, byte(i), 4, 0, 0, 200, 0, 5, 0, 255}) // cut, later, again
+	frames := map[bool][][]byte{}
+	for six, fam := range map[bool]*family{false: family4, true: family6} {
+		s := fam.scene(f)
+		frames[six] = slices.Concat(s.said, s.next, fam.kinds())
+		for i := range frames[six] {
+			f.Add(six, []byte{byte(i), byte(i >> 8), 0, 0, 0, 0})                                                           // as it is
+			f.Add(six, []byte{byte(i), byte(i >> 8), 1, 0, 47, 0x3f, byte(i), byte(i >> 8), 0x80, 0, 0, 0})                 // other flags, sealed
+			f.Add(six, []byte{byte(i), byte(i >> 8), 1, 0, 38, 0x80, byte(i), byte(i >> 8), 1, 0, 42, 0x80})                // another sequence, another acknowledgement
+			f.Add(six, []byte{byte(i), byte(i >> 8), 3, 0, 60, 0, byte(i), byte(i >> 8), 4, 0, 0, 200, 0, 0, 5, 0, 255, 0}) // cut, later, again
+		}
 	}
-	f.Fuzz(func(t *testing.T, script []byte) {
-		s := newScene(t)
+	f.Fuzz(func(t *testing.T, six bool, script []byte) {
+		fam := family4
+		if six {
+			fam = family6
+		}
+		s := fam.scene(t)
+		before := s.b.Count.Snapshot()
 		inputs := 0
-		for len(script) >= 5 && inputs < 100 {
-			step := script[:5]
-			script = script[5:]
+		for len(script) >= 6 && inputs < 100 {
+			step := script[:6]
+			script = script[6:]
 			inputs++
-			frame := bytes.Clone(frames[int(step[0])%len(frames)])
-			at, value := (int(step[2])<<8|int(step[3]))%len(frame), step[4]
-			switch step[1] & 0x7f % 6 {
+			frame := bytes.Clone(frames[six][(int(step[0])|int(step[1])<<8)%len(frames[six])])
+			at, value := (int(step[3])<<8|int(step[4]))%len(frame), step[5]
+			switch step[2] & 0x7f % 6 {
 			case 0:
 			case 1:
 				frame[at] ^= value
@@ -299,13 +368,24 @@ func FuzzConversation(f *testing.F) {
 				s.b.Advance(s.now)
 				drain(t, s.b, s.now)
 			}
-			if step[1]&0x80 == 0 {
+			if step[2]&0x80 == 0 {
 				reseal(frame)
 			}
 			input(t, s.b, frame, s.now)
 			drain(t, s.b, s.now)
 			s.b.Advance(s.now)
 			s.bounded(t, inputs)
+		}
+		// What was counted is the frames, and what became of answers and of what had waited.
+		since := s.b.Count.Since(&before)
+		counted := 0
+		for r, n := range since {
+			if !ofOurs(drop.Reason(r)) {
+				counted += int(n)
+			}
+		}
+		if counted > inputs {
+			t.Fatalf("%d frames are %d verdicts: %v", inputs, counted, drops(s.b))
 		}
 	})
 }
