@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/service"
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/socketapi"
+	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
 // The ports of the services when none is given: those of their RFCs.
@@ -86,6 +88,7 @@ HTTP answers GET / with a line, GET /blob/BYTES with that many bytes, and POST /
 with the SHA-256 of what was posted.`,
 		Example: `  sudo xdpsock serve -i eth1 -a 192.0.2.7/24
   sudo xdpsock serve -i eth1 -a 192.0.2.7/24 --gateway 192.0.2.1 --echo 7007 --policy latency
+  sudo xdpsock serve -i eth1 -a 192.0.2.7/24 -a 2001:db8::7/64
   sudo xdpsock serve -i eth1 -a 192.0.2.7/24 --http 8080 --json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -182,7 +185,11 @@ func setProcessors(cores int) {
 // offer opens the services over the engine's sockets, at all its addresses.
 func offer(group *service.Group, stack *socketapi.Stack, at ports) error {
 	loops := len(stack.Host().Cores())
-	any := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.IPv4Unspecified(), port) }
+	all := netip.IPv4Unspecified()
+	if slices.ContainsFunc(stack.Host().Addrs(), func(a host.Addr) bool { return a.Prefix.Addr().Is6() && !a.Prefix.Addr().IsLoopback() }) {
+		all = netip.IPv6Unspecified() // which takes IPv4 too
+	}
+	any := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(all, port) }
 	tcp := func(port uint16, serve func(*socketapi.TCPListener)) error {
 		if port == 0 {
 			return nil
