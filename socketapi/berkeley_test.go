@@ -84,6 +84,11 @@ func show(r any) string {
 			return "no address"
 		}
 		return netip.AddrPortFrom(netip.AddrFrom4(r.Addr), uint16(r.Port)).String()
+	case *unix.SockaddrInet6:
+		if r == nil {
+			return "no address"
+		}
+		return fmt.Sprint(netip.AddrPortFrom(netip.AddrFrom16(r.Addr), uint16(r.Port)), " scope ", r.ZoneId)
 	case []byte:
 		return fmt.Sprintf("%q", r)
 	}
@@ -344,13 +349,13 @@ func TestBerkeley(t *testing.T) {
 	ours := netlab.TestNS(t)
 	kernelPeer := netlab.TestNS(t)
 	netlab.TestVeth(t,
-		netlab.End{NS: ours, Name: "va", Addrs: []netip.Prefix{netip.MustParsePrefix(engineAddr + "/24")}},
-		netlab.End{NS: kernelPeer, Name: "vb", Addrs: []netip.Prefix{netip.MustParsePrefix(kernelAddr + "/24")}})
+		netlab.End{NS: ours, Name: "va", Addrs: enginePrefixes},
+		netlab.End{NS: kernelPeer, Name: "vb", Addrs: kernelPrefixes})
 	myIP, peerIP := netip.MustParseAddr(engineAddr).As4(), netip.MustParseAddr(kernelAddr).As4()
 	if _, err := st.ListenUDP(netip.MustParseAddrPort("0.0.0.0:9")); err != nil { // no row's socket is the last
 		t.Fatal(err)
 	}
-	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, datagramRows, optionRows())
+	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, datagramRows, inet6Rows, optionRows())
 	seen := map[string]bool{}
 	for i, r := range table {
 		if seen[r.name] {

@@ -19,7 +19,7 @@ func failure(errno unix.Errno) error {
 // protocolMax is IPPROTO_MAX: no protocol has this number or a greater one.
 const protocolMax = 263
 
-// Socket opens a socket: AF_INET with SOCK_STREAM or SOCK_DGRAM, either with SOCK_NONBLOCK
+// Socket opens a socket: AF_INET or AF_INET6 with SOCK_STREAM or SOCK_DGRAM, either with SOCK_NONBLOCK
 // and SOCK_CLOEXEC (which says nothing: these descriptors are not inherited).
 func (t *Table) Socket(domain, typ, proto int) (fd int, err error) {
 	nonblock := typ&unix.SOCK_NONBLOCK != 0
@@ -35,7 +35,7 @@ func (t *Table) open(domain, typ, proto int) (socket, unix.Errno) {
 		return t.openPacket(typ, proto)
 	}
 	switch {
-	case domain < 0 || domain != unix.AF_INET: // AF_INET6 comes with the host's IPv6
+	case domain != unix.AF_INET && domain != unix.AF_INET6:
 		return nil, unix.EAFNOSUPPORT
 	case typ < 0 || typ > unix.SOCK_PACKET:
 		return nil, unix.EINVAL
@@ -44,10 +44,10 @@ func (t *Table) open(domain, typ, proto int) (socket, unix.Errno) {
 	}
 	switch {
 	case typ == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP):
-		s, errno := newTCPSocket(t.host)
+		s, errno := newTCPSocket(t.host, domain)
 		return s, errno
 	case typ == unix.SOCK_DGRAM && (proto == 0 || proto == unix.IPPROTO_UDP):
-		s, errno := newUDPSocket(t.host)
+		s, errno := newUDPSocket(t.host, domain)
 		return s, errno
 	case typ == unix.SOCK_STREAM || typ == unix.SOCK_DGRAM:
 		return nil, unix.EPROTONOSUPPORT

@@ -35,6 +35,7 @@ type datagram struct {
 	hold   *host.Hold // nil: not bound
 	auto   bool       // the port was chosen by a send or connect
 	only6  bool
+	any    netip.Addr // what it is bound to where nobody says; not valid: as the destination
 	closed bool
 
 	placed   atomic.Bool                    // it is bound: hold is set
@@ -152,8 +153,12 @@ func (s *datagram) bound(to netip.AddrPort) unix.Errno {
 	if s.hold != nil {
 		return 0
 	}
-	addr := netip.IPv4Unspecified()
-	if !to.Addr().Is4() {
+	addr := s.any
+	switch {
+	case addr.IsValid():
+	case to.Addr().Is4():
+		addr = netip.IPv4Unspecified()
+	default:
 		addr = netip.IPv6Unspecified()
 	}
 	errno := s.bindLocked(netip.AddrPortFrom(addr, 0), false, false)
@@ -165,6 +170,9 @@ func (s *datagram) bound(to netip.AddrPort) unix.Errno {
 func (s *datagram) connect(to netip.AddrPort) unix.Errno {
 	if !to.IsValid() {
 		return s.disconnect()
+	}
+	if linkScope(to.Addr()) && to.Addr().Zone() == "" {
+		return unix.EINVAL // Linux: __ip6_datagram_connect
 	}
 	if errno := s.bound(to); errno != 0 {
 		return errno

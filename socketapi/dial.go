@@ -11,6 +11,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/tcp"
+	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 // A Dialer makes connections by the host's stack, as [net.Dialer] does by the
@@ -104,9 +105,15 @@ func (d *Dialer) resolve(ctx context.Context, network, address string) ([]netip.
 	if err != nil {
 		return nil, err
 	}
+	if ip, err := netip.ParseAddr(name); err == nil {
+		ips[0] = ip // with its zone, which the resolver leaves out
+	}
 	addrs := make([]netip.AddrPort, len(ips))
 	for i, ip := range ips {
-		addrs[i] = netip.AddrPortFrom(ip.Unmap(), uint16(port))
+		if ip, err = d.Stack.zoned(ip.Unmap()); err != nil {
+			return nil, err
+		}
+		addrs[i] = netip.AddrPortFrom(ip, uint16(port))
 	}
 	return addrs, nil
 }
@@ -147,11 +154,11 @@ func (d *Dialer) dialTCP(ctx context.Context, network string, remote netip.AddrP
 // Listen waits for connections over "tcp", "tcp4" or "tcp6" at "host:port", whose host is an
 // address or empty.
 func (st *Stack) Listen(network, address string) (net.Listener, error) {
-	local, err := localAddr(network, "tcp", address)
+	local, only6, err := st.localAddr(network, "tcp", address)
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
 	}
-	l, err := st.ListenTCP(local)
+	l, err := st.listenTCP(local, only6)
 	if err != nil {
 		return nil, err
 	}
@@ -161,38 +168,58 @@ func (st *Stack) Listen(network, address string) (net.Listener, error) {
 // ListenPacket opens a socket for "udp", "udp4" or "udp6" at "host:port", whose host is an
 // address or empty.
 func (st *Stack) ListenPacket(network, address string) (net.PacketConn, error) {
-	local, err := localAddr(network, "udp", address)
+	local, only6, err := st.localAddr(network, "udp", address)
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
 	}
-	c, err := st.ListenUDP(local)
+	c, err := st.listenUDP(local, only6)
 	if err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// localAddr reads an address to listen at.
-func localAddr(network, protocol, address string) (netip.AddrPort, error) {
+// localAddr reads an address to listen at. Without a host it is [::], which takes IPv4 too unless the
+// network says that it is to be IPv6 alone, as package net has it.
+func (st *Stack) localAddr(network, protocol, address string) (local netip.AddrPort, only6 bool, err error) {
 	if network != protocol && network != protocol+"4" && network != protocol+"6" {
-		return netip.AddrPort{}, net.UnknownNetworkError(network)
+		return local, false, net.UnknownNetworkError(network)
 	}
 	name, service, err := net.SplitHostPort(address)
 	if err != nil {
-		return netip.AddrPort{}, err
+		return local, false, err
 	}
 	port, err := net.LookupPort(network, service)
 	if err != nil {
-		return netip.AddrPort{}, err
+		return local, false, err
 	}
-	addr := netip.IPv4Unspecified()
+	addr := netip.IPv6Unspecified()
 	switch {
 	case name != "":
 		if addr, err = netip.ParseAddr(name); err != nil {
-			return netip.AddrPort{}, err
+			return local, false, err
 		}
-	case network == protocol+"6":
-		addr = netip.IPv6Unspecified()
+		if addr, err = st.zoned(addr.Unmap()); err != nil {
+			return local, false, err
+		}
+	case network == protocol+"4":
+		addr = netip.IPv4Unspecified()
 	}
-	return netip.AddrPortFrom(addr.Unmap(), uint16(port)), nil
+	if network != protocol && addr.Is4() != (network == protocol+"4") {
+		return local, false, &net.AddrError{Err: "no suitable address for network " + network, Addr: address}
+	}
+	return netip.AddrPortFrom(addr, uint16(port)), network == protocol+"6", nil
+}
+
+// zoned is an address whose zone, if it has one, is the index of an interface and not its name.
+func (st *Stack) zoned(a netip.Addr) (netip.Addr, error) {
+	zone := a.Zone()
+	if zone == "" || wire.Scope(a) != 0 {
+		return a, nil
+	}
+	index, ok := st.host.IndexOf(zone)
+	if !ok {
+		return a, &net.AddrError{Err: "the host has no interface with the name of the zone", Addr: a.String()}
+	}
+	return wire.WithScope(a, uint32(index)), nil
 }

@@ -21,9 +21,13 @@ var (
 	_ net.Conn       = (*UDPConn)(nil)
 )
 
-// ListenUDP opens a UDP socket at a local address of the host; a port of 0 is chosen.
-func (st *Stack) ListenUDP(local netip.AddrPort) (*UDPConn, error) {
-	c, err := st.openUDP(local)
+// ListenUDP opens a UDP socket at a local address of the host; a port of 0 is chosen. [::] takes
+// IPv4 too.
+func (st *Stack) ListenUDP(local netip.AddrPort) (*UDPConn, error) { return st.listenUDP(local, false) }
+
+// listenUDP is ListenUDP, for IPv6 alone if only6.
+func (st *Stack) listenUDP(local netip.AddrPort, only6 bool) (*UDPConn, error) {
+	c, err := st.openUDP(local, only6)
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "udp", Addr: net.UDPAddrFromAddrPort(local), Err: err}
 	}
@@ -39,7 +43,7 @@ func (st *Stack) DialUDP(local, remote netip.AddrPort) (*UDPConn, error) {
 			local = netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
 		}
 	}
-	c, err := st.openUDP(local)
+	c, err := st.openUDP(local, false)
 	if err == nil {
 		if errno := c.s.connect(remote); errno != 0 {
 			c.s.close()
@@ -52,11 +56,12 @@ func (st *Stack) DialUDP(local, remote netip.AddrPort) (*UDPConn, error) {
 	return c, nil
 }
 
-func (st *Stack) openUDP(local netip.AddrPort) (*UDPConn, error) {
+func (st *Stack) openUDP(local netip.AddrPort, only6 bool) (*UDPConn, error) {
 	s, errno := newDatagram(st.host, wire.ProtoUDP)
 	if errno != 0 {
 		return nil, os.NewSyscallError("socket", errno)
 	}
+	s.only6 = only6
 	if errno := s.bind(local, false, false); errno != 0 {
 		s.close()
 		return nil, os.NewSyscallError("bind", errno)

@@ -4,10 +4,15 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
+// Read first: RFC 3493 §3.3, §3.7; ipv6(7).
+
 // addrOf reads a socket address for a socket of a family. nil is AF_UNSPEC: an
-// address that is not valid. Another family is EAFNOSUPPORT.
+// address that is not valid. Another family is EAFNOSUPPORT, but EINVAL where the address is
+// shorter than those of the socket's, as on Linux.
 func addrOf(sa unix.Sockaddr, family int) (netip.AddrPort, unix.Errno) {
 	switch a := sa.(type) {
 	case nil:
@@ -20,6 +25,8 @@ func addrOf(sa unix.Sockaddr, family int) (netip.AddrPort, unix.Errno) {
 			return netip.AddrPort{}, unix.EINVAL
 		case family == unix.AF_INET:
 			return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)), 0
+		case family == unix.AF_INET6:
+			return netip.AddrPort{}, unix.EINVAL
 		}
 	case *unix.SockaddrInet6:
 		switch {
@@ -29,10 +36,20 @@ func addrOf(sa unix.Sockaddr, family int) (netip.AddrPort, unix.Errno) {
 			return netip.AddrPort{}, unix.EINVAL
 		case family == unix.AF_INET6:
 			// An IPv4-mapped address means IPv4 (RFC 3493 §3.7).
-			return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port)), 0
+			addr := netip.AddrFrom16(a.Addr).Unmap()
+			if linkScope(addr) { // of others a scope says nothing
+				addr = wire.WithScope(addr, a.ZoneId)
+			}
+			return netip.AddrPortFrom(addr, uint16(a.Port)), 0
 		}
 	}
 	return netip.AddrPort{}, unix.EAFNOSUPPORT
+}
+
+// linkScope says whether an IPv6 address means something on one link alone, so that a scope has to say
+// which.
+func linkScope(a netip.Addr) bool {
+	return a.Is6() && (a.IsLinkLocalUnicast() || a.IsLinkLocalMulticast() || a.IsInterfaceLocalMulticast())
 }
 
 // sockaddr writes an address for a socket of a family; nil is no address.
@@ -41,7 +58,7 @@ func sockaddr(a netip.AddrPort, family int) unix.Sockaddr {
 	case !a.IsValid():
 		return nil
 	case family == unix.AF_INET6:
-		return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
+		return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port()), ZoneId: wire.Scope(a.Addr())}
 	}
 	return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
@@ -50,7 +51,7 @@ type received struct {
 // settings is what socket(2) and the SOL_SOCKET and IPPROTO_IP options say of a socket.
 type settings struct {
 	host   *host.Host
-	family int // unix.AF_INET
+	family int // unix.AF_INET, AF_INET6
 	kind   int // unix.SOCK_STREAM, SOCK_DGRAM
 	proto  int // unix.IPPROTO_TCP, IPPROTO_UDP
 
@@ -65,6 +66,7 @@ type settings struct {
 	sndBuf    int
 	ttl       int // 0: the default
 	tos       int
+	only6     bool // IPV6_V6ONLY
 
 	rcvTimeo, sndTimeo patience
 }
@@ -75,6 +77,7 @@ func (s *settings) inherit(l *settings) {
 	s.host, s.family, s.kind, s.proto = l.host, l.family, l.kind, l.proto
 	s.reuseAddr, s.reusePort, s.broadcast, s.keepAlive = l.reuseAddr, l.reusePort, l.broadcast, l.keepAlive
 	s.linger, s.rcvBuf, s.sndBuf, s.ttl, s.tos = l.linger, l.rcvBuf, l.sndBuf, l.ttl, l.tos
+	s.only6 = l.only6
 	s.rcvTimeo.d.Store(l.rcvTimeo.d.Load())
 	s.sndTimeo.d.Store(l.sndTimeo.d.Load())
 }
@@ -85,6 +88,32 @@ func (s *settings) unspecified() netip.AddrPort {
 		return netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
 	}
 	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+}
+
+// bindable is what an address is to a socket that wants it for its own: 0, or EINVAL for one of
+// IPv4 on a socket for IPv6 alone, for a group on a stream, and for a link-local one without its
+// link, ENODEV for one of no interface's, EADDRNOTAVAIL (Linux: __inet6_bind). mu is held.
+func (s *settings) bindable(a netip.Addr) unix.Errno {
+	switch {
+	case a.Is4() && s.family == unix.AF_INET6 && s.only6:
+		return unix.EINVAL
+	case a.Is6() && a.IsMulticast() && s.kind == unix.SOCK_STREAM:
+		return unix.EINVAL
+	case linkScope(a) && a.Zone() == "":
+		return unix.EINVAL
+	case s.host.Local(a):
+		return 0
+	case linkScope(a):
+		if _, ok := s.host.PortOf(int(wire.Scope(a))); !ok {
+			return unix.ENODEV
+		}
+	}
+	return unix.EADDRNOTAVAIL
+}
+
+// only4 says whether a socket for IPv6 alone is told to speak IPv4 (ENETUNREACH). mu is held.
+func (s *settings) only4(to netip.AddrPort) bool {
+	return s.family == unix.AF_INET6 && s.only6 && to.Addr().Is4()
 }
 
 // patience is how long each call of one direction waits at most (SO_RCVTIMEO, SO_SNDTIMEO).

@@ -55,6 +55,9 @@ func dialStream(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt
 	if remote.Port() == 0 {
 		return nil, unix.ECONNREFUSED
 	}
+	if linkScope(remote.Addr()) && remote.Addr().Zone() == "" {
+		return nil, unix.EINVAL // Linux: tcp_v6_connect
+	}
 	if remote.Addr().IsMulticast() || remote.Addr() == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return nil, unix.ENETUNREACH
 	}

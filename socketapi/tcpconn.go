@@ -197,20 +197,26 @@ type TCPListener struct{ l *listener }
 
 var _ net.Listener = (*TCPListener)(nil)
 
-// ListenTCP waits for connections at a local address of the host; a port of 0 is chosen.
+// ListenTCP waits for connections at a local address of the host; a port of 0 is chosen. [::]
+// takes IPv4 too.
 func (st *Stack) ListenTCP(local netip.AddrPort) (*TCPListener, error) {
-	l, call, errno := listenAt(st.host, local)
+	return st.listenTCP(local, false)
+}
+
+// listenTCP is ListenTCP, for IPv6 alone if only6.
+func (st *Stack) listenTCP(local netip.AddrPort, only6 bool) (*TCPListener, error) {
+	l, call, errno := listenAt(st.host, local, only6)
 	if errno != 0 {
 		return nil, opError("listen", "tcp", call, nil, net.TCPAddrFromAddrPort(local), errno)
 	}
 	return &TCPListener{l}, nil
 }
 
-func listenAt(h *host.Host, local netip.AddrPort) (l *listener, call string, errno unix.Errno) {
+func listenAt(h *host.Host, local netip.AddrPort, only6 bool) (l *listener, call string, errno unix.Errno) {
 	if !h.Local(local.Addr()) {
 		return nil, "bind", unix.EADDRNOTAVAIL
 	}
-	hold := &host.Hold{Protocol: wire.ProtoTCP, Local: local, ReuseAddr: true} // as package net does
+	hold := &host.Hold{Protocol: wire.ProtoTCP, Local: local, Only6: only6, ReuseAddr: true} // as package net does
 	if errno := h.Ports.Take(hold); errno != 0 {
 		return nil, "bind", errno
 	}

@@ -35,12 +35,12 @@ type tcpSocket struct {
 	listener atomic.Pointer[listener] // stored with mu held
 }
 
-func newTCPSocket(h *host.Host) (*tcpSocket, unix.Errno) {
+func newTCPSocket(h *host.Host, family int) (*tcpSocket, unix.Errno) {
 	if errno := h.SocketOpened(); errno != 0 {
 		return nil, errno
 	}
 	s := &tcpSocket{quick: true}
-	s.host, s.family, s.kind, s.proto = h, unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_TCP
+	s.host, s.family, s.kind, s.proto = h, family, unix.SOCK_STREAM, unix.IPPROTO_TCP
 	return s, 0
 }
 
@@ -50,12 +50,13 @@ func (s *tcpSocket) common() *settings { return &s.settings }
 func (s *tcpSocket) bind(local netip.AddrPort) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.closed:
+	if s.closed {
 		return unix.EBADF
-	case !s.host.Local(local.Addr()):
-		return unix.EADDRNOTAVAIL
-	case s.hold != nil || s.conn.Load() != nil:
+	}
+	if errno := s.bindable(local.Addr()); errno != 0 {
+		return errno
+	}
+	if s.hold != nil || s.conn.Load() != nil {
 		return unix.EINVAL
 	}
 	return s.take(local)
@@ -63,7 +64,7 @@ func (s *tcpSocket) bind(local netip.AddrPort) unix.Errno {
 
 // take takes a port. mu is held.
 func (s *tcpSocket) take(local netip.AddrPort) unix.Errno {
-	hold := &host.Hold{Protocol: wire.ProtoTCP, Local: local, ReuseAddr: s.reuseAddr, ReusePort: s.reusePort}
+	hold := &host.Hold{Protocol: wire.ProtoTCP, Local: local, Only6: s.only6, ReuseAddr: s.reuseAddr, ReusePort: s.reusePort}
 	errno := s.host.Ports.Take(hold)
 	if errno == 0 {
 		s.hold = hold

@@ -56,6 +56,9 @@ func (s *tcpSocket) begin(to netip.AddrPort) (conn *stream, unfinished, errno un
 	case conn != nil:
 		return conn, unix.EALREADY, 0
 	}
+	if s.only4(to) {
+		return nil, 0, unix.ENETUNREACH
+	}
 	local := s.unspecified()
 	if s.hold != nil {
 		local = s.hold.Local

@@ -18,13 +18,14 @@ type udpSocket struct {
 	d *datagram
 }
 
-func newUDPSocket(h *host.Host) (*udpSocket, unix.Errno) {
+func newUDPSocket(h *host.Host, family int) (*udpSocket, unix.Errno) {
 	d, errno := newDatagram(h, wire.ProtoUDP)
 	if errno != 0 {
 		return nil, errno
 	}
 	s := &udpSocket{d: d}
-	s.host, s.family, s.kind, s.proto = h, unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDP
+	s.host, s.family, s.kind, s.proto = h, family, unix.SOCK_DGRAM, unix.IPPROTO_UDP
+	d.any = s.unspecified().Addr()
 	return s, 0
 }
 
@@ -33,6 +34,10 @@ func (s *udpSocket) common() *settings { return &s.settings }
 func (s *udpSocket) bind(local netip.AddrPort) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if errno := s.bindable(local.Addr()); errno != 0 {
+		return errno
+	}
+	s.d.only6 = s.only6
 	return s.d.bind(local, s.reuseAddr, s.reusePort)
 }
 
@@ -50,7 +55,14 @@ func (s *udpSocket) without() unix.Errno {
 	return unix.EOPNOTSUPP
 }
 
-func (s *udpSocket) connect(to netip.AddrPort, _ int) unix.Errno { return s.d.connect(to) }
+func (s *udpSocket) connect(to netip.AddrPort, _ int) unix.Errno {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.only4(to) {
+		return unix.ENETUNREACH
+	}
+	return s.d.connect(to)
+}
 
 const datagramRecvFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL | unix.MSG_NOSIGNAL
 

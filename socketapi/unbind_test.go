@@ -12,7 +12,7 @@ import (
 // keeps it.
 func TestUnbindAfterClose(t *testing.T) {
 	a, b := twoHosts(t)
-	s, errno := newTCPSocket(a.host)
+	s, errno := newTCPSocket(a.host, unix.AF_INET)
 	if errno != 0 {
 		t.Fatal(errno)
 	}

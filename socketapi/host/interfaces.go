@@ -1,6 +1,10 @@
 package host
 
-import "github.com/xdpsock/xdpsock/engine"
+import (
+	"slices"
+
+	"github.com/xdpsock/xdpsock/engine"
+)
 
 // deviceIndex is the index of the first interface that was given as devices, which has none of
 // its own: beyond what a kernel counts to.
@@ -24,6 +28,14 @@ func (h *Host) PortOf(index int) (port int, ok bool) {
 		}
 	}
 	return -1, false
+}
+
+// IndexOf returns the index of the interface with a name, false if there is none.
+func (h *Host) IndexOf(name string) (index int, ok bool) {
+	if port := slices.Index(h.names, name); port >= 0 {
+		return h.indexes[port], true
+	}
+	return 0, false
 }
 
 // setIndexes numbers the interfaces, and finds the NIC of each.

@@ -1,0 +1,197 @@
+package socketapi
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// in6 is an IPv6 socket address; one of IPv4 stands as a mapped one.
+func in6(addr string, port int) *unix.SockaddrInet6 {
+	return &unix.SockaddrInet6{Addr: netip.MustParseAddr(addr).As16(), Port: port}
+}
+
+// inet6 opens a socket of AF_INET6.
+func (s *side) inet6(typ int) int {
+	s.e.t.Helper()
+	fd, err := s.api.Socket(unix.AF_INET6, typ, 0)
+	return s.keep(fd, err)
+}
+
+// port6 is the port that a socket of AF_INET6 has.
+func (s *side) port6(fd int) int {
+	s.e.t.Helper()
+	sa, err := s.api.Getsockname(fd)
+	s.e.must(err)
+	return sa.(*unix.SockaddrInet6).Port
+}
+
+// noteNames writes down the addresses of a socket, whose ports differ between the stacks.
+func (s *side) noteNames(what string, fd int) {
+	host := func(sa unix.Sockaddr, err error) any {
+		switch sa := sa.(type) {
+		case *unix.SockaddrInet6:
+			return &unix.SockaddrInet6{Addr: sa.Addr, ZoneId: sa.ZoneId}
+		case *unix.SockaddrInet4:
+			return &unix.SockaddrInet4{Addr: sa.Addr}
+		}
+		return err
+	}
+	s.e.note(what+": own name", host(s.api.Getsockname(fd)))
+	s.e.note(what+": peer", host(s.api.Getpeername(fd)))
+}
+
+var inet6Rows = []row{
+	{"AF_INET6: types and protocols", func(e *env) {
+		for _, c := range [][3]int{
+			{unix.AF_INET6, unix.SOCK_STREAM, 0}, {unix.AF_INET6, unix.SOCK_STREAM, unix.IPPROTO_TCP},
+			{unix.AF_INET6, unix.SOCK_DGRAM, 0}, {unix.AF_INET6, unix.SOCK_DGRAM, unix.IPPROTO_UDP},
+			{unix.AF_INET6, unix.SOCK_STREAM, unix.IPPROTO_UDP}, {unix.AF_INET6, unix.SOCK_DGRAM, unix.IPPROTO_TCP},
+			{unix.AF_INET6, 0, 0}, {unix.AF_INET6, unix.SOCK_STREAM, -1}, {unix.AF_INET6, unix.SOCK_STREAM, 263},
+		} {
+			fd, err := e.me.api.Socket(c[0], c[1], c[2])
+			e.note("socket "+show(c), err)
+			if err != nil {
+				continue
+			}
+			n, err := e.me.api.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+			e.note("its domain", n, err)
+			sa, err := e.me.api.Getsockname(fd)
+			e.note("its name", sa, err)
+			e.me.api.Close(fd)
+		}
+	}},
+	{"AF_INET6: bind", func(e *env) {
+		for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
+			for _, a := range []string{
+				"::", engineAddr6, "::1", "::ffff:" + engineAddr, "::ffff:0.0.0.0", "::ffff:127.0.0.1",
+				"fd99::77", "2001:db8::1", "::ffff:10.99.0.77", "fe80::77",
+			} {
+				fd := e.me.inet6(typ)
+				e.note("bind "+a, e.me.api.Bind(fd, in6(a, 0)))
+				e.me.noteNames(a, fd)
+				e.me.close(fd)
+			}
+			fd := e.me.inet6(typ)
+			strange := in6("fe80::77", 0)
+			strange.ZoneId = 9999
+			e.note("bind to a link that is not there", e.me.api.Bind(fd, strange))
+			e.note("bind to IPv4", e.me.api.Bind(fd, e.me.at(0)))
+			e.note("bind", e.me.api.Bind(fd, in6("::", 0)))
+			e.note("bind again", e.me.api.Bind(fd, in6("::", 0)))
+			four := e.me.socket(typ)
+			e.note("bind of AF_INET to IPv6", e.me.api.Bind(four, in6("::", 0)))
+		}
+	}},
+	{"AF_INET6: a multicast address is no stream's", func(e *env) {
+		e.note("bind", e.me.api.Bind(e.me.inet6(unix.SOCK_STREAM), in6("ff0e::7", 0)))
+	}},
+	{"AF_INET6: who may share a port with whom", func(e *env) {
+		for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
+			for _, pair := range [][2]string{
+				{"::", "::"}, {"::", engineAddr6}, {engineAddr6, engineAddr6}, {engineAddr6, "::1"},
+				{"::", "::ffff:" + engineAddr}, {"::ffff:" + engineAddr, "::"}, {"::ffff:" + engineAddr, engineAddr6}, {"::", "::ffff:0.0.0.0"},
+			} {
+				port := e.freePort()
+				a, b := e.me.inet6(typ), e.me.inet6(typ)
+				e.must(e.me.api.Bind(a, in6(pair[0], port)))
+				e.note(pair[0]+" then "+pair[1], e.me.api.Bind(b, in6(pair[1], port)))
+				four := e.me.socket(typ)
+				e.note(pair[0]+" then IPv4", e.me.api.Bind(four, &unix.SockaddrInet4{Port: port}))
+				e.me.close(a)
+				e.me.close(b)
+				e.me.close(four)
+			}
+		}
+	}},
+	{"AF_INET6: a stream over IPv6", func(e *env) {
+		l := e.peer.inet6(unix.SOCK_STREAM)
+		e.must(e.peer.api.Bind(l, in6(kernelAddr6, 0)))
+		e.must(e.peer.api.Listen(l, 4))
+		c := e.me.inet6(unix.SOCK_STREAM)
+		e.note("connect", e.me.api.Connect(c, in6(kernelAddr6, e.peer.port6(l))))
+		e.me.noteNames("connected", c)
+		theirs := e.peer.accept(l)
+		_, err := e.me.api.Write(c, []byte("over six"))
+		e.must(err)
+		p := make([]byte, 20)
+		n, err := e.peer.api.Read(theirs, p)
+		e.note("read", p[:max(n, 0)], err)
+		e.note("connect again", e.me.api.Connect(c, in6(kernelAddr6, 9)))
+	}},
+	{"AF_INET6: a listener at :: takes both", func(e *env) {
+		l := e.me.inet6(unix.SOCK_STREAM)
+		e.must(e.me.api.Bind(l, in6("::", 0)))
+		e.must(e.me.api.Listen(l, 4))
+		e.me.noteNames("listening", l)
+		for _, to := range []string{engineAddr6, "::ffff:" + engineAddr} {
+			c := e.peer.inet6(unix.SOCK_STREAM)
+			e.must(e.peer.api.Connect(c, in6(to, e.me.port6(l))))
+			fd, from, err := e.me.api.Accept(l)
+			fd = e.me.keep(fd, err)
+			from.(*unix.SockaddrInet6).Port = 0
+			e.note("accepted from", from)
+			e.me.noteNames("accepted", fd)
+			n, err := e.me.api.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+			e.note("its domain", n, err)
+			_, err = e.peer.api.Write(c, []byte(to))
+			e.must(err)
+			p := make([]byte, 40)
+			n, err = e.me.api.Read(fd, p)
+			e.note("read", p[:max(n, 0)], err)
+		}
+	}},
+	{"AF_INET6: connect to what cannot be", func(e *env) {
+		for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
+			for _, to := range []string{"fe80::77", "2001:db8::1", "::ffff:192.0.2.1"} {
+				fd := e.me.inet6(typ)
+				e.note("connect to "+to, e.me.api.Connect(fd, in6(to, 9)))
+				e.me.close(fd)
+			}
+		}
+		e.note("to a group", e.me.api.Connect(e.me.inet6(unix.SOCK_STREAM), in6("ff0e::1", 9)))
+		e.note("a stream to AF_INET", e.me.api.Connect(e.me.inet6(unix.SOCK_STREAM), e.peer.at(9)))
+		e.note("AF_INET to IPv6", e.me.api.Connect(e.me.tcp(), in6(kernelAddr6, 9)))
+		e.note("nobody listens", e.me.api.Connect(e.me.inet6(unix.SOCK_STREAM), in6(kernelAddr6, 9)))
+		e.note("nobody listens, IPv4", e.me.api.Connect(e.me.inet6(unix.SOCK_STREAM), in6("::ffff:"+kernelAddr, 9)))
+		e.note("nobody listens here", e.me.api.Connect(e.me.inet6(unix.SOCK_STREAM), in6("::1", 9)))
+	}},
+	{"AF_INET6: from an address of one family to the other", func(e *env) {
+		for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
+			four := e.me.inet6(typ)
+			e.must(e.me.api.Bind(four, in6("::ffff:"+engineAddr, 0)))
+			e.note("IPv4 to IPv6 fails", e.me.api.Connect(four, in6(kernelAddr6, 9)) != nil)
+			six := e.me.inet6(typ)
+			e.must(e.me.api.Bind(six, in6(engineAddr6, 0)))
+			e.note("IPv6 to IPv4 fails", e.me.api.Connect(six, in6("::ffff:"+kernelAddr, 9)) != nil)
+		}
+	}},
+	{"AF_INET6: datagrams of both families by one socket", func(e *env) {
+		fd := e.me.inet6(unix.SOCK_DGRAM)
+		e.must(e.me.api.Bind(fd, in6("::", 0)))
+		there := e.peer.inet6(unix.SOCK_DGRAM)
+		e.must(e.peer.api.Bind(there, in6("::", 0)))
+		p := make([]byte, 20)
+		for _, to := range []string{kernelAddr6, "::ffff:" + kernelAddr} {
+			e.note("sendto "+to, e.me.api.Sendto(fd, []byte("ask"), 0, in6(to, e.peer.port6(there))))
+			n, from, err := e.peer.api.Recvfrom(there, p, 0)
+			e.must(err)
+			e.note("arrived", p[:n], in6(netip.AddrFrom16(from.(*unix.SockaddrInet6).Addr).String(), 0))
+			e.must(e.peer.api.Sendto(there, []byte("answer"), 0, from))
+			n, from, err = e.me.api.Recvfrom(fd, p, 0)
+			e.must(err)
+			e.note("came back", p[:n], in6(netip.AddrFrom16(from.(*unix.SockaddrInet6).Addr).String(), 0))
+		}
+	}},
+	{"AF_INET6: nobody at the port", func(e *env) {
+		for _, to := range []string{kernelAddr6, "::ffff:" + kernelAddr} {
+			fd := e.me.inet6(unix.SOCK_DGRAM)
+			e.must(e.me.api.Connect(fd, in6(to, 9)))
+			e.me.noteNames("connected", fd)
+			_, err := e.me.api.Write(fd, []byte("anybody?"))
+			e.must(err)
+			_, err = e.me.api.Read(fd, make([]byte, 1))
+			e.note("read", err)
+		}
+	}},
+}
