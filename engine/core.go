@@ -35,8 +35,10 @@ type Config struct {
 // whoever holds its lock, for one turn or one short call, never in a sleep.
 type Core struct {
 	mu      sync.Mutex
-	ports   []Device // immutable after Open
-	shut    bool     // the ports are closed: nothing of theirs may be called
+	ports   []Device      // immutable after Open
+	shut    bool          // the ports are closed: nothing of theirs may be called
+	counted sync.RWMutex  // held to read what a port has counted, and to close them
+	last    []DeviceStats // of the ports when they were closed, nil before; guarded by counted
 	handler Handler
 	clock   Clock
 	policy  Policy
@@ -278,6 +280,17 @@ func (c *Core) Turn() (work int) {
 // Port returns a device of the core.
 func (c *Core) Port(i int) Device { return c.ports[i] }
 
+// PortStats returns what a device has counted. Unlike the device's own Stats, it may be called
+// when the core has been closed as well.
+func (c *Core) PortStats(i int) DeviceStats {
+	c.counted.RLock()
+	defer c.counted.RUnlock()
+	if c.last != nil {
+		return c.last[i]
+	}
+	return c.ports[i].Stats()
+}
+
 // Ports returns how many devices the core has.
 func (c *Core) Ports() int { return len(c.ports) }
 
@@ -358,7 +371,10 @@ func (c *Core) Close() error {
 	defer c.mu.Unlock()
 	c.shut = true
 	errs := []error{c.sleep.close()} // nobody is woken by way of a device from here on
+	c.counted.Lock()
+	defer c.counted.Unlock()
 	for _, dev := range c.ports {
+		c.last = append(c.last, dev.Stats())
 		errs = append(errs, dev.Close())
 	}
 	return errors.Join(errs...)

@@ -97,3 +97,22 @@ func TestWhatIsSentToOurselvesIsThereAtOnce(t *testing.T) {
 		t.Errorf("time has moved to %d", now)
 	}
 }
+
+// TestPortStatsOutliveThePorts: what a port has counted can be read when it is closed, and the port is not
+// asked any more.
+func TestPortStatsOutliveThePorts(t *testing.T) {
+	clock := &virtualClock{}
+	h := &fakeHandler{}
+	c := openCore(t, Config{Devices: []Device{newVirtualDevice(t, clock), NewLoop()}, Handler: h, Clock: clock, Manual: true})
+	h.out[1] = [][]byte{{1, 2, 3}}
+	c.Lock()
+	c.Send(1)
+	c.Unlock()
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := c.PortStats(1); s.TxPackets != 1 || s.RxBytes != 3 {
+		t.Errorf("%+v", s)
+	}
+	c.PortStats(0) // the fake faults who calls it after Close
+}

@@ -2,6 +2,7 @@ package socketapi
 
 import (
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -75,6 +76,59 @@ func TestCallsThatDoNotWaitHearOfTheEnd(t *testing.T) {
 		}
 	}
 	for _, fd := range []int{stream, listener, datagram, pending} {
+		fatal(t, s.Close(fd))
+	}
+}
+
+// TestAWaitThatEndsLeavesWhatWasReceived closes a host, of one core and of several, while a socket that has
+// unread data waits to send. What has been received is read after it, by calls that wait, and only then
+// do they hear of the end.
+func TestAWaitThatEndsLeavesWhatWasReceived(t *testing.T) {
+	for _, cores := range []int{1, 2} {
+		st, _ := openSelf(t, cores)
+		l, err := st.Listen("tcp", addrA+":7")
+		fatal(t, err)
+		s := st.Table()
+		fd, err := s.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		fatal(t, err)
+		fatal(t, s.Connect(fd, at(addrA+":7")))
+		peer, err := l.Accept()
+		fatal(t, err)
+		if _, err := peer.Write([]byte("last words")); err != nil {
+			t.Fatal(err)
+		}
+		written := make(chan error, 1)
+		go func() { // to a peer that never reads
+			for {
+				if _, err := s.Write(fd, make([]byte, 1<<20)); err != nil {
+					written <- err
+					return
+				}
+			}
+		}()
+		p := make([]byte, 99)
+		if _, _, err := s.Recvfrom(fd, p, unix.MSG_PEEK); err != nil { // they have arrived
+			t.Fatal(err)
+		}
+		select {
+		case err := <-written:
+			t.Fatalf("write: %v before the end", err)
+		case <-time.After(50 * time.Millisecond): // usually it waits by then
+		}
+		fatal(t, st.Close())
+		within(t, longest, "the writer", func() {
+			if err := <-written; err != unix.ENETDOWN {
+				t.Errorf("write: %v, want ENETDOWN", err)
+			}
+		})
+		if n, err := s.Read(fd, p); err != nil || string(p[:n]) != "last words" {
+			t.Errorf("%d cores: read what was there: %q, %v", cores, p[:max(n, 0)], err)
+		}
+		for range 2 {
+			if _, err := s.Read(fd, p); err != unix.ENETDOWN {
+				t.Errorf("%d cores: read: %v, want ENETDOWN", cores, err)
+			}
+		}
 		fatal(t, s.Close(fd))
 	}
 }

@@ -138,12 +138,11 @@ func (s *waiting) again(errno unix.Errno) unix.Errno {
 func (s *waiting) wait(ev ring.Events, n need, d *deadline, until mono.Time) unix.Errno {
 	c := conditions.Get().(*condition)
 	c.s, c.ev, c.need, c.d, c.until, c.late = s, ev|ring.Err|ring.Hup, n, d, until, false
+	open := false
 	if s.core != nil {
-		if !s.core.Wait(c.waiter, c) {
-			s.end(unix.ENETDOWN) // the host has been closed
-		}
+		open = s.core.Wait(c.waiter, c)
 	} else {
-		c.park()
+		open = c.park()
 	}
 	late := c.late
 	c.s, c.d = nil, nil
@@ -151,7 +150,10 @@ func (s *waiting) wait(ev ring.Events, n need, d *deadline, until mono.Time) uni
 	if errno := unix.Errno(s.ended.Load()); errno != 0 {
 		return errno
 	}
-	if late {
+	switch {
+	case !open && (ev&ring.In == 0 || s.of.ready(n)&(ring.In|ring.Err|ring.Hup) == 0):
+		return unix.ENETDOWN // the host has ended; what has been received can still be read
+	case late && open:
 		return unix.EAGAIN
 	}
 	return 0
@@ -191,12 +193,13 @@ func (c *condition) Disarm(w *engine.Waiter) {
 	c.s.who.remove(w)
 }
 
-// park waits without driving, for a socket whose news may come from several cores.
-func (c *condition) park() {
+// park waits without driving, for a socket whose news may come from several cores. It says false
+// if the host has ended.
+func (c *condition) park() bool {
 	h := c.s.host
 	for {
 		if h.Closed() {
-			c.s.end(unix.ENETDOWN)
+			return false
 		}
 		c.waiter.Prepare()
 		c.Arm(c.waiter)
@@ -204,7 +207,7 @@ func (c *condition) park() {
 		if c.Done(now) {
 			c.Disarm(c.waiter)
 			c.waiter.Cancel()
-			return
+			return true
 		}
 		var timer *time.Timer
 		if at := c.Deadline(); at != mono.Never {

@@ -79,7 +79,7 @@ func (h *handler) Wake() (woken int) {
 }
 
 // PortFailed ends what goes on at a core whose interface has gone.
-func (h *handler) PortFailed(int, error) { h.host.portFailed((*Core)(h)) }
+func (h *handler) PortFailed(port int, _ error) { h.host.portFailed((*Core)(h), port) }
 
 // A Post is something that a program asks a core to do. It is asked for again only
 // after it was done, so a socket needs one.

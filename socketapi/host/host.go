@@ -375,12 +375,11 @@ func (h *Host) Close() error {
 	h.closed = true
 	lost := h.lost
 	h.mu.Unlock()
-	if lost {
-		h.ending.Wait()
-	} else {
+	if !lost {
 		h.drain(drainMax)
 		close(h.done)
 	}
+	h.ending.Wait()
 	return h.undo(nil)
 }
 

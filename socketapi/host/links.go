@@ -26,20 +26,31 @@ func (h *Host) watchLinks() (err error) {
 	return err
 }
 
-// portFailed hears, with a core's lock held, that an interface has gone. A core
-// that has lost all of its ports ends the host: every socket fails with ENETDOWN from
-// then on.
-func (h *Host) portFailed(c *Core) {
-	if c.lost++; c.lost < h.ports {
-		return
-	}
+// portFailed hears, with a core's lock held, that an interface has gone: its addresses and routes
+// go with it. A core that has lost all of its ports ends the host: every socket fails with
+// ENETDOWN from then on.
+func (h *Host) portFailed(c *Core, port int) {
+	c.lost++
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || h.lost {
-		return
+	switch {
+	case h.closed || h.lost:
+	case c.lost == h.ports:
+		h.lost = true
+		h.ending.Go(h.endCores) // which takes the lock that is held
+	default:
+		h.ending.Go(func() { h.portGone(port) }) // likewise
 	}
-	h.lost = true
-	h.ending.Go(h.endCores) // which takes the lock that is held
+}
+
+// portGone takes the addresses and routes of a port out of force. Its steering ended with the interface.
+func (h *Host) portGone(port int) {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	if !h.net.gone[port] {
+		h.net.gone[port] = true
+		h.install(h.net.now, h.addrsOf(h.net.now))
+	}
 }
 
 // endCores makes every wait return.

@@ -84,14 +84,19 @@ func indexOf(list []route.Addr, addr netip.Addr) int {
 	return slices.IndexFunc(list, func(a route.Addr) bool { return a.Prefix.Addr() == addr })
 }
 
-// table returns the routes: those of the links of all addresses, and those that the owners gave.
-func (n *network) table(addrs [][]route.Addr) *route.Table {
+// tableOf returns the routes of a network: those of the links of all addresses, and those that the owners
+// gave, by an interface that is there.
+func (h *Host) tableOf(n *network, addrs [][]route.Addr) *route.Table {
 	var routes []route.Route
 	for port := range addrs {
 		routes = appendLinks(routes, port, addrs)
 	}
 	for _, given := range n.routes {
-		routes = append(routes, given...)
+		for _, r := range given {
+			if r.Kind != route.Unicast || !h.net.gone[r.Port] {
+				routes = append(routes, r)
+			}
+		}
 	}
 	return route.New(routes)
 }
@@ -198,7 +203,7 @@ func (h *Host) unsteer(before, after [][]route.Addr) error {
 
 // install puts a network into force.
 func (h *Host) install(n *network, addrs [][]route.Addr) {
-	table := n.table(addrs)
+	table := h.tableOf(n, addrs)
 	own := make(map[netip.Addr]struct{})
 	for port := range addrs {
 		for i := range addrs[port] {

@@ -45,7 +45,9 @@ func (h *Host) RemoveRoute(r route.Route) error {
 func (h *Host) ReplaceRoutes(owner Owner, list []route.Route) error {
 	return h.changeRoutes("set routes", owner, func(n *network, _ []route.Route) ([]route.Route, error) {
 		with := n.clone()
-		with.routes[owner] = slices.DeleteFunc(slices.Clone(list), func(r route.Route) bool { return !r.Prefix.IsValid() })
+		with.routes[owner] = slices.DeleteFunc(slices.Clone(list), func(r route.Route) bool {
+			return !r.Prefix.IsValid() || r.Port < 0 || r.Port >= h.ports
+		})
 		v := h.viewOf(with)
 		var good []route.Route
 		for _, r := range list {
@@ -90,7 +92,7 @@ type view struct {
 
 func (h *Host) viewOf(n *network) *view {
 	addrs := h.addrsOf(n)
-	return &view{h, addrs, n.table(addrs)}
+	return &view{h, addrs, h.tableOf(n, addrs)}
 }
 
 // checkRoute refuses a route that can lead nowhere.

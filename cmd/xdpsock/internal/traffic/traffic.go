@@ -55,7 +55,7 @@ func of(h *host.Host) (s Summary) {
 			if c.Port(i).Info().Loop {
 				continue // what the host sends to itself is on no link
 			}
-			d := c.Port(i).Stats()
+			d := c.PortStats(i)
 			s.RxPackets += d.RxPackets
 			s.RxBytes += d.RxBytes
 			s.TxPackets += d.TxPackets
