@@ -32,6 +32,9 @@ func (l *link) Resolved(e *neigh.Entry, now mono.Time) {
 	s.newsOf(e, true, now)
 }
 
+// Doubted has those ask for another way who have one.
+func (l *link) Doubted(e *neigh.Entry, now mono.Time) { (*Stack)(l).newsOf(e, false, now) }
+
 // Dropped makes all paths look the neighbour up again, and tells those who waited in
 // vain.
 func (l *link) Dropped(e *neigh.Entry, failed bool, now mono.Time) {

@@ -189,6 +189,15 @@ func (w *path) resolved(now mono.Time) bool {
 	return true
 }
 
+// confirm says that packets to dst arrive: the neighbour that they are handed to is there (RFC 4861
+// §7.3.1).
+func (s *Stack) confirm(dst netip.Addr, now mono.Time) {
+	w := &s.paths[s.pathSlot(dst)]
+	if w.gen == s.pathGen && w.dst == dst && w.entry != nil {
+		w.entry.Confirm(now)
+	}
+}
+
 // putLink writes the link header of a packet that leaves by w and returns its length.
 // w is resolved.
 func (w *path) putLink(buf []byte, etherType wire.EtherType) int {

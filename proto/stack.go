@@ -169,7 +169,9 @@ func New(cfg Config) *Stack {
 			p.RawIP, s.loop = true, p
 		}
 	}
-	s.Neigh = neigh.New(neigh.Config{Link: (*link)(s), Wheel: s.wheel, Pool: own, Rand: s.rand})
+	// Numbers of its own, lest a neighbour that is confirmed once more change what TCP draws.
+	random := rand.New(rand.NewPCG(cfg.Seed[1], cfg.Seed[0]))
+	s.Neigh = neigh.New(neigh.Config{Link: (*link)(s), Wheel: s.wheel, Pool: own, Rand: random})
 	s.Groups = group.New(group.Config{
 		Sender: (*groupSender)(s), Wheel: s.wheel, Rand: s.rand, Ports: len(s.ports), Silent: s.core != groupCore,
 	})

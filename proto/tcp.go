@@ -81,6 +81,9 @@ func (s *Stack) inputTCP(b []byte, pseudo wire.Sum) drop.Reason {
 	if r := s.TCP.Input(in.dst, in.src, b, in.now); r != drop.None {
 		return r
 	}
+	if s.TCP.Progress() {
+		s.confirm(in.src, in.now)
+	}
 	return s.missed()
 }
 

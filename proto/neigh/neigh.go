@@ -18,14 +18,25 @@ import (
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
-// Constants of RFC 4861 §10. ARP is run by them too.
+// Constants of RFC 4861 §10, and of RFC 7048 §3 for those that have stopped answering. ARP is run by
+// them too.
 const (
 	reachableTime    = 30 * time.Second // REACHABLE_TIME, spread by the two factors below
 	retransTimer     = time.Second      // RETRANS_TIMER
 	delayFirstProbe  = 5 * time.Second  // DELAY_FIRST_PROBE_TIME
 	multicastSolicit = 3                // MAX_MULTICAST_SOLICIT
 	unicastSolicit   = 3                // MAX_UNICAST_SOLICIT
+	backoffMultiple  = 3                // BACKOFF_MULTIPLE: how much longer each question of Unreachable waits
 )
+
+// unreachableSolicit is how often everyone is asked for a neighbour that has stopped answering before it is
+// given up: after 1, 3 and 9 s. RFC 7048 would go on for as long as there is traffic; but who sends is to
+// hear that nobody is there (EHOSTUNREACH), as he does on Linux.
+const unreachableSolicit = 3
+
+// arpLock is for how long an address that an ARP packet gave is not replaced by another one's, unless that
+// announces itself: the first of two answers counts, whoever sent the second (Linux: locktime).
+const arpLock = 1 * time.Second
 
 // parkedMax is how many bytes of datagrams wait for one neighbour, each charged
 // with its overhead. A burst of a few full-size ones: what waits longer than a
@@ -36,12 +47,13 @@ const parkedMax = 16 << 10
 type State uint8
 
 const (
-	Incomplete State = iota // asked, not answered; no address yet
-	Reachable               // confirmed within the reachable time
-	Stale                   // has an address that is used without asking until a packet is sent
-	Delay                   // used, and given time to be confirmed from above
-	Probe                   // asked by unicast
-	Failed                  // did not answer: no longer in the table
+	Incomplete  State = iota // asked, not answered; no address yet
+	Reachable                // confirmed within the reachable time
+	Stale                    // has an address that is used without asking until a packet is sent
+	Delay                    // used, and given time to be confirmed from above
+	Probe                    // asked by unicast
+	Unreachable              // did not answer that: everyone is asked, and the address used meanwhile (RFC 7048)
+	Failed                   // did not answer: no longer in the table
 )
 
 func (s State) String() string {
@@ -56,6 +68,8 @@ func (s State) String() string {
 		return "DELAY"
 	case Probe:
 		return "PROBE"
+	case Unreachable:
+		return "UNREACHABLE"
 	}
 	return "FAILED"
 }
@@ -73,9 +87,10 @@ type Entry struct {
 	table  *Table
 	timer  timer.Timer
 	state  State
-	probes int // solicitations sent in this state
-	until  mono.Time
-	next   *Entry // in the table's list by last use, next is older
+	probes int       // solicitations sent in this state
+	until  mono.Time // Reachable ends
+	moved  mono.Time // MAC was set
+	next   *Entry    // in the table's list by last use, next is older
 	prev   *Entry
 }
 
@@ -89,6 +104,8 @@ type Link interface {
 	Solicit(e *Entry, unicast bool, now mono.Time)
 	// Resolved says that e has an address, after Incomplete, or another one than before.
 	Resolved(e *Entry, now mono.Time)
+	// Doubted says that e, which has an address, has stopped answering: what has another way takes it.
+	Doubted(e *Entry, now mono.Time)
 	// Dropped says that e is no longer in the table. failed says that it did not answer:
 	// what is parked has nowhere to go.
 	Dropped(e *Entry, failed bool, now mono.Time)
@@ -170,11 +187,13 @@ func (t *Table) Want(port int, addr netip.Addr, now mono.Time) *Entry {
 	}
 	e.state = Incomplete
 	t.incomplete++
+	t.touch(e)
 	e.solicit(now)
 	return e
 }
 
-// add makes room for an entry and puts it in, as the newest.
+// add makes room for an entry and puts it in, as the oldest: it becomes the newest when it is used, so that
+// those whom we never sent to go first.
 func (t *Table) add(port int, addr netip.Addr, now mono.Time) *Entry {
 	if len(t.entries) >= t.cfg.Limit && !t.evict(now) {
 		return nil
@@ -183,14 +202,14 @@ func (t *Table) add(port int, addr netip.Addr, now mono.Time) *Entry {
 	e.timer.Init(e)
 	e.Parked.Init(t.cfg.Pool, parkedMax)
 	t.entries[key{port, addr}] = e
-	t.link(e)
+	t.linkLast(e)
 	return e
 }
 
-// evict drops the stale entry that was used longest ago.
+// evict drops the entry that was used longest ago and may be gone.
 func (t *Table) evict(now mono.Time) bool {
 	for e := t.oldest; e != nil; e = e.prev {
-		if e.state == Stale {
+		if e.state == Stale || e.state == Unreachable || e.state == Reachable && e.until.Due(now) {
 			t.drop(e, false, now)
 			return true
 		}
@@ -239,15 +258,24 @@ func (e *Entry) Use(now mono.Time) {
 }
 
 // Confirm says that e answered in a layer above: its forward path works (RFC 4861
-// §7.3.1).
+// §7.3.1). It is cheap while e is known to be reachable for some time yet.
 func (e *Entry) Confirm(now mono.Time) {
 	switch e.state {
-	case Reachable, Stale, Delay, Probe:
+	case Reachable:
+		if e.until.Sub(now) > e.times().reachable/4 {
+			return
+		}
+		fallthrough
+	case Stale, Delay, Probe, Unreachable:
 		e.reachable(now)
 	}
 }
 
+// reachable makes e Reachable, from a state in which it has an address.
 func (e *Entry) reachable(now mono.Time) {
+	if e.state == Unreachable {
+		defer e.table.cfg.Link.Resolved(e, now) // it is a way again
+	}
 	e.state = Reachable
 	e.probes = 0
 	e.table.cfg.Wheel.Stop(&e.timer)
@@ -262,7 +290,7 @@ type Sighting struct {
 	Addr      netip.Addr
 	MAC       wire.MAC // zero: it does not say, and so is where it was (RFC 4861 §7.2.5)
 	Solicited bool     // an answer to our question: it confirms the way there as well
-	Override  bool     // it may replace an address that we hold
+	Override  bool     // it may replace an address that we hold; of ARP: even one that is locked
 	Create    bool     // it wants to talk to us, so an answer is worth an entry
 }
 
@@ -276,7 +304,7 @@ func (t *Table) See(s Sighting, now mono.Time) {
 		if e = t.add(s.Port, s.Addr, now); e == nil {
 			return
 		}
-		e.MAC, e.state = s.MAC, Stale
+		e.MAC, e.state, e.moved = s.MAC, Stale, now
 		return
 	}
 	if s.MAC.IsZero() {
@@ -287,7 +315,7 @@ func (t *Table) See(s Sighting, now mono.Time) {
 	}
 	if e.state == Incomplete {
 		t.incomplete--
-		e.MAC, e.state = s.MAC, Stale
+		e.MAC, e.state, e.moved = s.MAC, Stale, now
 		t.cfg.Wheel.Stop(&e.timer)
 		if s.Solicited {
 			e.reachable(now)
@@ -297,13 +325,18 @@ func (t *Table) See(s Sighting, now mono.Time) {
 	}
 	moved := e.MAC != s.MAC
 	if moved && !s.Override {
-		if e.state == Reachable {
-			e.state = Stale // RFC 4861 §7.2.5 I: doubt it, keep it
+		if s.Addr.Is4() && !e.moved.Add(arpLock).Due(now) {
+			return
 		}
-		return
+		if !s.Addr.Is4() {
+			if e.state == Reachable {
+				e.state = Stale // RFC 4861 §7.2.5 I: doubt it, keep it
+			}
+			return
+		}
 	}
 	if moved {
-		e.MAC, e.state = s.MAC, Stale
+		e.MAC, e.state, e.moved = s.MAC, Stale, now
 		t.cfg.Wheel.Stop(&e.timer)
 	}
 	if s.Solicited {
@@ -329,6 +362,12 @@ func (e *Entry) Expire(_ *timer.Timer, now mono.Time) {
 		e.solicit(now)
 	case Probe:
 		if e.probes >= unicastSolicit {
+			e.state, e.probes = Unreachable, 0
+			e.table.cfg.Link.Doubted(e, now)
+		}
+		e.solicit(now)
+	case Unreachable:
+		if e.probes >= unreachableSolicit {
 			e.table.drop(e, true, now)
 			return
 		}
@@ -336,9 +375,16 @@ func (e *Entry) Expire(_ *timer.Timer, now mono.Time) {
 	}
 }
 
+// solicit asks, and again when its time is over.
 func (e *Entry) solicit(now mono.Time) {
+	wait := e.times().retrans
+	for range e.probes {
+		if e.state == Unreachable {
+			wait *= backoffMultiple
+		}
+	}
 	e.probes++
-	e.arm(now.Add(e.times().retrans))
+	e.arm(now.Add(wait))
 	e.table.cfg.Link.Solicit(e, e.state == Probe, now)
 }
 
@@ -360,6 +406,16 @@ func (t *Table) link(e *Entry) {
 		t.oldest = e
 	}
 	t.newest = e
+}
+
+func (t *Table) linkLast(e *Entry) {
+	e.prev, e.next = t.oldest, nil
+	if t.oldest != nil {
+		t.oldest.next = e
+	} else {
+		t.newest = e
+	}
+	t.oldest = e
 }
 
 func (t *Table) unlink(e *Entry) {

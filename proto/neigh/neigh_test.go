@@ -38,6 +38,7 @@ func (r *rig) Solicit(e *Entry, unicast bool, _ mono.Time) {
 	r.log = append(r.log, "ask "+how)
 }
 func (r *rig) Resolved(e *Entry, _ mono.Time) { r.log = append(r.log, "resolved "+e.MAC.String()) }
+func (r *rig) Doubted(*Entry, mono.Time)      { r.log = append(r.log, "doubted") }
 func (r *rig) Dropped(e *Entry, failed bool, _ mono.Time) {
 	r.log = append(r.log, fmt.Sprintf("dropped failed=%v", failed))
 }
@@ -123,14 +124,133 @@ func TestSolicitedAnswerIsReachableForAboutThirtySecondsThenDoubted(t *testing.T
 	r.said()
 }
 
-func TestSilentNeighbourIsDroppedAfterThreeProbes(t *testing.T) {
-	r := newRig(t, 0)
+// silent brings an entry to where its neighbour has not answered three probes.
+func silent(r *rig) *Entry {
 	e := r.Want(0, who, r.now)
 	r.See(reply, r.now)
 	r.pass(46 * time.Second)
 	e.Use(r.now)
-	r.pass(10 * time.Second)
-	r.said("ask all", "resolved "+mac1.String(), "ask one", "ask one", "ask one", "dropped failed=true")
+	r.pass(5*time.Second + 2800*time.Millisecond)
+	r.is(e, Probe)
+	r.said("ask all", "resolved "+mac1.String(), "ask one", "ask one", "ask one")
+	r.pass(400 * time.Millisecond)
+	return e
+}
+
+// A neighbour that has stopped answering is asked for by multicast, less and less often, and its address
+// is used for as long (RFC 7048 §3).
+func TestSilentNeighbourIsUnreachableBeforeItIsGivenUp(t *testing.T) {
+	r := newRig(t, 0)
+	e := silent(r)
+	r.is(e, Unreachable)
+	r.said("doubted", "ask all")
+	e.Use(r.now) // which changes nothing
+	r.pass(1100 * time.Millisecond)
+	r.said("ask all") // the steps of this clock make each time a little longer
+	r.pass(2500 * time.Millisecond)
+	r.said()
+	r.pass(700 * time.Millisecond)
+	r.said("ask all")
+	r.pass(8200 * time.Millisecond)
+	r.is(e, Unreachable)
+	r.said()
+	r.pass(time.Second)
+	r.said("dropped failed=true")
+	r.is(e, Failed)
+}
+
+func TestUnreachableNeighbourComesBack(t *testing.T) { // RFC 7048 §3
+	for name, back := range map[string]func(*rig, *Entry){
+		"by an answer":              func(r *rig, _ *Entry) { r.See(reply, r.now) },
+		"by a confirmation":         func(r *rig, e *Entry) { e.Confirm(r.now) },
+		"elsewhere":                 func(r *rig, _ *Entry) { r.See(Sighting{Addr: who, MAC: mac2, Solicited: true, Override: true}, r.now) },
+		"elsewhere, not overriding": func(r *rig, _ *Entry) { r.See(Sighting{Addr: who, MAC: mac2, Solicited: true}, r.now) },
+	} {
+		r := newRig(t, 0)
+		e := silent(r)
+		r.log = nil
+		back(r, e)
+		r.is(e, Reachable)
+		r.said("resolved " + e.MAC.String())
+		r.pass(14 * time.Second)
+		r.said()
+		if e.state != Reachable {
+			t.Errorf("%s: %v", name, e.state)
+		}
+	}
+}
+
+// Of two stations that answer an ARP request, the first one counts; later it may move without a
+// word, and with one at any time (Linux: locktime).
+func TestARPAnswersAreLocked(t *testing.T) {
+	r := newRig(t, 0)
+	e := r.Want(0, who, r.now)
+	first, second := reply, reply
+	first.Override, second.Override, second.MAC = false, false, mac2
+	r.See(first, r.now)
+	r.pass(900 * time.Millisecond)
+	r.See(second, r.now)
+	if e.MAC != mac1 {
+		t.Errorf("another station's answer replaced the first within a second: %v", e.MAC)
+	}
+	r.pass(200 * time.Millisecond)
+	r.See(second, r.now)
+	if e.MAC != mac2 {
+		t.Errorf("after a second the neighbour cannot move: %v", e.MAC)
+	}
+	r.See(Sighting{Addr: who, MAC: mac1, Override: true}, r.now)
+	if e.MAC != mac1 {
+		t.Errorf("an announcement was not heeded: %v", e.MAC)
+	}
+	r.is(e, Stale)
+}
+
+// Stations that we never sent to make room before any that we did, whatever they say and however late.
+func TestAFloodOfStrangersPushesNobodyOut(t *testing.T) {
+	r := newRig(t, 16)
+	addr := func(net, i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(net), byte(i)}) }
+	for i := range 8 {
+		r.Want(0, addr(0, i), r.now)
+		r.See(Sighting{Addr: addr(0, i), MAC: mac1, Solicited: true, Override: true}, r.now)
+	}
+	r.pass(time.Hour) // they are all stale
+	for i := range 200 {
+		r.See(Sighting{Addr: addr(1, i), MAC: mac2, Create: true}, r.now)
+	}
+	for i := range 200 {
+		r.Want(0, addr(2, i), r.now)
+	}
+	for i := range 8 {
+		if r.Lookup(0, addr(0, i)) == nil {
+			t.Errorf("neighbour %d was pushed out", i)
+		}
+	}
+	if r.Len() != 16 {
+		t.Errorf("%d entries, want 16", r.Len())
+	}
+}
+
+// Confirmations come with every acknowledgement: they arm nothing and draw no number while the
+// neighbour is known to be there.
+func TestConfirmIsCheapAndLastsForEver(t *testing.T) {
+	r := newRig(t, 0)
+	e := r.Want(0, who, r.now)
+	r.See(reply, r.now)
+	r.log = nil
+	changes, until := 0, e.until
+	for range 3600 {
+		r.pass(time.Second)
+		e.Use(r.now)
+		e.Confirm(r.now)
+		r.is(e, Reachable)
+		if e.until != until {
+			changes, until = changes+1, e.until
+		}
+	}
+	r.said()
+	if changes > 3600/7 { // a quarter of 30 s before the end of a time of 15 s at the least
+		t.Errorf("drawn anew %d times in an hour", changes)
+	}
 }
 
 func TestConfirmationFromAboveSavesTheProbe(t *testing.T) { // RFC 4861 §7.3.1
@@ -148,6 +268,9 @@ func TestConfirmationFromAboveSavesTheProbe(t *testing.T) { // RFC 4861 §7.3.1
 
 func TestUnsolicitedSightingsAreTakenWithCare(t *testing.T) { // RFC 4861 §7.2.5
 	r := newRig(t, 0)
+	who := netip.MustParseAddr("fe80::2")
+	reply := reply
+	reply.Addr = who
 	r.See(Sighting{Addr: who, MAC: mac1, Override: true}, r.now)
 	if r.Len() != 0 {
 		t.Error("a sighting that nobody asked for made an entry")
@@ -198,7 +321,7 @@ func TestScanCannotPushNeighboursOut(t *testing.T) {
 	}
 }
 
-func TestFullTableForgetsTheStaleOneThatWasUsedLongestAgo(t *testing.T) {
+func TestFullTableForgetsOneThatWasNeverUsed(t *testing.T) {
 	r := newRig(t, 4)
 	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}) }
 	for i := range 4 {
@@ -206,7 +329,7 @@ func TestFullTableForgetsTheStaleOneThatWasUsedLongestAgo(t *testing.T) {
 	}
 	r.Lookup(0, addr(0)).Use(r.now) // in use: no longer stale
 	r.See(Sighting{Addr: addr(9), MAC: mac1, Create: true}, r.now)
-	for i, want := range map[int]bool{0: true, 1: false, 2: true, 3: true, 9: true} {
+	for i, want := range map[int]bool{0: true, 1: true, 2: true, 3: false, 9: true} { // of those never used the last: the others were there first
 		if got := r.Lookup(0, addr(i)) != nil; got != want {
 			t.Errorf("neighbour %d there: %v, want %v", i, got, want)
 		}

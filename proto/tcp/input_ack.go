@@ -67,6 +67,7 @@ func (c *Conn) acknowledge(s *segment, flying int, now mono.Time) {
 		data--
 	}
 	c.snd.una = s.ack
+	c.t.progress = true
 	c.snd.small = c.snd.small.Max(s.ack) // lest it be half the number space behind one day, and seem ahead
 	c.tx.Release(data)
 	if f := c.flight; f != nil {

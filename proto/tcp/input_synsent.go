@@ -103,6 +103,7 @@ func (c *Conn) sendSYN(now mono.Time) {
 func (c *Conn) establish(s *segment, now mono.Time) {
 	c.setState(Established)
 	c.snd.una = s.ack
+	c.t.progress = true
 	c.snd.small = s.ack
 	c.disarm(timerRetransmit)
 	switch rtt, ok := c.echoed(s.opt.TSEcr, now); {

@@ -75,6 +75,7 @@ func (c *Conn) inOrder(s *segment, p []byte, now mono.Time) drop.Reason {
 	}
 	published := nxt.Sub(c.rcv.nxt)
 	c.rcv.nxt = nxt
+	c.t.progress = true
 	c.rx.Publish(published)
 	if published > 0 {
 		c.t.wakes.Open(&c.Gate, ring.In)

@@ -66,6 +66,8 @@ type TCP struct {
 	spareHoles   *holes
 	spares       int // how many of both are kept
 
+	progress bool // see Progress
+
 	challengeEpoch mono.Time // the second that challenges are counted in
 	challenges     int
 
@@ -192,6 +194,14 @@ func (t *TCP) Output(c *Conn, buf []byte, now mono.Time) int {
 		t.ready(c)
 	}
 	return n
+}
+
+// Progress says whether the last segment that Input took in proves that what we send arrives: it acknowledged
+// data, or brought data that came since we acknowledged what was before it (RFC 4861 §7.3.1).
+func (t *TCP) Progress() bool {
+	p := t.progress
+	t.progress = false
+	return p
 }
 
 // Park takes c off the ready list until Unpark: its neighbour is not resolved.
