@@ -83,7 +83,8 @@ const (
 	FragmentMemory
 	FragmentTooMany
 	FragmentHandOver
-	FragmentUnsupported
+	FragmentDuplicate
+	FragmentECN
 
 	// ICMP for IPv4 (RFC 792, RFC 1122 §3.2.2).
 	ICMP4Short

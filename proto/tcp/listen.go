@@ -181,7 +181,7 @@ func (l *Listener) dealt(k *key) *Listener {
 			n++
 		}
 	}
-	pick := l.t.sip.sum(k.local[0], k.local[1], k.remote[0], k.remote[1], k.ports) % n
+	pick := l.t.sip.Sum(k.local[0], k.local[1], k.remote[0], k.remote[1], k.ports) % n
 	for at := l.t.listeners[l.local.Port()]; at != nil; at = at.next {
 		if at.local != l.local {
 			continue

@@ -67,7 +67,7 @@ func (t *TCP) newConn(k *key, opt *Options) (*Conn, unix.Errno) {
 	c.setBuffers()
 	c.quick = quickACKs
 	c.rtt.rto = rtoInitial
-	c.ts.offset = uint32(t.sip.sum(k.local[0], k.local[1], k.remote[0], k.remote[1])) // RFC 7323 §5.4: a host pair's clock goes on across connections
+	c.ts.offset = uint32(t.sip.Sum(k.local[0], k.local[1], k.remote[0], k.remote[1])) // RFC 7323 §5.4: a host pair's clock goes on across connections
 	c.snd.pathMSS = t.cfg.MSS(local, remote)
 	c.resetMSS()
 	c.rcv.mss = min(c.snd.mss, mssDefault4)
@@ -88,7 +88,7 @@ func (t *TCP) disclaim(k *key) {
 // isn is ISN = M + F(localip, localport, remoteip, remoteport, secret) of RFC 6528 §3, M being
 // a clock of 4.096 µs.
 func (t *TCP) isn(k *key, now mono.Time) wire.Seq {
-	f := t.sip.sum(k.local[0], k.local[1], k.remote[0], k.remote[1], k.ports)
+	f := t.sip.Sum(k.local[0], k.local[1], k.remote[0], k.remote[1], k.ports)
 	return wire.SeqOf(uint32(f) + uint32(uint64(now)>>12))
 }
 

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"net/netip"
 
+	"github.com/xdpsock/xdpsock/proto/siphash"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -86,9 +87,9 @@ const refTimeWait ref = 1 << 31
 
 const tableMin = 64
 
-func newTable(k sipKey) table {
+func newTable(k siphash.Key) table {
 	return table{
-		secret:  [4]uint64{k.sum(1) | 1, k.sum(2) | 1, k.sum(3) | 1, k.sum(4) | 1},
+		secret:  [4]uint64{k.Sum(1) | 1, k.Sum(2) | 1, k.Sum(3) | 1, k.Sum(4) | 1},
 		entries: make([]entry, tableMin),
 	}
 }

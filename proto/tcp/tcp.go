@@ -9,6 +9,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/siphash"
 	"github.com/xdpsock/xdpsock/proto/timer"
 )
 
@@ -46,7 +47,7 @@ type TCP struct {
 	wheel  *timer.Wheel
 	wakes  *ring.Wakes
 	count  *drop.Counters
-	sip    sipKey
+	sip    siphash.Key
 
 	table     table
 	slabs     []*[slabConns]Conn
@@ -106,7 +107,7 @@ func New(cfg Config) *TCP {
 		wheel:     cfg.Wheel,
 		wakes:     cfg.Wakes,
 		count:     cfg.Count,
-		sip:       newSipKey(cfg.Secret),
+		sip:       siphash.New(cfg.Secret),
 		listeners: map[uint16]*Listener{},
 		lanes:     make([]lane, max(cfg.Lanes, 1)),
 	}

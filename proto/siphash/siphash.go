@@ -1,4 +1,8 @@
-package tcp
+// Package siphash is SipHash-2-4, a hash with a key: who does not know the key can neither
+// foresee what it makes nor find two inputs that it makes the same of. In come words; out goes
+// a number. It is what connections and fragments are looked up by, and what numbers that nobody
+// may guess are made of.
+package siphash
 
 import (
 	"encoding/binary"
@@ -7,15 +11,16 @@ import (
 
 // Read first: Aumasson and Bernstein, "SipHash: a fast short-input PRF", §2.
 
-// sipKey is the key of SipHash-2-4.
-type sipKey struct{ k0, k1 uint64 }
+// A Key is the key.
+type Key struct{ k0, k1 uint64 }
 
-func newSipKey(secret [16]byte) sipKey {
-	return sipKey{binary.LittleEndian.Uint64(secret[:8]), binary.LittleEndian.Uint64(secret[8:])}
+// New makes a key of a secret.
+func New(secret [16]byte) Key {
+	return Key{binary.LittleEndian.Uint64(secret[:8]), binary.LittleEndian.Uint64(secret[8:])}
 }
 
-// sum returns SipHash-2-4 of words, as the little-endian bytes that they are.
-func (k sipKey) sum(words ...uint64) uint64 {
+// Sum returns the hash of words, as the little-endian bytes that they are.
+func (k Key) Sum(words ...uint64) uint64 {
 	v0 := k.k0 ^ 0x736f6d6570736575
 	v1 := k.k1 ^ 0x646f72616e646f6d
 	v2 := k.k0 ^ 0x6c7967656e657261
