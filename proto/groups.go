@@ -220,7 +220,7 @@ func (s *Stack) comesBack(w *path, sock *udp.Socket, src, dst netip.Addr) bool {
 // host. Nothing is in Input meanwhile.
 func (s *Stack) bringBack(d *direct) {
 	in := &s.in
-	in.port, in.frame, in.ip, in.src, in.dst, in.now = d.port, nil, nil, d.src.Addr(), d.dst.Addr(), d.at
+	in.port, in.frame, in.ip, in.src, in.dst, in.now = d.port, nil, nil, d.src.Addr(), d.dst.Addr(), d.now
 	in.ttl, in.tos, in.group = 0, d.sock.TOS, true
 	s.deliverGroup(d.dst, d.src, d.payload) // what finds no room is the socket's to count
 }

@@ -17,6 +17,8 @@ type header struct {
 	ttl, tos uint8  // or hop limit and traffic class
 	flow     uint32 // flow label: IPv6 alone
 	payload  int    // bytes
+	routers  bool   // IPv4: routers may cut it (no DF), so it has an identification
+	id       uint16 // IPv4
 }
 
 // headerLen is the length of the header of a packet to a.
@@ -31,7 +33,7 @@ func headerLen(a netip.Addr) int {
 func (h *header) put(b []byte) int {
 	if h.dst.Is4() {
 		return wire.PutIPv4(b, &wire.IPv4Fields{
-			DF: true, TOS: h.tos, TTL: h.ttl, Protocol: h.protocol, Src: h.src, Dst: h.dst, PayloadLen: h.payload,
+			DF: !h.routers, ID: h.id, TOS: h.tos, TTL: h.ttl, Protocol: h.protocol, Src: h.src, Dst: h.dst, PayloadLen: h.payload,
 		})
 	}
 	return wire.PutIPv6(b, &wire.IPv6Fields{

@@ -38,9 +38,6 @@ func (s *Stack) inputICMP4(b []byte) drop.Reason {
 // echo4 queues the reply to an echo request. It goes back from the address that was
 // asked (RFC 1122 §3.2.2.6).
 func (s *Stack) echo4(request wire.ICMP4) drop.Reason {
-	if wire.IPv4Len+len(request) > len(s.scratch) {
-		return drop.TooBig
-	}
 	b := s.scratch[:]
 	n := wire.PutIPv4(b, &wire.IPv4Fields{
 		DF: true, TOS: s.in.tos, TTL: defaultTTL, Protocol: wire.ProtoICMP,
@@ -70,15 +67,16 @@ func (s *Stack) facts(local, remote netip.AddrPort) *ring.Datagram {
 	return r
 }
 
-// sendUnreachable4 answers the packet in Input with "destination unreachable", as
-// often as the rate allows and never where RFC 1122 §3.2.2 forbids it.
-func (s *Stack) sendUnreachable4(code uint8) {
+// sendError4 answers the packet in Input with an ICMP error, as often as the rate allows and
+// never where RFC 1122 §3.2.2 forbids it: about an error, a broadcast, a later fragment. A source
+// that is none has been refused before.
+func (s *Stack) sendError4(t wire.ICMP4Type, code uint8, rest uint32) {
 	in := &s.in
-	if in.group {
+	if in.group || wire.IPv4(in.ip).FragmentOffset() != 0 || isError4(in.ip) {
 		s.Count.Count(drop.ICMPSuppressed)
 		return
 	}
-	if !s.icmp.take(in.now) {
+	if !s.mayReport() {
 		s.Count.Count(drop.ICMPRateLimited)
 		return
 	}
@@ -88,10 +86,25 @@ func (s *Stack) sendUnreachable4(code uint8) {
 		DF: true, TOS: 0xc0, TTL: defaultTTL, Protocol: wire.ProtoICMP, // internetwork control (RFC 1812 §4.3.2.5)
 		Src: in.dst, Dst: in.src, PayloadLen: wire.ICMP4Len + len(quote),
 	})
-	n += wire.PutICMP4(b[n:], wire.ICMP4Unreachable, code, 0)
+	n += wire.PutICMP4(b[n:], t, code, rest)
 	n += copy(b[n:], quote)
 	wire.ICMP4(b[wire.IPv4Len:n]).Seal()
 	if r := s.post(in.src, b[:n], in.now); r != drop.None {
 		s.Count.Count(r)
 	}
+}
+
+// isError4 says whether a packet is, or cannot be told from, an ICMP error.
+func isError4(h wire.IPv4) bool {
+	if h.Protocol() != wire.ProtoICMP {
+		return false
+	}
+	icmp, ok := wire.ParseICMP4(h.Payload())
+	return !ok || icmp.Type().IsError()
+}
+
+// mayReport says whether an error may be sent to the source of the packet in Input now. What stays
+// inside the host costs nobody anything (as Linux has it).
+func (s *Stack) mayReport() bool {
+	return s.in.port.Loop || s.icmp.Take(s.in.src, s.in.now) == drop.None
 }

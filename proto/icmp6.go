@@ -21,6 +21,9 @@ func (s *Stack) inputICMP6(b []byte, pseudo wire.Sum) drop.Reason {
 	switch t {
 	case wire.ICMP6RouterSolicitation, wire.ICMP6RouterAdvertisement,
 		wire.ICMP6NeighborSolicitation, wire.ICMP6NeighborAdvertisement, wire.ICMP6Redirect:
+		if s.in.fragment {
+			return drop.NDPFragment // RFC 6980 §5
+		}
 		return s.inputNDP(icmp)
 	}
 	if !s.in.port.Loop && s.local(s.in.src) {
@@ -51,9 +54,7 @@ func (s *Stack) echo6(request wire.ICMP6) drop.Reason {
 	switch {
 	case in.src.IsUnspecified():
 		return drop.IP6BadSource
-	case wire.IPv6Len+len(request) > len(s.scratch):
-		return drop.TooBig
-	case in.group && !s.icmp.take(in.now):
+	case in.group && !s.mayReport():
 		return drop.ICMPRateLimited
 	}
 	b := s.scratch
@@ -86,7 +87,7 @@ func (s *Stack) sendError6(t wire.ICMP6Type, code uint8, rest uint32, group bool
 	case in.group && !group, in.src.IsUnspecified(), !src.IsValid(), !in.port.Loop && s.local(in.src), isError6(in.ip):
 		s.Count.Count(drop.ICMPSuppressed)
 		return
-	case !s.icmp.take(in.now):
+	case !s.mayReport():
 		s.Count.Count(drop.ICMPRateLimited)
 		return
 	}
@@ -120,7 +121,7 @@ func isError6(ip wire.IPv6) bool {
 // sendPortUnreachable answers the datagram in Input, at whose port nobody is.
 func (s *Stack) sendPortUnreachable() {
 	if s.in.src.Is4() {
-		s.sendUnreachable4(wire.ICMP4PortUnreachable)
+		s.sendError4(wire.ICMP4Unreachable, wire.ICMP4PortUnreachable, 0)
 		return
 	}
 	s.sendError6(wire.ICMP6Unreachable, wire.ICMP6PortUnreachable, 0, false)

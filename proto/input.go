@@ -19,6 +19,8 @@ type packet struct {
 	ttl, tos uint8  // or hop limit and traffic class
 	group    bool   // sent to more than us, by address or by link
 	alert    bool   // an IPv6 packet with a router alert
+	link     int    // bytes of the link header of frame
+	fragment bool   // it was put together, or came with an IPv6 fragment header all the same
 	lost     bool   // another core owns it, and had no room for it
 	now      mono.Time
 }
@@ -39,7 +41,8 @@ func (s *Stack) InputHandedOver(port int, frame []byte, now mono.Time) {
 func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
 	// Field by field: what input4 sets needs no clearing.
 	in := &s.in
-	in.port, in.frame, in.now, in.group, in.alert, in.lost = p, frame, now, false, false, false
+	in.port, in.frame, in.now, in.group, in.alert, in.lost, in.fragment = p, frame, now, false, false, false, false
+	in.link = p.linkLen()
 	if len(s.taps) > 0 {
 		s.tapInput(p, frame, now)
 	}
@@ -71,6 +74,7 @@ func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
 			}
 		}
 		etherType, payload = l.Type, frame[l.HeaderLen:]
+		in.link = l.HeaderLen
 	}
 	switch etherType {
 	case wire.EtherTypeIPv4:

@@ -40,9 +40,19 @@ func (s *Stack) input4(b []byte) drop.Reason {
 	} else if in.group {
 		return drop.IP4BadDestination // unicast inside a link-layer broadcast (RFC 1122 §3.3.6)
 	}
-	if ip.IsFragment() {
-		return drop.FragmentUnsupported
+	if ip.HeaderLen() > wire.IPv4Len {
+		if r := s.options4(ip.Options()); r != drop.None {
+			return r
+		}
 	}
+	if ip.IsFragment() {
+		return s.inputFragment4(ip)
+	}
+	return s.transport4(ip)
+}
+
+// transport4 hands a whole packet to its protocol.
+func (s *Stack) transport4(ip wire.IPv4) drop.Reason {
 	switch ip.Protocol() {
 	case wire.ProtoUDP:
 		return s.inputUDP(ip.Payload(), ip.PseudoSum())
@@ -53,6 +63,20 @@ func (s *Stack) input4(b []byte) drop.Reason {
 	case wire.ProtoIGMP:
 		return s.inputIGMP(ip)
 	}
-	s.sendUnreachable4(wire.ICMP4ProtoUnreachable)
+	s.sendError4(wire.ICMP4Unreachable, wire.ICMP4ProtoUnreachable, 0)
 	return drop.IP4UnknownProtocol
+}
+
+// options4 judges IPv4 options. Those that are understood ask for nothing that is done: a source route
+// is refused (RFC 7126 §4.3), as by Linux unless accept_source_route says otherwise.
+func (s *Stack) options4(b []byte) drop.Reason {
+	o, ok := wire.ParseIPv4Options(b)
+	switch {
+	case !ok:
+		s.sendError4(wire.ICMP4ParamProblem, 0, uint32(o.BadAt)<<24) // RFC 1122 §3.2.2.5
+		return drop.IP4OptionsBad
+	case o.SourceRoute:
+		return drop.IP4SourceRoute
+	}
+	return drop.None
 }

@@ -31,6 +31,13 @@ func (s *Stack) input6(b []byte) drop.Reason {
 	if r := s.addresses6(); r != drop.None {
 		return r
 	}
+	return s.payload6(ip)
+}
+
+// payload6 judges what comes behind the header of a packet.
+func (s *Stack) payload6(ip wire.IPv6) drop.Reason {
+	in := &s.in
+	p := in.port
 	protocol, offset := ip.NextHeader(), wire.IPv6Len
 	switch protocol {
 	case wire.ProtoUDP, wire.ProtoTCP, wire.ProtoICMPv6:
@@ -38,6 +45,12 @@ func (s *Stack) input6(b []byte) drop.Reason {
 		e := wire.WalkExtensions(ip)
 		if r := s.extensions6(&e); r != drop.None {
 			return r
+		}
+		if e.Protocol == wire.ProtoFragment {
+			return s.inputFragment6(ip, &e)
+		}
+		if e.FragmentNext != 0 { // an atomic one (RFC 6946)
+			in.fragment = true
 		}
 		protocol, offset, in.alert = e.Protocol, e.Offset, e.RouterAlert
 	}
@@ -126,10 +139,8 @@ func (s *Stack) extensions6(e *wire.Extensions) drop.Reason {
 		return drop.FragmentHeaders
 	}
 	switch e.Protocol {
-	case wire.ProtoUDP, wire.ProtoTCP, wire.ProtoICMPv6:
+	case wire.ProtoUDP, wire.ProtoTCP, wire.ProtoICMPv6, wire.ProtoFragment:
 		return drop.None
-	case wire.ProtoFragment:
-		return drop.FragmentUnsupported
 	case wire.ProtoNoNext:
 		return drop.IP6NoNextHeader
 	}

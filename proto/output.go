@@ -5,15 +5,14 @@ import (
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/udp"
-	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 // Output writes the next packet that is to leave by a port into buf and returns its
 // length; 0: there is nothing. buf has room for the port's MTU and link header.
 //
 // The order is that of what holds others up: the datagram that a program stands by
-// with, questions and answers of the link, the stack's own answers, what waited for
-// a neighbour; then sockets and connections take turns.
+// with, questions and answers of the link, the rest of a packet that leaves in fragments, the
+// stack's own answers, what waited for a neighbour; then sockets and connections take turns.
 func (s *Stack) Output(port int, buf []byte, now mono.Time) int {
 	p := &s.ports[port]
 	if len(s.taps) == 0 {
@@ -33,6 +32,9 @@ func (s *Stack) output(p *port, buf []byte, now mono.Time) int {
 	}
 	if n := s.outputFrame(p, buf); n > 0 {
 		return n
+	}
+	if p.cutting.Active() {
+		return s.outputFragment(p, buf)
 	}
 	if p.packets.Len() > 0 {
 		if n := s.outputPacket(p, buf, now); n > 0 {
@@ -88,48 +90,80 @@ func (s *Stack) outputFrame(p *port, buf []byte) int {
 	return n
 }
 
-// outputQueued takes the oldest IP packet of a queue and writes it, if it can leave by p
-// now. Otherwise it is parked at its neighbour, or moved to the port that its route
+// outputQueued takes the oldest IP packet of a queue and writes it, or its first fragment, if it
+// can leave by p now. Otherwise it is parked at its neighbour, or moved to the port that its route
 // has changed to, or dropped, and outputQueued returns 0.
 func (s *Stack) outputQueued(p *port, q *ring.Datagrams, buf []byte, now mono.Time) int {
-	link := p.linkLen()
-	n, _ := q.Get(&s.record, buf[link:], false)
+	packet := s.take(p, q, buf)
 	m := s.record
 	w, errno := s.path(m.To.Addr(), now)
 	switch {
 	case errno != 0:
 		s.Count.Count(drop.NoRoute)
-	case n > w.mtu, n < m.Len: // longer than what this port sends, where routes have changed
-		s.Count.Count(drop.TooBig)
 	case !w.resolved(now):
-		if !w.entry.Parked.Put(&m, buf[link:link+n]) {
+		if !w.entry.Parked.Put(&m, packet) {
 			s.Count.Count(drop.NeighbourParkingFull)
 		}
 	case w.port != p:
 		s.moved = true
-		if !w.port.packets.Put(&m, buf[link:link+n]) {
+		if !w.port.packets.Put(&m, packet) {
 			s.Count.Count(drop.OutboxFull)
 		}
 	default:
-		w.putLink(buf, etherTypeOf(m.To.Addr()))
-		return link + n
+		return s.outputTaken(w, packet, buf, now)
 	}
 	return 0
+}
+
+// take takes the oldest packet of a queue: into buf, where its link header has room before it, or
+// if it is longer than p's frames into the memory of what p cuts, which holds nothing now.
+func (s *Stack) take(p *port, q *ring.Datagrams, buf []byte) []byte {
+	to := buf[p.linkLen():]
+	if q.Get(&s.record, nil, true); s.record.Len > len(to) {
+		to = p.cutting.Room()
+	}
+	n, _ := q.Get(&s.record, to, false)
+	return to[:n]
+}
+
+// outputTaken writes a packet that take has taken, in one piece or the first of several.
+func (s *Stack) outputTaken(w *path, packet, buf []byte, now mono.Time) int {
+	discover := udp.Discovery(s.record.TTL)
+	limit := w.limit(discover)
+	link := w.port.linkLen()
+	switch {
+	case len(packet) <= limit && len(packet) <= len(buf)-link:
+		w.putLink(buf, etherTypeOf(w.dst))
+		return link + len(packet)
+	case !discover.Fragments(): // the path has become narrower since it was sent
+		s.Count.Count(drop.TooBig)
+		return 0
+	}
+	s.cut(w, copy(w.port.cutting.Room(), packet), limit, now)
+	if !w.port.cutting.Active() {
+		return 0
+	}
+	return s.outputFragment(w.port, buf)
 }
 
 // outputParked writes a datagram that waited for a neighbour which has answered.
 func (s *Stack) outputParked(p *port, buf []byte, now mono.Time) int {
 	for len(p.resolved) > 0 {
 		e := p.resolved[0]
-		link := p.linkLen()
-		n, ok := e.Parked.Get(&s.record, buf[link:], false)
-		if !ok {
+		if e.Parked.Len() == 0 {
 			p.resolved = append(p.resolved[:0], p.resolved[1:]...)
 			continue
 		}
+		packet := s.take(p, &e.Parked, buf)
+		to := s.record.To.Addr()
+		w, errno := s.path(to, now)
+		if errno != 0 || w.entry != e { // routes have changed since: it goes where it was to go
+			w = &path{dst: to, port: p, mtu: packetMax(to, p.MTU), entry: e}
+		}
 		e.Use(now)
-		wire.PutEthernet(buf, e.MAC, p.MAC, etherTypeOf(s.record.To.Addr()))
-		return link + n
+		if n := s.outputTaken(w, packet, buf, now); n > 0 {
+			return n
+		}
 	}
 	return 0
 }

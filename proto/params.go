@@ -1,7 +1,5 @@
 package proto
 
-import "time"
-
 // Limits. Everything that a remote can make grow has one here or in the package
 // that holds it.
 const (
@@ -9,11 +7,6 @@ const (
 	// errors; ARP has as much again), in bytes charged. A turn takes at most 64 packets and
 	// answers each at most once, so this is a turn of full-size echo requests.
 	outboxMax = 64 * 2048
-
-	// icmpPerSecond and icmpBurst bound the ICMP errors that a core sends. The values
-	// are those of Linux's icmp_msgs_per_sec and icmp_msgs_burst.
-	icmpPerSecond = 1000
-	icmpBurst     = 50
 
 	// quoteMax is how much of a packet an ICMP error quotes, so that the error fits in
 	// 576 bytes (RFC 1812 §4.3.2.3).
@@ -44,6 +37,3 @@ const (
 	defaultTTL   = 64
 	multicastTTL = 1
 )
-
-// icmpInterval is how long the right to send one ICMP error takes to come back.
-const icmpInterval = time.Second / icmpPerSecond

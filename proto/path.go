@@ -25,12 +25,16 @@ type path struct {
 	ttl   uint8        // hop limit that routers advise; 0: defaultTTL
 	entry *neigh.Entry // the next hop; nil where mac is known without asking
 	mac   wire.MAC     // of a group, or everyone
+	until mono.Time    // when mtu is to be found out anew
+	small bool         // the path is of less than mtu: packets leave without DF
+	// reported says that mtu is a router's word, not the link's or the route's.
+	reported bool
 }
 
 // path returns the way to dst. The neighbour may yet be unresolved: resolved asks.
 func (s *Stack) path(dst netip.Addr, now mono.Time) (*path, unix.Errno) {
 	w := &s.paths[s.pathSlot(dst)]
-	if w.gen == s.pathGen && w.dst == dst {
+	if w.gen == s.pathGen && w.dst == dst && now.Before(w.until) {
 		return w, 0
 	}
 	gen := s.pathGen
@@ -44,6 +48,7 @@ func (s *Stack) path(dst netip.Addr, now mono.Time) (*path, unix.Errno) {
 		return nil, unix.ENOBUFS
 	}
 	found.gen = s.pathGen
+	found.reduce(s.mtus, now)
 	*w = found
 	return w, 0
 }

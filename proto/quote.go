@@ -3,6 +3,8 @@ package proto
 import (
 	"net/netip"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
@@ -15,6 +17,7 @@ import (
 type quote struct {
 	protocol      wire.Protocol
 	local, remote netip.Addr
+	length        int               // of that packet
 	transport     []byte            // from the transport header on, as far as it is quoted
 	err           udp.ExtendedError // what the message itself says
 	hard          bool              // it does not pass by itself
@@ -78,6 +81,20 @@ func (s *Stack) reportError(sock *udp.Socket, q *quote, data []byte) drop.Reason
 		return q.drops.unknown
 	}
 	in := &s.in
+	if q.err.Errno == unix.EMSGSIZE {
+		discover := sock.DiscoveryTo(q.remote)
+		if discover.Believes() {
+			if _, ok := s.tooBig(q.remote, q.mtu, q.length, in.now); !ok {
+				return q.drops.implausible
+			}
+		} else if !q.remote.Is4() {
+			return drop.None // as Linux has it, for this family alone
+		}
+		if discover == udp.DiscoverDont && q.remote.Is4() {
+			return drop.None // routers cut its packets: this one is lost, and says nothing of the next
+		}
+		q.hard = discover != udp.DiscoverDont // what is too long now will be so again
+	}
 	q.err.Offender, q.err.Iface, q.err.Time = in.src, uint32(in.port.number), in.now
 	return sock.Report(&q.err, q.hard, data, s.Wakes)
 }

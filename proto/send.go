@@ -26,9 +26,10 @@ type direct struct {
 	sock     *udp.Socket
 	protocol wire.Protocol
 	src, dst netip.AddrPort
-	payload  []byte    // the program's
-	back     bool      // once it is taken it goes to members on this host too,
-	at       mono.Time // as arriving now
+	payload  []byte // the program's
+	now      mono.Time
+	df       bool // IPv4: no router may cut it
+	back     bool // once it is taken it goes to members on this host too
 
 	link   [wire.EthernetLen]byte // of a packet socket that leaves the header to us,
 	header int                    // and its length
@@ -61,19 +62,38 @@ func (s *Stack) Offer(protocol wire.Protocol, sock *udp.Socket, to netip.AddrPor
 	}
 	src := netip.AddrPortFrom(from, sock.Local.Port())
 	d := &s.direct
-	d.port, d.path, d.sock, d.protocol, d.src, d.dst, d.payload = w.port, w, sock, protocol, src, to, payload
-	if d.len() > w.mtu {
-		return -1, unix.EMSGSIZE
+	d.port, d.path, d.sock, d.protocol, d.src, d.dst, d.payload, d.now = w.port, w, sock, protocol, src, to, payload, now
+	n, discover := d.len(), sock.DiscoveryTo(to.Addr())
+	limit := w.limit(discover)
+	if n > limit && (!discover.Fragments() || n > longest(to.Addr())) {
+		return -1, s.tooLong(sock, to, limit, now)
 	}
-	d.back, d.at = w.entry == nil && protocol == wire.ProtoUDP && s.comesBack(w, sock, from, to.Addr()), now
-	if sock.Send.Len() > 0 { // behind what waits already
+	d.back = w.entry == nil && protocol == wire.ProtoUDP && s.comesBack(w, sock, from, to.Addr())
+	d.df = discover.DF(n <= limit) && (discover != udp.DiscoverWant || !w.small)
+	if sock.Send.Len() > 0 || n > limit && w.port.cutting.Active() { // behind what waits already
 		return -1, s.queue(d)
 	}
 	if !w.resolved(now) {
 		return w.port.number, s.park(d)
 	}
+	if n > limit {
+		s.cut(w, s.put(d, w.port.cutting.Room()), limit, now)
+		if d.back {
+			s.bringBack(d)
+		}
+		return w.port.number, 0
+	}
 	d.offered = true
 	return w.port.number, 0
+}
+
+// longest is the length of the longest packet to dst: its field of 16 bits does not count the
+// header of IPv6.
+func longest(dst netip.Addr) int {
+	if dst.Is4() {
+		return 65535
+	}
+	return wire.IPv6Len + 65535
 }
 
 // Settle ends an Offer: what was not pulled is queued at the socket. It is EAGAIN if
@@ -108,7 +128,11 @@ func (s *Stack) put(d *direct, b []byte) int {
 	total := d.len()
 	ip := header{protocol: d.protocol, src: d.src.Addr(), dst: d.dst.Addr(), ttl: ttl, tos: d.sock.TOS}
 	ip.payload = total - headerLen(ip.dst)
-	if !ip.dst.Is4() {
+	if ip.dst.Is4() {
+		if ip.routers = !d.df; ip.routers { // RFC 6864 §4.2
+			ip.id = s.idents.Next4(ip.src, ip.dst, ip.protocol, d.now)
+		}
+	} else {
 		ip.flow = s.flowLabel(d.protocol, d.src, d.dst)
 	}
 	n := ip.put(b)
@@ -146,9 +170,13 @@ func (s *Stack) queue(d *direct) unix.Errno {
 }
 
 // record is what is kept of a queued packet besides its bytes: whom it is for, and
-// whose it is. Iface holds the protocol.
+// whose it is. Iface holds the protocol, and TTL what the socket does about the path's MTU.
 func (d *direct) record() *ring.Datagram {
-	return &ring.Datagram{From: d.src, To: d.dst, Iface: uint32(d.protocol)}
+	r := &ring.Datagram{From: d.src, To: d.dst, Iface: uint32(d.protocol)}
+	if d.sock.Link == nil {
+		r.TTL = uint8(d.sock.DiscoveryTo(d.dst.Addr()))
+	}
+	return r
 }
 
 // enlist puts a socket at the end of a port's list of those with something to send.
@@ -164,21 +192,19 @@ func (s *Stack) enlist(p *port, sock *udp.Socket) {
 // park lets a datagram wait for its neighbour. A full parking ring drops it: the
 // sender's socket must not wait for one dead address.
 func (s *Stack) park(d *direct) unix.Errno {
-	n := s.put(d, s.scratch[:])
+	n := s.put(d, s.scratch)
 	if !d.path.entry.Parked.Put(d.record(), s.scratch[:n]) {
 		s.Count.Count(drop.NeighbourParkingFull)
 	}
 	return 0
 }
 
-// post queues an IP packet of the stack's own.
+// post queues an IP packet of the stack's own. It is cut where it has to be.
 func (s *Stack) post(dst netip.Addr, ip []byte, now mono.Time) drop.Reason {
 	w, errno := s.path(dst, now)
 	switch {
 	case errno != 0:
 		return drop.NoRoute
-	case len(ip) > w.mtu:
-		return drop.TooBig
 	case !w.port.packets.Put(&ring.Datagram{To: netip.AddrPortFrom(dst, 0)}, ip):
 		return drop.OutboxFull
 	}

@@ -8,10 +8,12 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/group"
+	"github.com/xdpsock/xdpsock/proto/ip"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/neigh"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/route"
+	"github.com/xdpsock/xdpsock/proto/siphash"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/timer"
 	"github.com/xdpsock/xdpsock/proto/udp"
@@ -46,7 +48,8 @@ type Config struct {
 	Secret [16]byte  // key of the initial sequence numbers and of hashing, one for all cores
 	Memory int       // bytes that sockets may queue; 0: memoryMax
 	Peers  Peers     // the other cores; nil: there are none
-	Core   int       // the number of this one
+	Core   int       // number of this one, of Cores
+	Cores  int       // 0: 1
 	TCP    tcp.Params
 }
 
@@ -65,6 +68,8 @@ type Peers interface {
 	Sighted(neigh.Sighting)
 	// Unreachable tells AutoconfCore that an IPv6 neighbour does not answer.
 	Unreachable(port int, a netip.Addr)
+	// PathMTU tells the others what a router has said of a path.
+	PathMTU(dst netip.Addr, p ip.PathMTU)
 }
 
 // A Stack is the protocols of one core.
@@ -104,8 +109,14 @@ type Stack struct {
 	// handedOver says that the packet in Input has been handed over once: it is answered
 	// here, whatever the directory says now.
 	handedOver bool
-	icmp       bucket
-	scratch    []byte // one packet under construction: room for a frame of the largest MTU
+	scratch    []byte // one packet under construction: room for the longest there is, as a frame
+
+	cores      int         // of how many this is one
+	key        siphash.Key // of fragments, paths and identifications, the same on all cores
+	reassembly *ip.Reassembly
+	mtus       *ip.PathMTUs
+	idents     *ip.Idents
+	icmp       *ip.Limit // the right to send ICMP errors
 }
 
 // port is one link and what waits to leave by it.
@@ -127,7 +138,8 @@ type port struct {
 	resolved []*neigh.Entry // neighbours whose parked datagrams can go
 	ready    *udp.Socket    // sockets with something in Send for this port, a queue
 	readyEnd **udp.Socket
-	turn     bool // sockets were asked last, so connections are next
+	cutting  cutting // a packet that leaves in fragments
+	turn     bool    // sockets were asked last, so connections are next
 }
 
 // New returns a stack without addresses and routes.
@@ -144,19 +156,18 @@ func New(cfg Config) *Stack {
 		wheel:   timer.New(cfg.Start),
 		rand:    rand.New(rand.NewPCG(cfg.Seed[0], cfg.Seed[1])),
 		peers:   cfg.Peers,
-		core:    cfg.Core,
 		paths:   make([]path, pathsMax),
 		waiting: make(map[*neigh.Entry][]parked),
-		icmp:    bucket{left: icmpBurst, at: cfg.Start},
+		core:    cfg.Core,
+		cores:   max(cfg.Cores, 1),
+		key:     siphash.New(cfg.Secret),
 	}
 	s.pathSeed = s.rand.Uint64() | 1
 	s.pathGen = 1
 	s.flowKey = [2]uint64{binary.LittleEndian.Uint64(cfg.Secret[:]), binary.LittleEndian.Uint64(cfg.Secret[8:])}
 	own := ring.NewPool(ownMemory + 2*len(s.ports)*outboxMax)
-	room := minMTU6 // of errors, whatever the links are
 	for i := range s.ports {
 		p := &s.ports[i]
-		room = max(room, cfg.Ports[i].MTU)
 		p.PortConfig, p.number = cfg.Ports[i], i
 		if p.Index == 0 {
 			p.Index = uint32(i + 1)
@@ -175,7 +186,11 @@ func New(cfg Config) *Stack {
 	s.Groups = group.New(group.Config{
 		Sender: (*groupSender)(s), Wheel: s.wheel, Rand: s.rand, Ports: len(s.ports), Silent: s.core != groupCore,
 	})
-	s.scratch = make([]byte, room+wire.EthernetLen)
+	s.scratch = make([]byte, wire.EthernetLen+wire.IPv6Len+65535)
+	s.reassembly = ip.New(ip.Config{Wheel: s.wheel, Count: &s.Count, Key: s.key, TimedOut: s.reassemblyTimedOut})
+	s.mtus = ip.NewPathMTUs(s.key)
+	s.idents = ip.NewIdents(s.key, s.core, s.cores)
+	s.icmp = ip.NewLimit(s.key, cfg.Start)
 	s.TCP = tcp.New(s.tcpConfig(&cfg))
 	return s
 }
@@ -254,7 +269,7 @@ func (s *Stack) Deadline() mono.Time {
 func (s *Stack) Busy() bool {
 	for i := range s.ports {
 		p := &s.ports[i]
-		if p.packets.Len() > 0 || len(p.resolved) > 0 || p.ready != nil {
+		if p.packets.Len() > 0 || p.cutting.Active() || len(p.resolved) > 0 || p.ready != nil {
 			return true
 		}
 	}
@@ -342,23 +357,4 @@ func lastOf4(p netip.Prefix) netip.Addr {
 		a[bit/8] |= 0x80 >> (bit % 8)
 	}
 	return netip.AddrFrom4(a)
-}
-
-// bucket is a token bucket: the right to send so many ICMP errors.
-type bucket struct {
-	left int
-	at   mono.Time // when left was true
-}
-
-// take takes one token, if there is one.
-func (b *bucket) take(now mono.Time) bool {
-	if more := int(now.Sub(b.at) / icmpInterval); more > 0 {
-		b.left = min(b.left+more, icmpBurst)
-		b.at = now
-	}
-	if b.left == 0 {
-		return false
-	}
-	b.left--
-	return true
 }

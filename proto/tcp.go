@@ -97,7 +97,11 @@ func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, q *quote) d
 	}
 	believed := false
 	if q.err.Errno == unix.EMSGSIZE {
-		believed = s.TCP.TooBig(local, remote, seq, q.mtu, s.in.now)
+		if mtu, ok := 0, false; s.TCP.InFlight(local, remote, seq) {
+			if mtu, ok = s.tooBig(remote.Addr(), q.mtu, q.length, s.in.now); ok {
+				believed = s.TCP.TooBig(local, remote, seq, mtu, s.in.now)
+			}
+		}
 	} else {
 		believed = s.TCP.Unreachable(local, remote, seq, q.err.Errno, s.in.now)
 	}
@@ -151,23 +155,27 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 			continue
 		}
 		ttl, tos := cmp.Or(c.TTL(), w.ttl), c.TOS()
+		c.SetPMTU(w.mtu, now)
 		n := s.TCP.Output(c, buf[link+headerLen(remote):link+w.mtu], now)
 		if n > 0 {
 			w.putLink(buf, etherTypeOf(remote))
-			return link + s.putTCP(buf[link:], local, remote, n, ttl, tos)
+			return link + s.putTCP(buf[link:], local, remote, n, ttl, tos, w.small)
 		}
 	}
 	return s.outputFrame(p, buf) // a question that was asked on the way
 }
 
 // putTCP writes the IP header before a segment of n bytes and returns the length of the
-// packet. A TTL of 0 is the default.
-func (s *Stack) putTCP(b []byte, local, remote netip.Addr, n int, ttl, tos uint8) int {
+// packet. A TTL of 0 is the default. Where routers may have to cut it, it goes without DF.
+func (s *Stack) putTCP(b []byte, local, remote netip.Addr, n int, ttl, tos uint8, routers bool) int {
 	if ttl == 0 {
 		ttl = defaultTTL
 	}
 	h := header{protocol: wire.ProtoTCP, src: local, dst: remote, ttl: ttl, tos: tos, payload: n}
-	if !remote.Is4() {
+	switch {
+	case remote.Is4() && routers:
+		h.routers, h.id = true, uint16(s.idents.Next6())
+	case !remote.Is4():
 		segment := wire.TCP(b[wire.IPv6Len:])
 		h.flow = s.flowLabel(wire.ProtoTCP, netip.AddrPortFrom(local, segment.SrcPort()), netip.AddrPortFrom(remote, segment.DstPort()))
 	}
@@ -179,7 +187,7 @@ func (s *Stack) outputReply(p *port, buf []byte, now mono.Time) int {
 	link := p.linkLen()
 	for to := s.TCP.ReplyTo(); to.IsValid(); to = s.TCP.ReplyTo() {
 		n, local, remote := s.TCP.Reply(buf[link+headerLen(to):], now)
-		n = s.putTCP(buf[link:], local, remote, n, 0, 0)
+		n = s.putTCP(buf[link:], local, remote, n, 0, 0, false)
 		w, errno := s.path(remote, now)
 		if errno == 0 && w.port == p && w.resolved(now) {
 			w.putLink(buf, etherTypeOf(remote))

@@ -111,7 +111,7 @@ func (s *datagram) offer(i int, m *message) unix.Errno {
 	if errno == unix.EAGAIN && s.ends[i].Send.Room(m.packetLen()) {
 		errno = unix.ENOBUFS
 	}
-	waits := s.ends[i].Send.Len() > 0 || !c.Stack.Wakes.Empty()
+	waits := s.ends[i].Send.Len() > 0 || c.Stack.Cutting() || !c.Stack.Wakes.Empty()
 	c.Unlock()
 	if waits {
 		c.Attention() // what could not be sent, or is news to somebody, is somebody's work now

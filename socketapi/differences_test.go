@@ -23,10 +23,6 @@ var differences = map[string]difference{
 			`linux MSG_ERRQUEUE: "" -1 EAGAIN | engine MSG_ERRQUEUE: "" -1 ENOTSUP`,
 		},
 	},
-	"datagram: larger than a packet": {
-		"datagrams are not fragmented",
-		[]string{"linux 1473: 1473 ok | engine 1473: -1 EMSGSIZE"},
-	},
 	"SO_SNDBUF is at first": {
 		"a stream's send buffer begins with 128 KiB here: a write and the copy of it are all there is, no overhead of packets",
 		[]string{"linux is: 16384 ok | engine is: 131072 ok"},

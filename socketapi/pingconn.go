@@ -64,8 +64,8 @@ func (st *Stack) ListenPing(local netip.Addr) (*PingConn, error) {
 	return &PingConn{s: s}, nil
 }
 
-// WriteEcho sends an echo request to an address of the socket's family. It is EMSGSIZE if the message does not fit into one
-// packet of the link.
+// WriteEcho sends an echo request to an address of the socket's family. It is EMSGSIZE if the
+// message does not fit into a packet, however many fragments that takes.
 func (c *PingConn) WriteEcho(to netip.Addr, seq uint16, payload []byte) error {
 	to = to.Unmap()
 	if to.Is4() != (c.s.protocol == wire.ProtoICMP) {

@@ -273,7 +273,7 @@ func (x *pinger) ask() error {
 	x.asked[i] = x.conn.Now()
 	err := x.conn.WriteEcho(x.target, uint16(x.sent), x.payload)
 	if errors.Is(err, unix.EMSGSIZE) {
-		return fmt.Errorf("%w: %d bytes do not fit into a packet of the link, and fragments are not sent: take a smaller -s", err, len(x.payload))
+		return fmt.Errorf("%w: %d bytes do not fit into a packet: take a smaller -s", err, len(x.payload))
 	}
 	return noRoute(err, x.target)
 }

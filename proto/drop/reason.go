@@ -122,6 +122,7 @@ const (
 	NDPNotForUs
 	NDPUnsolicited
 	NDPConflict
+	NDPFragment
 	NDPRouterRefused
 
 	// Group membership (RFC 3376, RFC 9776; RFC 2710, RFC 3810).

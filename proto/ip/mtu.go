@@ -93,6 +93,14 @@ func (m *PathMTUs) Report(dst netip.Addr, mtu, length, current int, now mono.Tim
 	if mtu > current || mtu == current && !small || !dst.Is4() && mtu < mtuMin6 {
 		return PathMTU{}, false
 	}
+	p := PathMTU{MTU: mtu, Small: small, Until: now.Add(mtuAge)}
+	m.Put(dst, p)
+	return p, true
+}
+
+// Put takes in what is known of the path to dst. The one of the set that would have been
+// forgotten first has to go.
+func (m *PathMTUs) Put(dst netip.Addr, p PathMTU) {
 	e := m.find(dst)
 	if e == nil {
 		set := m.set(dst)
@@ -104,8 +112,7 @@ func (m *PathMTUs) Report(dst netip.Addr, mtu, length, current int, now mono.Tim
 		}
 		e.dst = dst
 	}
-	e.PathMTU = PathMTU{MTU: mtu, Small: small, Until: now.Add(mtuAge)}
-	return e.PathMTU, true
+	e.PathMTU = p
 }
 
 // plateauBelow is the largest MTU in use that a packet of length bytes is too long for.

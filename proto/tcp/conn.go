@@ -174,5 +174,7 @@ func (c *Conn) SetPMTU(mtu int, _ mono.Time) {
 	if c.key.is4() {
 		header = 40
 	}
-	c.setPathMSS(uint16(min(max(mtu-header, mssMin), 65535)))
+	if mss := uint16(min(max(mtu-header, mssMin), 65535)); mss != c.snd.pathMSS {
+		c.setPathMSS(mss)
+	}
 }

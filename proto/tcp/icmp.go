@@ -41,6 +41,12 @@ func (t *TCP) TooBig(local, remote netip.AddrPort, seq wire.Seq, mtu int, now mo
 	return true
 }
 
+// InFlight says whether seq is that of a segment of a connection which may still be on its way: an ICMP
+// error about another one is forged, or too late (RFC 5927 §4).
+func (t *TCP) InFlight(local, remote netip.AddrPort, seq wire.Seq) bool {
+	return t.quoted(local, remote, seq) != nil
+}
+
 // quoted returns the connection that an ICMP error is about, nil if it is none or seq is not in flight.
 func (t *TCP) quoted(local, remote netip.AddrPort, seq wire.Seq) *Conn {
 	c := t.Lookup(local, remote)

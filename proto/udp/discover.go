@@ -1,5 +1,7 @@
 package udp
 
+import "net/netip"
+
 // Read first: ip(7) on IP_MTU_DISCOVER; ip_sk_use_pmtu, ip_sk_ignore_df, ip_sk_accept_pmtu in
 // include/net/ip.h; __ip_append_data and __ip_make_skb in net/ipv4/ip_output.c.
 
@@ -33,6 +35,14 @@ func (d Discovery) Option() int {
 		return int(1 - d)
 	}
 	return int(d)
+}
+
+// DiscoveryTo is what s does about the MTU of the path to dst.
+func (s *Socket) DiscoveryTo(dst netip.Addr) Discovery {
+	if dst.Is4() {
+		return s.Discover
+	}
+	return s.Discover6
 }
 
 // Path says whether d goes by the MTU of the path, not of the link (ip_sk_use_pmtu).

@@ -91,14 +91,19 @@ func (q *ErrQueue) Get(e *ExtendedError, p []byte) (n, whole int, ok bool) {
 	return n, m.Len - extendedLen, true
 }
 
+// WantsErrors says whether s has asked for the errors of packets to dst.
+func (s *Socket) WantsErrors(dst netip.Addr) bool {
+	if dst.Is4() {
+		return s.RecvErr
+	}
+	return s.RecvErr6
+}
+
 // Report tells a socket what has become of a packet that it has sent: by its error queue, if
 // it asked for that, and by SO_ERROR, if it did or is connected and the error is hard, so that
 // it will not pass by itself (Linux: udp_err, __udp6_lib_err, ping_err, raw_err).
 func (s *Socket) Report(e *ExtendedError, hard bool, quote []byte, wakes *ring.Wakes) drop.Reason {
-	asked := s.RecvErr
-	if !e.To.Addr().Is4() {
-		asked = s.RecvErr6
-	}
+	asked := s.WantsErrors(e.To.Addr())
 	if !asked && (!hard || !s.Remote.IsValid()) {
 		return drop.None
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/proto"
 	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/ip"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/neigh"
 	"github.com/xdpsock/xdpsock/proto/ring"
@@ -143,9 +144,21 @@ type mail struct {
 	mu      sync.Mutex
 	frames  ring.Datagrams   // Put under mu; Get by the core
 	seen    []neigh.Sighting // under mu
+	mtus    []pathMTU        // under mu
 	full    atomic.Bool      // there is something
 	scratch []byte           // the core's
 	seeing  []neigh.Sighting // the core's
+	reading []pathMTU        // the core's
+}
+
+// frameMax is the longest frame that is handed over: the longest IPv6 packet, put together of
+// fragments, behind an Ethernet header with two tags.
+const frameMax = 22 + 40 + 65535
+
+// pathMTU is what a core has been told of the path to dst.
+type pathMTU struct {
+	dst netip.Addr
+	ip.PathMTU
 }
 
 // peers is a Core as its stack sees the others.
@@ -197,8 +210,24 @@ func (p *peers) Unreachable(port int, a netip.Addr) {
 	p.to[proto.AutoconfCore], p.sent = true, true
 }
 
-// sightingsMax is how many sightings of neighbours wait for one core. A lost one is
-// seen again: the neighbour is asked once more.
+func (p *peers) PathMTU(dst netip.Addr, m ip.PathMTU) {
+	for i, other := range p.host.cores {
+		if i == p.Index {
+			continue
+		}
+		box := &other.mail
+		box.mu.Lock()
+		if len(box.mtus) < sightingsMax {
+			box.mtus = append(box.mtus, pathMTU{dst, m})
+		}
+		box.mu.Unlock()
+		box.full.Store(true)
+		p.to[i], p.sent = true, true
+	}
+}
+
+// sightingsMax is how many sightings of neighbours, and how many reports of paths, wait for one core. A
+// lost one is seen again: the neighbour is asked once more, the router meets the next packet.
 const sightingsMax = 256
 
 // readMail takes in what other cores have sent.
@@ -208,7 +237,13 @@ func (h *handler) readMail(now mono.Time) (work int) {
 	m.mu.Lock()
 	m.seeing = append(m.seeing[:0], m.seen...)
 	m.seen = m.seen[:0]
+	m.reading = append(m.reading[:0], m.mtus...)
+	m.mtus = m.mtus[:0]
 	m.mu.Unlock()
+	for _, p := range m.reading {
+		h.Stack.LearnPathMTU(p.dst, p.PathMTU)
+		work++
+	}
 	for _, seen := range m.seeing {
 		h.Stack.Neigh.See(seen, now)
 		work++

@@ -197,8 +197,8 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 	for i := range count {
 		c := &Core{Index: i, host: h, to: make([]bool, count)}
 		c.mail.frames.Init(ring.NewPool(mailMax), mailMax)
-		c.mail.scratch = make([]byte, 1<<16)
-		pcfg := proto.Config{Start: h.clock.Now(), Seed: [2]uint64{random.Uint64(), random.Uint64()}, Secret: secret, Memory: cfg.Memory, Core: i}
+		c.mail.scratch = make([]byte, frameMax)
+		pcfg := proto.Config{Start: h.clock.Now(), Seed: [2]uint64{random.Uint64(), random.Uint64()}, Secret: secret, Memory: cfg.Memory, Core: i, Cores: count}
 		if count > 1 {
 			pcfg.Peers = (*peers)(c)
 		}
