@@ -3,6 +3,7 @@ package proto
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/tcp"
@@ -269,6 +270,7 @@ func TestExtensionHeaderChains(t *testing.T) {
 		{"unknown behind", packet6{src: ipA6, dst: ipB6, next: 99}.behind(pad(wire.ProtoDestOpts)), drop.IP6UnknownNextHeader, 1},
 		{"jumbogram", packet6{src: ipA6, dst: ipB6, next: wire.ProtoHopByHop, payload: nil}, drop.IP6ExtensionShort, 0},
 	} {
+		v.pass(2 * time.Second) // so that an error may be sent again
 		v.want(row.name, v.hit(row.packet.frame()), row.want, row.frames)
 	}
 	answers := 0

@@ -72,7 +72,7 @@ func kinds4() (list [][]byte) {
 		offset int
 		more   bool
 	}{{0, true}, {8, true}, {16, false}, {65528, false}} {
-		frame := forge(ipA, ipB, wire.ProtoUDP, forgeUDP(portA, seven, "0123456789abcdef")[34:42])
+		frame := forge(ipA, ipB, wire.ProtoUDP, forgeUDP(portA, seven, "0123456789abcdef")[34+at.offset%24:][:8])
 		wire.IPv4(frame[wire.EthernetLen:]).SetFragment(at.offset, false, at.more)
 		reseal(frame)
 		add(frame)
