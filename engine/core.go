@@ -91,6 +91,7 @@ func Open(cfg Config) (*Core, error) {
 	}
 	c.rx, c.tx = make([]Frame, batch), make([]Frame, batch)
 	c.lots = slices.Repeat([]int{1}, len(cfg.Devices))
+	c.sleep.spinner = newSpinner(cfg.Policy)
 	if err := c.sleep.open(c.ports); err != nil {
 		return nil, err
 	}

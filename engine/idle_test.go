@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -96,5 +97,34 @@ func TestManualReplays(t *testing.T) {
 	}
 	if len(log1) < 500 || len(slept1) < 100 {
 		t.Errorf("%d calls and %d sleeps: the scenario has become too short to say anything", len(log1), len(slept1))
+	}
+}
+
+// Looking goes on for as long as it has paid lately.
+func TestSpinner(t *testing.T) {
+	const us = time.Microsecond
+	s := newSpinner(Balanced)
+	for i, step := range []struct{ idle, want time.Duration }{
+		{12 * us, 20 * us}, // bridged by looking
+		{20 * us, 20 * us},
+		{21 * us, 10 * us}, // not
+		{time.Second, 5 * us},
+		{time.Second, 0},
+		{time.Second, 0},
+		{3 * us, 5 * us}, // it would have been
+		{20 * us, 10 * us},
+		{5 * us, 20 * us},
+	} {
+		if s.learn(step.idle); s.spin() != step.want {
+			t.Errorf("step %d: after %v of nothing it looks for %v, want %v", i, step.idle, s.spin(), step.want)
+		}
+	}
+	for policy, want := range map[Policy]time.Duration{Latency: math.MaxInt64, Efficient: 0} {
+		s := newSpinner(policy)
+		for _, idle := range []time.Duration{time.Second, time.Second, us, us} {
+			if s.learn(idle); s.spin() != want {
+				t.Errorf("%v looks for %v, want %v", policy, s.spin(), want)
+			}
+		}
 	}
 }

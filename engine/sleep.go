@@ -32,6 +32,7 @@ type sleepState struct {
 	held    bool          // at the last look a device kept frames back, or had no room for more
 	retries bool          // till heeds held
 	backoff time.Duration // the pause before the last such try
+	spinner spinner
 
 	spins bool          // the devices can change without the clock's help, so looking pays
 	alone Device        // the only port to wait for, which sleeps by its own Wait
@@ -151,14 +152,16 @@ func (c *Core) await(until mono.Time) {
 	}
 	s.till = until
 	gen := c.departs.Load()
+	spin, began := s.spinner.spin(), c.clock.Now()
 	c.Unlock()
-	if !s.spins || !c.look(until, gen) {
+	if !s.spins || !c.look(began, spin, until, gen) {
 		c.doze(until, gen)
 	}
 	c.mu.Lock()
 	if c.departs.Load() == gen { // else another has the role, and these are its own
 		s.till = 0
 		s.wanted.Store(false)
+		s.spinner.learn(c.clock.Now().Sub(began))
 	}
 	if !c.rxReady() { // a device that has died wakes its sleeper without a frame, if at all
 		c.checkPorts(Device.Err)
@@ -172,15 +175,13 @@ const lookPause = 16
 // spinYield is how long a driver looks before it lets other goroutines run.
 const spinYield = time.Millisecond
 
-// look watches the rings for as long as the policy says, and says whether there is
+// look watches the rings for the time spin from start on, and says whether there is
 // a reason not to sleep. It ends when another took the role that was of generation gen,
 // or a displaced poller with the policy Latency would look for ever.
-func (c *Core) look(until mono.Time, gen uint64) bool {
-	spin := c.policy.spin()
+func (c *Core) look(start mono.Time, spin time.Duration, until mono.Time, gen uint64) bool {
 	if spin == 0 {
 		return false
 	}
-	start := c.clock.Now()
 	yielded := start
 	for i := 1; ; i++ {
 		if c.rxReady() || c.sleep.wanted.Load() {
