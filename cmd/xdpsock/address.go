@@ -36,10 +36,5 @@ func scoped(h *host.Host, a netip.Addr) netip.Addr {
 	return a.WithZone(strconv.Itoa(h.Index(0)))
 }
 
-// shown is an address with the zone by its name.
-func shown(h *host.Host, a netip.Addr) string {
-	if a.Zone() == "" {
-		return a.String()
-	}
-	return a.WithZone(h.Interfaces()[0]).String()
-}
+// shown is an address as people write it.
+func shown(h *host.Host, a netip.Addr) string { return h.Named(a).String() }

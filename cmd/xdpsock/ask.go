@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +44,9 @@ again when there is something to send to it. WAITING are datagrams that wait for
 		}),
 		askCommand("addr", control.AskAddrs, sayAddrs, &cobra.Command{
 			Short: "Print the addresses of a running engine",
-			Long:  `Print the addresses that a running engine has for its own.`,
+			Long: `Print the addresses that a running engine has for its own, their state (an address is
+tentative until it is known to be nobody else's, and deprecated when nothing new should
+begin with it) and for how long they are to be preferred and valid.`,
 			Example: `  sudo xdpsock addr
   sudo xdpsock addr -i eth1 --json`,
 		}),
@@ -161,9 +164,13 @@ func sayRoutes(out *output, a *control.Answer, _ *askFlags) {
 }
 
 func sayAddrs(out *output, a *control.Answer, _ *askFlags) {
-	out.table("ADDRESS\tINTERFACE", func(w io.Writer) {
+	out.table("ADDRESS\tINTERFACE\tSTATE\tPREFERRED\tVALID", func(w io.Writer) {
 		for _, x := range a.Addrs {
-			row(w, x.Addr, x.Interface)
+			state := x.State
+			if x.Temporary {
+				state += ", temporary"
+			}
+			row(w, x.Addr, x.Interface, state, lasting(x.Preferred), lasting(x.Valid))
 		}
 	})
 	for _, x := range a.Addrs {
@@ -172,6 +179,14 @@ func sayAddrs(out *output, a *control.Answer, _ *askFlags) {
 			control.Addr
 		}{"address", x})
 	}
+}
+
+// lasting is for how long something holds.
+func lasting(seconds *float64) string {
+	if seconds == nil {
+		return "forever"
+	}
+	return time.Duration(*seconds * float64(time.Second)).Round(time.Second).String()
 }
 
 func saySockets(out *output, a *control.Answer, _ *askFlags) {

@@ -2,8 +2,10 @@ package host
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/xdpsock/xdpsock/proto/neigh"
 	"github.com/xdpsock/xdpsock/proto/ring"
@@ -23,6 +25,24 @@ const stepMax = 1024
 
 // Interfaces returns the names of the host's interfaces.
 func (h *Host) Interfaces() []string { return slices.Clone(h.names[:h.ports]) }
+
+// nameOf is what people name a port by.
+func (h *Host) nameOf(port int) string {
+	if port < 0 || port >= len(h.names) {
+		return fmt.Sprintf("port %d", port)
+	}
+	return h.names[port]
+}
+
+// Named returns a as people write it: with the name of an interface for its zone, where it has one.
+func (h *Host) Named(a netip.Addr) netip.Addr {
+	if index, err := strconv.Atoi(a.Zone()); err == nil {
+		if port, ok := h.PortOf(index); ok {
+			return a.WithZone(h.nameOf(port))
+		}
+	}
+	return a
+}
 
 // A Neighbour is one entry of a core's neighbour table.
 type Neighbour struct {
@@ -44,7 +64,7 @@ func (h *Host) Neighbours() (list []Neighbour) {
 		list = slices.Grow(list, n) // outside of the lock, as far as it can be known
 		c.Lock()
 		c.Stack.Neigh.All(func(e *neigh.Entry) { // a limited number
-			n := Neighbour{Interface: h.names[e.Port], Core: c.Index, Addr: e.Addr, State: e.State(), Waiting: e.Parked.Len()}
+			n := Neighbour{Interface: h.nameOf(e.Port), Core: c.Index, Addr: e.Addr, State: e.State(), Waiting: e.Parked.Len()}
 			if n.State != neigh.Incomplete {
 				n.MAC = e.MAC
 			}
@@ -72,8 +92,8 @@ func (h *Host) Routes() (list []Route) {
 	first.Unlock()
 	for _, r := range table.Routes() { // it never changes
 		named := Route{Route: r}
-		if r.Kind == route.Unicast && r.Port >= 0 && r.Port < len(h.names) {
-			named.Interface = h.names[r.Port]
+		if r.Kind == route.Unicast {
+			named.Interface = h.nameOf(r.Port)
 		}
 		list = append(list, named)
 	}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -141,5 +142,18 @@ func TestSnapshotOfManySockets(t *testing.T) {
 	list, more := r.h.Sockets(1 << 20)
 	if len(list) != 2*count || more {
 		t.Errorf("%d sockets, more: %v", len(list), more)
+	}
+}
+
+// People know an interface by its name, and not by the number in a zone.
+func TestNamed(t *testing.T) {
+	h := newRig(t, 1).h
+	for _, row := range [][2]string{
+		{"fe80::1%" + strconv.Itoa(h.Index(0)), "fe80::1%queue"}, {"fe80::1%" + strconv.Itoa(loopIndex), "fe80::1%lo"},
+		{"fe80::1%4711", "fe80::1%4711"}, {"fe80::1", "fe80::1"}, {"192.0.2.1", "192.0.2.1"},
+	} {
+		if got := h.Named(netip.MustParseAddr(row[0])).String(); got != row[1] {
+			t.Errorf("%s: %s, want %s", row[0], got, row[1])
+		}
 	}
 }

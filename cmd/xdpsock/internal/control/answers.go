@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
+	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi/host"
@@ -12,7 +13,7 @@ import (
 
 func neighbours(h *host.Host) (list []Neighbour) {
 	for _, n := range h.Neighbours() {
-		row := Neighbour{Interface: n.Interface, Addr: n.Addr.String(), State: n.State.String(), Waiting: n.Waiting, Core: n.Core}
+		row := Neighbour{Interface: n.Interface, Addr: h.Named(n.Addr).String(), State: n.State.String(), Waiting: n.Waiting, Core: n.Core}
 		if !n.MAC.IsZero() {
 			row.MAC = n.MAC.String()
 		}
@@ -24,18 +25,31 @@ func neighbours(h *host.Host) (list []Neighbour) {
 func routes(h *host.Host) (list []Route) {
 	for _, r := range h.Routes() {
 		list = append(list, Route{
-			Type: r.Kind.String(), Prefix: r.Prefix.String(), Gateway: nameOf(r.Gateway), Interface: r.Interface,
-			Source: nameOf(r.Source), Metric: r.Metric, MTU: r.MTU,
+			Type: r.Kind.String(), Prefix: r.Prefix.String(), Gateway: nameOf(h, r.Gateway), Interface: r.Interface,
+			Source: nameOf(h, r.Source), Metric: r.Metric, MTU: r.MTU,
 		})
 	}
 	return list
 }
 
 func addrs(h *host.Host) (list []Addr) {
+	now := h.Clock().Now()
 	for _, a := range h.Addrs() {
-		list = append(list, Addr{Interface: a.Interface, Addr: a.Prefix.String()})
+		list = append(list, Addr{
+			Interface: a.Interface, Addr: a.Prefix.String(), State: a.State.String(), Temporary: a.Temporary,
+			Preferred: secondsTo(a.PreferredUntil, now), Valid: secondsTo(a.ValidUntil, now),
+		})
 	}
 	return list
+}
+
+// secondsTo is how long it is until a time, nil if that is never.
+func secondsTo(t, now mono.Time) *float64 {
+	if t == 0 {
+		return nil
+	}
+	left := max(0, t.Sub(now).Seconds())
+	return &left
 }
 
 func sockets(h *host.Host) (list []Socket, more bool) {
@@ -43,13 +57,13 @@ func sockets(h *host.Host) (list []Socket, more bool) {
 	for _, s := range all {
 		row := Socket{
 			Protocol: strings.ToLower(s.Protocol.String()), State: s.State.String(), RecvQ: s.RecvQ, SendQ: s.SendQ,
-			Local: s.Local.String(), Dropped: s.Dropped, Core: s.Core,
+			Local: pairName(h, s.Local), Dropped: s.Dropped, Core: s.Core,
 		}
 		if s.Protocol != wire.ProtoTCP && s.State == tcp.Closed {
 			row.State = "UNCONNECTED"
 		}
 		if s.Remote.IsValid() {
-			row.Remote = s.Remote.String()
+			row.Remote = pairName(h, s.Remote)
 		}
 		list = append(list, row)
 	}
@@ -62,9 +76,14 @@ func allTraffic(h *host.Host) *traffic.Summary {
 }
 
 // nameOf is an address, or nothing.
-func nameOf(a netip.Addr) string {
+func nameOf(h *host.Host, a netip.Addr) string {
 	if !a.IsValid() {
 		return ""
 	}
-	return a.String()
+	return h.Named(a).String()
+}
+
+// pairName is an address and a port.
+func pairName(h *host.Host, a netip.AddrPort) string {
+	return netip.AddrPortFrom(h.Named(a.Addr()), a.Port()).String()
 }

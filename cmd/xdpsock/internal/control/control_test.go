@@ -21,6 +21,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/socketapi/host"
@@ -119,8 +120,26 @@ func TestAsk(t *testing.T) {
 		a.Routes[1] != (Route{Type: "unicast", Prefix: "0.0.0.0/0", Gateway: "192.0.2.1", Interface: "eth1"}) {
 		t.Errorf("%+v", a.Routes)
 	}
-	if a := ask(AskAddrs); len(a.Addrs) != 1 || a.Addrs[0] != (Addr{Interface: "eth1", Addr: "192.0.2.7/24"}) {
+	if a := ask(AskAddrs); len(a.Addrs) != 1 || a.Addrs[0] != (Addr{Interface: "eth1", Addr: "192.0.2.7/24", State: "preferred"}) {
 		t.Errorf("%+v", a.Addrs)
+	}
+	now := s.host.Clock().Now()
+	if err := s.host.AddAddr(0, route.Addr{
+		Prefix: netip.MustParsePrefix("2001:db8::7/64"), State: route.Deprecated, Temporary: true, PreferredUntil: now, ValidUntil: now.Add(time.Hour),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, x := range ask(AskAddrs).Addrs {
+		if x.Addr == "2001:db8::7/64" {
+			found = x.State == "deprecated" && x.Temporary && *x.Preferred == 0 && *x.Valid > 3000 && *x.Valid <= 3600
+		}
+		if a, _, _ := strings.Cut(x.Addr, "/"); strings.Contains(a, "%") {
+			t.Errorf("%+v has a zone beside its interface", x)
+		}
+	}
+	if !found {
+		t.Errorf("%+v", ask(AskAddrs).Addrs)
 	}
 	if a := ask(AskSockets); a.More || len(a.Sockets) != 2 ||
 		a.Sockets[0] != (Socket{Protocol: "tcp", State: "LISTEN", SendQ: 5, Local: "192.0.2.7:80"}) ||

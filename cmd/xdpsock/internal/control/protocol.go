@@ -87,6 +87,11 @@ type Route struct {
 type Addr struct {
 	Interface string `json:"interface"`
 	Addr      string `json:"address"` // with the length of the link's prefix
+	State     string `json:"state"`   // of RFC 4862 §2: "preferred", "tentative", ...
+	Temporary bool   `json:"temporary,omitempty"`
+	// For how long it is preferred and valid, in seconds; absent: for ever.
+	Preferred *float64 `json:"preferred_seconds,omitempty"`
+	Valid     *float64 `json:"valid_seconds,omitempty"`
 }
 
 // Socket is one socket, in the words of ss(8).
