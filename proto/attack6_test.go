@@ -97,7 +97,7 @@ func TestLand6(t *testing.T) {
 		src  string
 		want drop.Reason
 	}{
-		{"::1", drop.Martian}, {"ff02::1", drop.IP6BadSource}, {"::ffff:10.9.0.1", drop.Martian}, {"::", drop.TCPNotUnicast},
+		{"::1", drop.Martian}, {"ff02::1", drop.IP6BadSource}, {"::ffff:10.9.0.1", drop.Martian}, {"::", drop.IP6BadSource},
 	} {
 		src := netip.AddrPortFrom(netip.MustParseAddr(row.src), 80)
 		v.want("from "+row.src, v.hit(tcp6(src, port80v6, wire.SYN).frame()), row.want, 0)

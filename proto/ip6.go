@@ -55,8 +55,12 @@ func (s *Stack) payload6(ip wire.IPv6) drop.Reason {
 		protocol, offset, in.alert = e.Protocol, e.Offset, e.RouterAlert
 	}
 	// Our own address does not come from outside (land). What another station says in our name
-	// is for neighbour discovery to notice.
-	if protocol != wire.ProtoICMPv6 && !p.Loop && s.local(in.src) {
+	// is for neighbour discovery to notice, which is alone in having messages from no address.
+	switch {
+	case protocol == wire.ProtoICMPv6:
+	case in.src.IsUnspecified():
+		return drop.IP6BadSource // an answer to it would be one to ourselves
+	case !p.Loop && s.local(in.src):
 		return drop.Martian
 	}
 	payload := ip[offset:]
