@@ -138,16 +138,15 @@ func TestGoodput(t *testing.T) {
 	}
 }
 
-// floor is the least share of what a path allows that is not a bug. A packet that is late by
-// more than three others is taken for lost (RFC 6675 §4), which a shaken path does all the time;
-// a loss of 10 % is waited out by timeouts; and in the time of one cell a window of 60 ms
-// hardly grows.
+// floor is the least share of what a path allows that is not a bug. A loss of 10 % is waited out by timeouts;
+// and in the time of one cell a window of 60 ms hardly grows. That packets come late or twice costs
+// next to nothing (RFC 8985 §6.2 step 4, RFC 2883).
 func (c cell) floor() float64 {
 	switch {
-	case c.shake, c.loss > 0.05, c.delay > 20*time.Millisecond:
+	case c.loss > 0.05, c.delay > 20*time.Millisecond:
 		return 0
 	case c.loss > 0:
-		return 0.15
+		return 0.6
 	}
 	return 0.5
 }

@@ -308,7 +308,7 @@ func (p *talker) check(now mono.Time) {
 	}
 	i := p.c.Info(now)
 	switch {
-	case i.Unacked < 0, i.Sacked < 0, i.Lost < 0, i.Retrans < 0, i.Sacked+i.Lost > i.Unacked, i.Retrans > i.Lost:
+	case i.Unacked < 0, i.Sacked < 0, i.Lost < 0, i.Retrans < 0, i.Sacked+i.Lost > i.Unacked, i.Sacked+i.Retrans > i.Unacked:
 		p.t.Fatalf("%v: the flight does not add up: %+v", p.c.Local(), i)
 	// In a recovery the window is what is in flight and what may follow (RFC 9937 §6.2).
 	case i.State >= tcp.Established && !i.Recovering && i.SndCwnd < i.SndMSS, i.SndCwnd > 1<<30:

@@ -128,6 +128,7 @@ func (c *Conn) finish(errno unix.Errno, now mono.Time) {
 	c.want = 0
 	c.stopAll()
 	c.dropFlight()
+	c.dropRepair()
 	c.dropHoles()
 	if errno != 0 {
 		c.soErr.Store(uint64(errno))

@@ -120,6 +120,20 @@ func (g *congestion) reduce(mss int) {
 // recovered ends a fast recovery.
 func (g *congestion) recovered() { g.cwnd = g.ssthresh }
 
+// A reduction is what there was before one, for the day on which it turns out to have been wrong.
+type reduction struct {
+	cwnd, ssthresh uint32
+	cubic          cubic
+}
+
+func (g *congestion) before() reduction { return reduction{g.cwnd, g.ssthresh, g.cubic} }
+
+// undo takes a reduction back (RFC 9438 §4.9), and nothing of what the window has grown since.
+func (g *congestion) undo(b reduction) {
+	g.cwnd, g.ssthresh = max(g.cwnd, b.cwnd), max(g.ssthresh, b.ssthresh)
+	g.cubic = b.cubic
+}
+
 // restart is told that nothing was sent for a time longer than a timeout (RFC 5681 §4.1): the
 // window halves for each timeout, down to the initial one, as Linux does.
 func (g *congestion) restart(idle, rto time.Duration, mss int, shrink bool) {

@@ -21,8 +21,8 @@ type cubic struct {
 	wMax  float64   // the window before the last reduction, or what is left of it
 	k     float64   // seconds from the epoch until the window is wMax again
 	wEst  float64   // what Reno would have
-	prior float64   // the window at the last reduction
-	owed  float64   // bytes of growth that did not make a whole one yet
+	prior float32   // the window at the last reduction
+	owed  float32   // bytes of growth that did not make a whole one yet
 	epoch mono.Time // when the current growth began; 0: it has not
 }
 
@@ -39,7 +39,7 @@ func (q *cubic) acked(g *congestion, n, mss int, rtt time.Duration, now mono.Tim
 	}
 	segments := float64(n) / float64(mss)
 	alpha := cubicAlpha
-	if q.wEst >= q.prior {
+	if q.wEst >= float64(q.prior) {
 		alpha = 1
 	}
 	q.wEst += alpha * segments / cwnd
@@ -51,8 +51,8 @@ func (q *cubic) acked(g *congestion, n, mss int, rtt time.Duration, now mono.Tim
 		return
 	}
 	target := min(max(q.at(t+rtt.Seconds()), cwnd), 1.5*cwnd) // §4.2
-	whole, owed := math.Modf(q.owed + (target-cwnd)/cwnd*float64(n))
-	q.owed = owed
+	whole, owed := math.Modf(float64(q.owed) + (target-cwnd)/cwnd*float64(n))
+	q.owed = float32(owed)
 	g.grow(int(whole))
 }
 
@@ -65,7 +65,7 @@ func (q *cubic) at(t float64) float64 {
 // reduced is §4.6 with the fast convergence of §4.7.
 func (q *cubic) reduced(g *congestion, mss int) int {
 	cwnd := float64(g.cwnd) / float64(mss)
-	q.epoch, q.prior = 0, cwnd
+	q.epoch, q.prior = 0, float32(cwnd)
 	if cwnd < q.wMax {
 		q.wMax = cwnd * (1 + cubicBeta) / 2
 	} else {

@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/timer"
@@ -43,6 +41,7 @@ type Conn struct {
 	listener     *Listener
 
 	flight *flight // what is on its way, nil if nothing is
+	repair *repair // what may turn out to have been needless, nil if nothing was sent again lately
 	holes  *holes  // what came out of order, nil if nothing did
 
 	snd struct {
@@ -61,6 +60,7 @@ type Conn struct {
 		wup      wire.Seq // nxt as last acknowledged (Last.ACK.sent of RFC 7323)
 		adv      wire.Seq // right edge of the window as last offered; never moves back
 		fin      wire.Seq // of the peer's FIN, if finSeen
+		dup      span     // what has come twice and the peer has not been told of (DSACK); empty: nothing
 		mss      uint16   // the largest segment lately: what a delayed acknowledgement waits for two of
 		scale    uint8
 	}
@@ -89,19 +89,19 @@ type Conn struct {
 	stuckSince mono.Time // when the oldest data was first sent again without an answer; Never: all is well
 	challenged mono.Time // the last answer to a segment that did not fit
 
-	opt       *Options   // never written to: the connections of a listener share one
-	softErr   unix.Errno // the last ICMP error: why, if it times out
-	state     State
-	want      want
-	backoff   uint8 // expired timers in a row: of data, of probes, or of a SYN
-	probes    uint8 // probes without an answer
-	quick     uint8 // acknowledgements still sent at once
-	dupacks   uint16
-	burst     uint8
-	retrans   uint32 // segments sent again
-	segsIn    uint32
-	segsOut   uint32
-	idleAfter time.Duration
+	opt      *Options // never written to: the connections of a listener share one
+	state    State
+	want     want
+	backoff  uint8 // expired timers in a row: of data, of probes, or of a SYN
+	probes   uint8 // probes without an answer
+	quick    uint8 // acknowledgements still sent at once
+	dupacks  uint16
+	burst    uint8
+	softErr  uint16 // an errno, of the last ICMP error: why, if it times out
+	retrans  uint32 // segments sent again
+	segsIn   uint32
+	segsOut  uint32
+	probeEnd wire.Seq // SND.NXT when the probe went out (TLP.end_seq)
 
 	lane        uint8
 	sorted      uint8 // TCP.sorting when lane was set
@@ -120,6 +120,12 @@ type Conn struct {
 	autoRx      bool // the receive buffer may grow
 	autoTx      bool
 	persisting  bool // due[timerRetransmit] is the persist timer
+	reordered   bool // the path has been seen to reorder (RACK.reordering_seen)
+
+	reorderMult    uint8 // quarters of a round trip beyond the first that a segment may be late (RACK.reo_wnd_mult less 1)
+	reorderPersist uint8 // recoveries until that is forgotten
+	probe          probe
+	idleShift      uint8 // doublings of idleReclaim until the buffers are looked at again
 }
 
 // want is what a connection has been asked to say beside data.
@@ -130,6 +136,7 @@ const (
 	wantACK                    // an acknowledgement, now
 	wantProbe                  // a zero-window or keepalive probe
 	wantForce                  // one segment regardless of the congestion window
+	wantTail                   // a probe of the tail
 )
 
 // Bits of Conn.status.

@@ -17,12 +17,13 @@
 //	input_closed.go    §3.10.7.1 no connection, §3.10.7.2 LISTEN → listen.go
 //	input_synsent.go   §3.10.7.3
 //	input_check.go     §3.10.7.4 first (sequence, PAWS), second (RST), fourth (SYN)
-//	input_ack.go       fifth (ACK) → recovery.go, scoreboard.go, rtt.go, cong*.go
+//	input_ack.go       fifth (ACK) → scoreboard.go, recovery.go, undo.go, probe.go, rtt.go, cong*.go
 //	input_text.go      seventh (text) → holes.go, eighth (FIN)
 //	timewait.go        TIME-WAIT
 //	window.go          what is offered to the peer
 //	output.go          what to say next → segment.go
 //	timers.go          what happens when nothing happens
 //
-// Read first: RFC 9293, RFC 7323, RFC 5681, RFC 6298, RFC 2018, RFC 6675, RFC 5961.
+// Read first: RFC 9293, RFC 7323, RFC 5681, RFC 6298, RFC 2018, RFC 2883,
+// RFC 8985, RFC 9937, RFC 5682, RFC 9438, RFC 5961.
 package tcp

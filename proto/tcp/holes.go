@@ -11,6 +11,8 @@ import (
 // A span is a range of sequence numbers, end being the first after it.
 type span struct{ start, end wire.Seq }
 
+func (s span) empty() bool { return s.start == s.end }
+
 // holes is the map of what came out of order: spans that are stored in the receive buffer
 // beyond rcv.nxt, sorted, with a hole before each. A connection has one while there is a
 // hole.
@@ -22,10 +24,57 @@ type holes struct {
 
 // sackCount returns how many SACK blocks there are to tell.
 func (c *Conn) sackCount() int {
-	if c.holes == nil || !c.sackOK {
+	if !c.sackOK {
 		return 0
 	}
-	return min(len(c.holes.spans), wire.SACKBlocksMax)
+	n := 0
+	if c.holes != nil {
+		n = len(c.holes.spans)
+	}
+	if !c.rcv.dup.empty() {
+		n++
+	}
+	return min(n, wire.SACKBlocksMax)
+}
+
+// putSACK fills in the blocks: first what has come twice, if anything (RFC 2883 §4), which is told
+// once; then what is stored.
+func (c *Conn) putSACK(o *wire.TCPOptions) {
+	if c.holes != nil {
+		o.SACKCount = uint8(c.holes.blocks(&o.SACK))
+	}
+	if d := &c.rcv.dup; !d.empty() {
+		copy(o.SACK[1:], o.SACK[:])
+		o.SACK[0] = [2]wire.Seq{d.start, d.end}
+		o.SACKCount = min(o.SACKCount+1, wire.SACKBlocksMax)
+		*d = span{}
+	}
+}
+
+// twice notes that text has come which was there already. What touches the last such piece is told
+// together with it; of others the first one is.
+func (c *Conn) twice(s span) {
+	if !c.sackOK || s.empty() {
+		return
+	}
+	switch d := &c.rcv.dup; {
+	case d.empty():
+		*d = s
+	case s.start.AtOrBefore(d.end) && d.start.AtOrBefore(s.end):
+		d.start, d.end = s.start.Min(d.start), s.end.Max(d.end)
+	}
+}
+
+// overlap returns the first part of s that is stored, an empty one if none is.
+func (h *holes) overlap(s span) span {
+	if h == nil {
+		return span{}
+	}
+	i := h.search(s.start)
+	if i == len(h.spans) || h.spans[i].start.AtOrAfter(s.end) {
+		return span{}
+	}
+	return span{s.start.Max(h.spans[i].start), s.end.Min(h.spans[i].end)}
 }
 
 // end returns the end of the last span, or nxt if there is none.

@@ -26,7 +26,7 @@ func (t *TCP) Unreachable(local, remote netip.AddrPort, seq wire.Seq, errno unix
 		c.end(errno, now)
 		return true
 	}
-	c.softErr = errno
+	c.softErr = uint16(errno)
 	return true
 }
 

@@ -22,33 +22,14 @@ func (c *Conn) inputACK(s *segment, now mono.Time) (reason drop.Reason, ok bool)
 	if ack.Before(c.snd.una) {
 		return drop.None, true // an old one; its text may be new
 	}
-	flying := c.inFlight()
 	oldWnd := c.snd.wnd
 	if c.snd.wl1.Before(s.seq) || c.snd.wl1 == s.seq && c.snd.wl2.AtOrBefore(ack) {
 		c.updateWindow(s)
 	}
-	una, sackedOld, lostOld := c.snd.una, 0, 0
-	if c.flight != nil {
-		sackedOld, lostOld = c.flight.sacked, c.flight.lost
-	}
-	sackedNew := 0
-	if s.opt.SACKCount > 0 {
-		sackedNew = c.sackBlocks(s, now)
-	}
-	switch {
-	case ack.After(c.snd.una):
-		c.acknowledge(s, flying, now)
-		if sackedNew > 0 || c.flight != nil && c.flight.sacked > 0 && c.sackOK {
-			c.findLost()
-		}
-	case sackedNew > 0 || s.len() == 0 && c.snd.wnd == oldWnd:
-		c.duplicate(sackedNew)
-	}
-	if f := c.flight; f != nil && f.phase == phaseRecovery {
-		n := c.snd.una.Sub(una)
-		if delivered := n + f.sacked - sackedOld; delivered > 0 {
-			c.prr(delivered, n > 0 && f.lost <= lostOld)
-		}
+	// RFC 5681 §2, but for what is outstanding.
+	duplicate := ack == c.snd.una && s.len() == 0 && c.snd.wnd == oldWnd
+	if ack.After(c.snd.una) || s.opt.SACKCount > 0 || duplicate && (c.flight != nil || c.probe != probeNone) {
+		c.delivered(s, duplicate, now)
 	}
 	if c.snd.wnd > 0 && c.persisting {
 		c.backoff = 0
@@ -59,40 +40,76 @@ func (c *Conn) inputACK(s *segment, now mono.Time) (reason drop.Reason, ok bool)
 	return drop.None, true
 }
 
-// acknowledge takes in that everything before s.ack has arrived; flying is what was in flight before.
-func (c *Conn) acknowledge(s *segment, flying int, now mono.Time) {
-	n := s.ack.Sub(c.snd.una)
-	data := n
+// delivered takes in an acknowledgement that may tell something: of what has arrived, or that it has not.
+func (c *Conn) delivered(s *segment, duplicate bool, now mono.Time) {
+	d := delivery{now: now, una: c.snd.una, least: c.rtt.min}
+	if d.echo = s.opt.TS && s.opt.TSEcr != 0; d.echo {
+		d.ecr = s.opt.TSEcr - c.ts.offset
+	}
+	flying := c.inFlight()
+	if c.flight != nil {
+		d.fack = c.flight.fack
+	}
+	if s.opt.SACKCount > 0 {
+		c.sackBlocks(s, &d)
+	}
+	if s.ack.After(c.snd.una) {
+		c.acknowledge(s, &d)
+	}
+	c.measure(s, &d)
+	limited := c.cwndLimited || c.cc.slowStart() && 2*flying > int(c.cc.cwnd)
+	c.respond(s, &d, limited, duplicate)
+	switch f := c.flight; {
+	case f == nil:
+	case c.snd.una == c.snd.nxt:
+		c.dropFlight()
+		c.disarm(timerRetransmit)
+	default:
+		if d.acked > 0 {
+			f.rtoAt = now.Add(c.rto()) // RFC 6298 §5.3
+		}
+		if d.acked > 0 || d.sacked > 0 {
+			c.armProbe(now)
+		}
+		c.armFlight()
+	}
+	if d.acked > 0 {
+		c.tuneSend()
+		c.writeSpace()
+	}
+}
+
+// acknowledge takes in that everything before s.ack has arrived.
+func (c *Conn) acknowledge(s *segment, d *delivery) {
+	d.acked = s.ack.Sub(c.snd.una)
+	d.data = d.acked
 	if c.finSent && s.ack.After(c.snd.fin) {
-		data--
+		d.data--
 	}
 	c.snd.una = s.ack
 	c.t.progress = true
 	c.snd.small = c.snd.small.Max(s.ack) // lest it be half the number space behind one day, and seem ahead
-	c.tx.Release(data)
+	c.tx.Release(d.data)
 	if f := c.flight; f != nil {
-		sent, once := f.ackTo(s.ack)
-		// The backed-off timeout stays until something was measured (Karn; RFC 6298 §5.7).
-		switch rtt, ok := c.echoed(s.opt.TSEcr, now); {
-		case once:
-			c.sampleRTT(now.Sub(sent))
-			c.backoff = 0
-		case s.opt.TS && ok:
-			c.sampleRTT(rtt)
-			c.backoff = 0
-		}
+		f.ackTo(d, s.ack)
 	}
 	c.stuckSince = mono.Never
-	limited := c.cwndLimited || c.cc.slowStart() && 2*flying > int(c.cc.cwnd)
-	c.advanced(data, limited, now)
-	if c.snd.una == c.snd.nxt {
-		c.dropFlight()
-		c.disarm(timerRetransmit)
-	} else {
-		c.arm(timerRetransmit, now.Add(c.rto())) // RFC 6298 §5.3
+}
+
+// measure takes in the round trip that an acknowledgement tells. The backed-off timeout stays until
+// something was measured (Karn; RFC 6298 §5.7).
+func (c *Conn) measure(s *segment, d *delivery) {
+	switch rtt, ok := c.echoed(s.opt.TSEcr, d.now); {
+	case d.timed:
+		c.sampleRTT(d.now.Sub(d.sent))
+	case d.selOK:
+		c.sampleRTT(d.now.Sub(d.sel))
+	case d.acked > 0 && c.flight != nil && s.opt.TS && ok:
+		c.sampleRTT(rtt)
+	default:
+		return
 	}
-	c.tuneSend()
-	c.writeSpace()
+	c.backoff = 0
 }
 
 // ourFIN goes on where an acknowledgement covered our FIN (§3.10.7.4, fifth).

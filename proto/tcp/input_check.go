@@ -112,6 +112,9 @@ func (c *Conn) unacceptable(s *segment, now mono.Time) {
 		c.t.count.Count(drop.TCPChallengeLimited)
 		return
 	}
+	if s.flags&wire.SYN == 0 && s.seq.Before(c.rcv.nxt) {
+		c.twice(span{s.seq, s.end().Min(c.rcv.nxt)})
+	}
 	c.ackNow()
 }
 

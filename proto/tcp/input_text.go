@@ -25,6 +25,7 @@ func (c *Conn) inputText(s *segment, now mono.Time) drop.Reason {
 		return drop.TCPAfterClose
 	}
 	if old := c.rcv.nxt.Sub(seq); old > 0 { // the front has come before
+		c.twice(span{seq, c.rcv.nxt.Min(s.end())})
 		old = min(old, len(p))
 		p, seq = p[old:], seq.Add(old)
 	}
@@ -42,6 +43,9 @@ func (c *Conn) inputText(s *segment, now mono.Time) drop.Reason {
 	c.lastData = now
 	c.armIdle(now)
 	var reason drop.Reason
+	if c.holes != nil {
+		c.twice(c.holes.overlap(span{seq, seq.Add(len(p))}))
+	}
 	if seq == c.rcv.nxt {
 		reason = c.inOrder(s, p, now)
 	} else {

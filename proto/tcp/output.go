@@ -23,10 +23,7 @@ func (c *Conn) output(buf []byte, now mono.Time) int {
 		return 0
 	}
 	if c.state.sends() {
-		if n := c.outputLost(buf, now); n > 0 {
-			return n
-		}
-		if n := c.outputNew(buf, now); n > 0 {
+		if n := c.outputData(buf, now); n > 0 {
 			return n
 		}
 	}
@@ -39,6 +36,30 @@ func (c *Conn) output(buf []byte, now mono.Time) int {
 		return c.putACK(buf, now)
 	}
 	return 0
+}
+
+// outputData sends what is lost, then what is new; in the second step of F-RTO it is the other way round.
+func (c *Conn) outputData(buf []byte, now mono.Time) int {
+	f := c.flight
+	if c.want&wantTail != 0 {
+		if n := c.outputProbe(buf, now); n > 0 {
+			return n
+		}
+	}
+	if f == nil || f.frto != frtoNew {
+		if n := c.outputLost(buf, now); n > 0 {
+			return n
+		}
+		return c.outputNew(buf, now)
+	}
+	if n := c.outputNew(buf, now); n > 0 {
+		return n
+	}
+	if c.snd.nxt.After(f.recover) {
+		return 0
+	}
+	f.frto = frtoOff // RFC 5682 §3.1 step 2.a: there is nothing new to find out with
+	return c.outputLost(buf, now)
 }
 
 func (c *Conn) putACK(buf []byte, now mono.Time) int {
@@ -76,10 +97,10 @@ func (c *Conn) outputLost(buf []byte, now mono.Time) int {
 	start := r.start
 	f.resend(n, now)
 	f.prrOut += n
-	c.retrans++
-	c.t.stats.Retransmits++
-	if c.due[timerRetransmit] == mono.Never {
-		c.arm(timerRetransmit, now.Add(c.rto()))
+	c.sentAgain(n, now)
+	if start == c.snd.una {
+		f.rtoAt = now.Add(c.rto())
+		c.armFlight()
 	}
 	return c.putData(buf, start, n, header, now)
 }
@@ -136,11 +157,15 @@ func (c *Conn) outputNew(buf []byte, now mono.Time) int {
 	if n < mss {
 		c.snd.small = c.snd.nxt
 	}
-	if c.due[timerRetransmit] == mono.Never || c.persisting {
+	if c.persisting {
 		c.persisting = false
 		c.backoff = 0
-		c.arm(timerRetransmit, now.Add(c.rto()))
 	}
+	if f := c.flight; f.rtoAt == mono.Never {
+		f.rtoAt = now.Add(c.rto())
+	}
+	c.armProbe(now)
+	c.armFlight()
 	return c.putData(buf, start, numbers, header, now)
 }
 
@@ -160,10 +185,10 @@ func (c *Conn) allowed(unsent, mss int, settled bool) int {
 		if n < int(c.snd.maxWnd/2) && c.want&wantForce == 0 {
 			return 0
 		}
-	} else if n < mss && !settled && c.held() {
+	} else if n < mss && !settled && c.held() && c.want&wantTail == 0 {
 		return 0
 	}
-	if flying := c.inFlight(); flying > 0 && flying+n > int(c.cc.cwnd) {
+	if flying := c.inFlight(); flying > 0 && flying+n > int(c.cc.cwnd) && c.want&wantTail == 0 {
 		c.cwndLimited = true
 		return 0
 	}

@@ -73,6 +73,9 @@ const (
 	// dupThresh is how many duplicate acknowledgements mean a loss (RFC 5681 §3.2).
 	dupThresh = 3
 
+	// reorderPersist is for how many recoveries RACK keeps a window that duplicates have widened (RFC 8985 §6.2 step 4).
+	reorderPersist = 16
+
 	// rtoInitial is RFC 6298 §2.1.
 	rtoInitial = 1 * time.Second
 
@@ -133,7 +136,7 @@ const (
 	runsMax = 16384
 
 	// runsKeep and holesKeep are the capacity of a record of flight and of a map of holes that is
-	// kept for the next connection, sparesMax how many of them are kept. More of them at
+	// kept for the next connection, sparesMax how many of these and of repairs are kept. More of them at
 	// once are made and left to the garbage collector.
 	runsKeep  = 64
 	holesKeep = 32
@@ -143,9 +146,10 @@ const (
 	burstMax = 8
 
 	// idleReclaim is how long a connection has been silent when its drained
-	// buffers go back, and idleReclaimMax how often one is looked at whose program does not read.
-	idleReclaim    = 1 * time.Second
-	idleReclaimMax = 64 * time.Second
+	// buffers go back. One whose program does not read is looked at ever more seldom, at last
+	// every 64 s.
+	idleReclaim  = 1 * time.Second
+	idleShiftMax = 6
 
 	// memoryRetry is when a writer that found the pool exhausted may try again.
 	memoryRetry = 10 * time.Millisecond

@@ -4,7 +4,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/mono"
 )
 
-// Read first: RFC 5681 §3.2, RFC 6582, RFC 6675 §5, RFC 9937, RFC 6298 §5.
+// Read first: RFC 8985 §6.2, RFC 5681 §3.2, RFC 6582, RFC 6298 §5, RFC 5682 §3.
 
 // A phase is what the congestion control of a flight is doing about losses.
 type phase uint8
@@ -13,6 +13,15 @@ const (
 	phaseOpen     phase = iota // nothing is wrong
 	phaseRecovery              // a loss was seen by acknowledgements (fast recovery)
 	phaseLoss                  // the retransmission timer expired
+)
+
+// frto is where F-RTO stands in a phaseLoss (RFC 5682 §3.1).
+type frto uint8
+
+const (
+	frtoOff   frto = iota
+	frtoFirst      // step 1: the first segment went out again
+	frtoNew        // step 2: nothing but new data goes out until the next acknowledgement
 )
 
 // inFlight returns how many sequence numbers are held to be in the network.
@@ -24,142 +33,229 @@ func (c *Conn) inFlight() int {
 	return n
 }
 
-// sackBlocks takes in what the peer says it has, and returns how much of that is new.
-func (c *Conn) sackBlocks(s *segment, now mono.Time) (n int) {
-	f := c.flight
-	if f == nil || !c.sackOK {
-		return 0
+// sackBlocks takes in what the peer says it has.
+func (c *Conn) sackBlocks(s *segment, d *delivery) {
+	if !c.sackOK {
+		return
 	}
-	for _, b := range s.opt.SACK[:s.opt.SACKCount] {
-		start, end := b[0], b[1]
-		// A block below SND.UNA is a duplicate's (RFC 2883); one beyond SND.NXT is a lie.
-		if !start.Before(end) || start.Before(c.snd.una) || end.After(c.snd.nxt) || start.AtOrBefore(s.ack) && end.AtOrBefore(s.ack) {
-			continue
-		}
-		m, sent, ok := f.sack(start, end)
-		n += m
-		if ok && m > 0 {
-			c.sampleRTT(now.Sub(sent))
-		}
+	blocks := s.opt.SACK[:s.opt.SACKCount]
+	first := blocks[0]
+	// A first block below the acknowledgement, or within the second one, is a duplicate's (RFC 2883 §4).
+	if first[0].Before(first[1]) && first[1].AtOrBefore(c.snd.nxt) &&
+		(first[1].AtOrBefore(s.ack) || len(blocks) > 1 && first[0].AtOrAfter(blocks[1][0]) && first[1].AtOrBefore(blocks[1][1])) {
+		c.duplicateReported(first[0], first[1], d)
+		blocks = blocks[1:]
 	}
-	return n
-}
-
-// duplicate takes in an acknowledgement that moves nothing (RFC 5681 §2, the definition of a
-// duplicate acknowledgement), sackedNew being what its blocks told.
-func (c *Conn) duplicate(sackedNew int) {
 	f := c.flight
 	if f == nil {
 		return
 	}
-	mss := c.sendMSS()
-	if c.sackOK {
-		if sackedNew == 0 {
-			return // it tells of a duplicate (RFC 2883), or of nothing
+	for _, b := range blocks {
+		start, end := b[0], b[1]
+		if !start.Before(end) || start.Before(c.snd.una) || end.After(c.snd.nxt) || end.AtOrBefore(s.ack) {
+			continue // one beyond SND.NXT is a lie
 		}
-		c.dupacks++
-		c.findLost()
-		if c.dupacks >= dupThresh && f.phase == phaseOpen { // segments smaller than the MSS (RFC 6675 §5 (2))
-			f.loseFirst(mss)
-			c.enterRecovery()
-		}
-		return
-	}
-	// Without SACK each duplicate tells that one segment has left the network (RFC 5681 §3.2
-	// steps 2 and 4, RFC 6582): it counts as sacked, though we do not know which one.
-	if c.dupacks < 1<<15 {
-		c.dupacks++
-	}
-	f.sacked = min(f.sacked+mss, max(0, c.snd.nxt.Sub(c.snd.una)-f.lost-mss))
-	if c.dupacks == dupThresh && f.phase == phaseOpen {
-		f.loseFirst(mss)
-		c.enterRecovery()
+		f.sack(d, start, end)
 	}
 }
 
-// findLost holds for lost what lies dupThresh segments below what the peer has (RFC 6675
-// §4, IsLost, by sequence), and begins a recovery.
-func (c *Conn) findLost() {
+// respond takes in what an acknowledgement told: it ends a phase or goes on with it, finds what is lost,
+// and lets the window follow. limited says that the window was what held the sender back.
+func (c *Conn) respond(s *segment, d *delivery, limited, duplicate bool) {
+	c.probeAnswered(s, d, duplicate)
+	if c.repair != nil && c.repair.inRound && c.snd.una.AtOrAfter(c.repair.round) {
+		c.repair.inRound = false
+	}
 	f := c.flight
-	if f.sacked == 0 {
+	if f == nil {
+		if d.dsack && c.needless(d) {
+			c.undo()
+		}
 		return
 	}
-	mss := c.sendMSS()
-	if f.lose(f.highest.Add(-dupThresh*mss), mss) > 0 && f.phase == phaseOpen {
-		c.enterRecovery()
+	c.reordered = c.reordered || d.reordered && c.sackOK
+	if d.acked > 0 && f.phase == phaseOpen {
+		c.dupacks = 0
 	}
+	was := f.phase
+	switch f.phase {
+	case phaseOpen:
+		if d.dsack && c.needless(d) {
+			c.undo()
+			c.reordered = true
+		}
+	case phaseRecovery:
+		c.inRecovery(d)
+	case phaseLoss:
+		c.inLoss(d, duplicate)
+	}
+	lost := 0
+	if c.sackOK {
+		if d.sacked > 0 && d.acked == 0 {
+			c.dupacks++
+		}
+		lost = c.findLost(d.now, d.acked+d.sacked)
+	} else {
+		d.sacked = c.withoutSACK(d, duplicate)
+	}
+	switch {
+	case f.phase == phaseRecovery:
+		c.prr(d.acked+d.sacked, d.acked > 0 && lost == 0)
+	case was != phaseRecovery && d.acked > 0:
+		c.cc.acked(d.data, c.sendMSS(), limited || f.phase == phaseLoss, c.rtt.smooth, d.now)
+	}
+}
+
+// inRecovery ends a fast recovery when everything has been acknowledged that was on its way when it
+// began (RFC 6582 §3.2 step 3), or when there was nothing to recover from.
+func (c *Conn) inRecovery(d *delivery) {
+	f := c.flight
+	switch {
+	case c.needless(d):
+		c.undo()
+		c.reordered = true // or it would be lost again at once
+		c.calmer()
+	case c.snd.una.AtOrAfter(f.recover):
+		f.phase = phaseOpen
+		c.dupacks = 0
+		if !c.sackOK {
+			f.sacked = 0
+		}
+		c.cc.recovered()
+		c.calmer()
+	}
+}
+
+// inLoss goes on after a timeout, by RFC 5682 §3.1 in the form that Linux has: if an acknowledgement covers
+// something that was sent only once, before the timeout, that came too early.
+func (c *Conn) inLoss(d *delivery, duplicate bool) {
+	f := c.flight
+	if d.acked > 0 && c.needless(d) {
+		c.undo()
+		return
+	}
+	if f.frto != frtoOff {
+		switch {
+		case d.original && (c.sackOK || !d.repaired) && c.repair != nil && !c.repair.undone:
+			c.undo() // step 3.b
+			return
+		case f.frto == frtoNew && (d.sacked > 0 || duplicate):
+			f.frto = frtoOff // step 3.a: the loss was real
+		case f.frto == frtoFirst && d.acked > 0 && c.snd.una.Before(f.recover):
+			f.frto = frtoNew // step 2.b; output ends it if there is no new data, or no window for it
+		case f.frto == frtoFirst && (d.sacked > 0 || duplicate):
+			f.frto = frtoOff
+		}
+	}
+	if c.snd.una.AtOrAfter(f.recover) {
+		f.phase, f.frto = phaseOpen, frtoOff
+		c.calmer()
+	}
+	if !c.sackOK && d.acked > 0 {
+		f.sacked = 0
+	}
+}
+
+// findLost holds for lost what RACK says, begins a recovery if there was none, and sets the timer for what will be.
+// The acknowledgement at hand has delivered so much.
+func (c *Conn) findLost(now mono.Time, delivered int) (lost int) {
+	f := c.flight
+	lost, wait := f.missing(c.reorderWindow(), now)
+	f.reorderAt = mono.Never
+	if wait > 0 {
+		f.reorderAt = now.Add(wait)
+	}
+	if lost > 0 {
+		c.t.ready(c)
+		if f.phase == phaseOpen {
+			c.enterRecovery(delivered)
+		}
+	}
+	return lost
+}
+
+// expireReorder is what comes of it when nothing has come.
+func (c *Conn) expireReorder(now mono.Time) {
+	if c.findLost(now, 0) > 0 && c.flight.phase == phaseRecovery {
+		c.prr(c.sendMSS(), false)
+	}
+}
+
+// withoutSACK counts duplicates (RFC 5681 §3.2 steps 2 and 4, RFC 6582): each tells that one segment has left the
+// network, though we do not know which one, and counts as sacked. It returns how much it counted.
+func (c *Conn) withoutSACK(d *delivery, duplicate bool) int {
+	f := c.flight
+	mss := c.sendMSS()
+	old := f.sacked
+	switch {
+	case d.acked > 0 && f.phase == phaseRecovery: // a partial acknowledgement: the next segment is lost too (RFC 6582 §3.2 step 3)
+		f.sacked = max(0, f.sacked-max(0, d.acked-mss))
+		f.loseFirst(mss)
+		c.want |= wantForce
+	case d.acked > 0:
+		f.sacked = 0
+		return 0
+	case duplicate:
+		if c.dupacks < 1<<15 {
+			c.dupacks++
+		}
+		f.sacked = min(f.sacked+mss, max(0, c.snd.nxt.Sub(c.snd.una)-f.lost-mss))
+		if c.dupacks == dupThresh && f.phase == phaseOpen {
+			f.loseFirst(mss)
+			c.enterRecovery(f.sacked - old)
+		}
+	}
+	return f.sacked - old
 }
 
 // enterRecovery begins fast recovery: the threshold falls once for all losses up to what is
 // sent by now, and prr leads the window there.
-func (c *Conn) enterRecovery() {
+func (c *Conn) enterRecovery(delivered int) {
 	f := c.flight
+	c.remember()
+	c.probe = probeNone
 	f.phase, f.recover = phaseRecovery, c.snd.nxt
-	f.prrFlight, f.prrDelivered, f.prrOut = c.snd.nxt.Sub(c.snd.una), 0, 0
+	f.prrFlight = max(1, c.snd.nxt.Sub(c.snd.una)-f.sacked+delivered)
+	f.prrDelivered, f.prrOut = 0, 0
 	c.cc.lost(c.sendMSS())
 	c.want |= wantForce // the first one goes out whatever is in flight (RFC 6675 §5 step 4.3)
 	c.t.stats.FastRecoveries++
 	c.t.ready(c)
 }
 
-// enterLoss is RFC 6298 §5.4 and RFC 5681 §3.1 equation 4: nothing was heard for a whole
-// timeout. The threshold shrinks at the first of several without progress.
-func (c *Conn) enterLoss(first bool) {
+// enterLoss is RFC 6298 §5.4 and RFC 5681 §3.1 equation 4: nothing was heard for a whole timeout. The
+// threshold shrinks at the first of several without progress, and not again for what a recovery
+// that is under way shrank it for.
+func (c *Conn) enterLoss(first bool, now mono.Time) {
 	f := c.flight
-	if first {
-		c.cc.timeout(c.sendMSS())
+	mss := c.sendMSS()
+	fresh := f.phase == phaseOpen || f.phase == phaseLoss && first
+	if fresh {
+		c.remember()
+		c.cc.timeout(mss)
 	}
-	c.cc.cwnd = uint32(c.sendMSS())
-	reneged := !c.sackOK || !first || f.head < len(f.runs) && f.runs[f.head].is&sacked != 0
-	f.loseAll(reneged)
+	if fresh || f.phase == phaseLoss {
+		f.frto = frtoFirst
+	}
+	// A peer that has what comes first and does not acknowledge it has taken it back (RFC 2018 §8).
+	reneged := !c.sackOK || f.head < len(f.runs) && f.runs[f.head].is&sacked != 0
+	f.loseAll(reneged, f.rack.rtt+c.reorderWindow(), now)
+	c.cc.cwnd = uint32(c.inFlight() + mss)
 	f.phase, f.recover = phaseLoss, c.snd.nxt
+	f.reorderAt, f.probeAt = mono.Never, mono.Never
+	c.probe = probeNone
 	c.dupacks = 0
 	c.want |= wantForce
 	c.t.ready(c)
-}
-
-// advanced takes in that n numbers were acknowledged by ack, from una on; una has moved. It
-// ends a recovery, or goes on with it.
-func (c *Conn) advanced(n int, limited bool, now mono.Time) {
-	f := c.flight
-	mss := c.sendMSS()
-	if f == nil {
-		c.dupacks = 0
-		c.cc.acked(n, mss, limited, c.rtt.smooth, now)
-		return
-	}
-	switch f.phase {
-	case phaseOpen:
-		c.dupacks = 0
-		if !c.sackOK {
-			f.sacked = 0
-		}
-		c.cc.acked(n, mss, limited, c.rtt.smooth, now)
-	case phaseRecovery:
-		if c.snd.una.AtOrAfter(f.recover) {
-			c.endRecovery()
-			return
-		}
-		if !c.sackOK { // a partial acknowledgement: the next segment is lost too (RFC 6582 §3.2 step 3)
-			f.sacked = max(0, f.sacked-max(0, n-mss))
-			f.loseFirst(mss)
-			c.want |= wantForce
-		}
-	case phaseLoss:
-		if c.snd.una.AtOrAfter(f.recover) {
-			f.phase = phaseOpen
-		}
-		if !c.sackOK {
-			f.sacked = 0
-		}
-		c.cc.acked(n, mss, true, c.rtt.smooth, now)
-	}
 }
 
 // prr is proportional rate reduction (RFC 9937 §6.2): during a recovery what goes out follows what is
 // delivered, so that repairs are not a burst into the queue that was too full just now.
 // An acknowledgement has delivered so much; it is safe if it moved SND.UNA and told of no new loss.
 func (c *Conn) prr(delivered int, safe bool) {
+	if delivered <= 0 {
+		return
+	}
 	f := c.flight
 	mss, pipe, target := c.sendMSS(), c.inFlight(), int(c.cc.ssthresh)
 	f.prrDelivered += delivered
@@ -177,17 +273,6 @@ func (c *Conn) prr(delivered int, safe bool) {
 		n = max(n, mss) // the first repair goes out in any case
 	}
 	c.cc.cwnd = uint32(pipe + max(n, 0))
-}
-
-// endRecovery is RFC 6582 §3.2 step 3, a full acknowledgement.
-func (c *Conn) endRecovery() {
-	f := c.flight
-	f.phase = phaseOpen
-	c.dupacks = 0
-	if !c.sackOK {
-		f.sacked = 0
-	}
-	c.cc.recovered()
 }
 
 // setPathMSS takes in another path MTU. What is in flight and too large for it

@@ -2,12 +2,13 @@ package tcp
 
 import (
 	"slices"
+	"time"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
-// Read first: RFC 6675 §3-4.
+// Read first: RFC 6675 §3-4, RFC 8985 §5.2.
 
 // A run is a stretch of sequence numbers that were sent at one moment and share one fate.
 type run struct {
@@ -21,7 +22,7 @@ type fate uint8
 const (
 	sacked fate = 1 << iota // the peer has it
 	lost                    // held for lost
-	again                   // lost, and sent again since
+	again                   // sent again, since it was held for lost or as a probe of the tail
 	twice                   // was ever sent again: its acknowledgement says nothing of the round trip (Karn)
 )
 
@@ -37,8 +38,22 @@ type flight struct {
 	sacked, lost, again int // sums, in sequence numbers
 
 	phase   phase
+	frto    frto
 	recover wire.Seq // snd.nxt when the phase was entered; it ends when this is acknowledged
-	highest wire.Seq // the right edge of what was ever sacked, if sacked > 0
+	fack    wire.Seq // the right edge of what was ever acknowledged or sacked (RACK.fack)
+
+	// What was sent last of all that has been delivered (RFC 8985 §5.3): what was sent before
+	// it and is missing, by more than the reordering window, is lost.
+	rack struct {
+		at  mono.Time     // RACK.xmit_ts, 0: nothing has been delivered yet
+		end wire.Seq      // RACK.end_seq
+		rtt time.Duration // RACK.rtt
+	}
+
+	// The deadlines of which c.due[timerRetransmit] is the first.
+	rtoAt     mono.Time
+	probeAt   mono.Time // of the tail
+	reorderAt mono.Time // what is missing now is lost then
 
 	// Proportional rate reduction (see prr), in sequence numbers since the recovery began.
 	prrFlight    int // what was outstanding when it did (RecoverFS)
@@ -64,6 +79,8 @@ func (c *Conn) fly(start wire.Seq, n int, now mono.Time) {
 			c.t.spares--
 		}
 		c.flight = f
+		f.fack = start
+		f.rtoAt, f.probeAt, f.reorderAt = mono.Never, mono.Never, mono.Never
 	}
 	if last := len(f.runs) - 1; last >= f.head {
 		if r := &f.runs[last]; r.is == 0 && r.at == now || len(f.runs)-f.head >= runsMax && r.is&sacked == 0 {
@@ -112,30 +129,79 @@ func (f *flight) count(is fate, n int) {
 	}
 }
 
-// ackTo forgets what lies before una. It returns when the newest run among it was sent. ok is false
-// if that tells nothing of the round trip: some of it was sent again (Karn), and what
-// was sent only once may have waited beyond the hole; or all was sacked before.
-func (f *flight) ackTo(una wire.Seq) (sent mono.Time, ok bool) {
+// A delivery is what one acknowledgement tells of what is on its way.
+type delivery struct {
+	now   mono.Time
+	una   wire.Seq // SND.UNA before it
+	fack  wire.Seq // flight.fack before it
+	ecr   uint32   // the echoed timestamp, less ours of the origin of time, if echo
+	echo  bool
+	least time.Duration // a round trip takes this long
+
+	acked  int // numbers that SND.UNA has moved
+	sacked int // numbers newly sacked, in the pipe's sense
+	data   int // of acked, without the FIN
+
+	original  bool // some of it was sent once, before the phase began
+	repaired  bool // some of it was sent more than once
+	reordered bool // some of it was sent once, and later than it has been delivered before
+	dsack     bool
+	dsackEnd  wire.Seq
+
+	sent  mono.Time // when the newest of what SND.UNA has passed was sent, if timed
+	timed bool
+	sel   mono.Time // when the newest of what was sacked was sent, if selTimed
+	selOK bool
+}
+
+// deliver takes in that a piece of r, which ends at end, has arrived: the steps 1 to 3 of RFC 8985 §6.2.
+func (f *flight) deliver(d *delivery, r *run, end wire.Seq) {
+	if r.is&twice == 0 {
+		d.original = d.original || end.AtOrBefore(f.recover)
+		d.reordered = d.reordered || end.Before(d.fack)
+	} else {
+		d.repaired = true
+	}
+	f.fack = f.fack.Max(end)
+	rtt := d.now.Sub(r.at)
+	if r.is&twice != 0 && (rtt < d.least || d.echo && int32(d.ecr-tsClock(r.at)) < 0) {
+		return // the first of both copies, which was sent nobody knows when
+	}
+	if sentAfter(r.at, end, f.rack.at, f.rack.end) {
+		f.rack.at, f.rack.end, f.rack.rtt = r.at, end, rtt
+	}
+}
+
+// sentAfter is RACK_sent_after (RFC 8985 §6.2): what was sent in one moment, on a coarse clock or in a
+// burst, was sent in the order of its numbers.
+func sentAfter(at1 mono.Time, end1 wire.Seq, at2 mono.Time, end2 wire.Seq) bool {
+	return at1 > at2 || at1 == at2 && end1.After(end2)
+}
+
+// ackTo forgets what lies before una. The newest run of it tells the round trip, but not if some of it was
+// sent again (Karn), and what was sent only once may have waited beyond the hole; nor if all was sacked before.
+func (f *flight) ackTo(d *delivery, una wire.Seq) {
 	repaired := false
 	for f.head < len(f.runs) {
 		r := &f.runs[f.head]
 		if r.start.AtOrAfter(una) {
 			break
 		}
+		end := r.end.Min(una)
 		repaired = repaired || r.is&twice != 0
 		if r.is&sacked == 0 {
-			sent, ok = r.at, true
+			d.sent, d.timed = r.at, true
+			f.deliver(d, r, end)
 		}
-		if r.end.After(una) {
-			f.count(r.is, -una.Sub(r.start))
+		f.count(r.is, -end.Sub(r.start))
+		if end != r.end {
 			r.start = una
 			break
 		}
-		f.count(r.is, -r.len())
 		f.head++
 	}
 	f.hint = max(f.hint, f.head)
-	return sent, ok && !repaired
+	d.timed = d.timed && !repaired
 }
 
 // search returns the index of the first run that ends after s.
@@ -167,35 +233,103 @@ func (f *flight) split(i int, s wire.Seq) bool {
 	return true
 }
 
-// sack takes in one block of the peer and returns how much of it is new, and when the newest of
-// that was sent, if it was sent only once.
-func (f *flight) sack(start, end wire.Seq) (n int, sent mono.Time, ok bool) {
+// sack takes in one block of the peer.
+func (f *flight) sack(d *delivery, start, end wire.Seq) {
 	for i := f.search(start); i < len(f.runs) && f.runs[i].start.Before(end); i++ {
 		if f.runs[i].is&sacked != 0 {
 			continue
 		}
 		if f.runs[i].start.Before(start) {
 			if !f.split(i, start) {
-				return n, sent, ok
+				return
 			}
 			continue
 		}
 		if f.runs[i].end.After(end) && !f.split(i, end) {
-			return n, sent, ok
+			return
 		}
 		r := &f.runs[i]
+		f.deliver(d, r, r.end)
+		if d.selOK = r.is&twice == 0; d.selOK {
+			d.sel = r.at
+		}
 		f.count(r.is, -r.len())
 		r.is = r.is&twice | sacked
 		f.count(r.is, r.len())
-		n += r.len()
-		if r.is&twice == 0 {
-			sent, ok = r.at, true
-		}
-		if f.sacked == n || r.end.After(f.highest) {
-			f.highest = r.end
-		}
+		d.sacked += r.len()
+		i = f.merge(i)
 	}
-	return n, sent, ok
+}
+
+// merge joins run i, which has just been sacked, with its neighbours of the same fate, so that there are
+// as many runs as holes, and returns where it is then.
+func (f *flight) merge(i int) int {
+	if i+1 < len(f.runs) && f.runs[i+1].is == f.runs[i].is {
+		f.runs[i].end = f.runs[i+1].end
+		i = f.remove(i+1) - 1
+	}
+	if i > f.head && f.runs[i-1].is == f.runs[i].is {
+		f.runs[i-1].end = f.runs[i].end
+		i = f.remove(i) - 1
+	}
+	return i
+}
+
+// remove closes the gap of run i from the shorter side, and returns where the run after it is then.
+func (f *flight) remove(i int) int {
+	if i-f.head < len(f.runs)-i {
+		copy(f.runs[f.head+1:i+1], f.runs[f.head:i])
+		f.head++
+		if f.hint <= i {
+			f.hint++
+		}
+		return i + 1
+	}
+	f.runs = slices.Delete(f.runs, i, i+1)
+	if f.hint > i {
+		f.hint--
+	}
+	return i
+}
+
+// missing holds for lost what was sent so long before something that has been delivered that it must have
+// arrived by now: RACK_detect_loss (RFC 8985 §6.2 step 5) with a reordering window. It returns how much
+// that is, and how long it is until more will be, 0 if nothing else is missing.
+//
+// What was sent once was sent in the order of its numbers, so the first of that which is not
+// overdue by order ends the search.
+func (f *flight) missing(window time.Duration, now mono.Time) (n int, wait time.Duration) {
+	if f.rack.at == 0 {
+		return 0, 0
+	}
+	for i := f.head; i < len(f.runs); i++ {
+		r := &f.runs[i]
+		if r.is&sacked != 0 || r.is&(lost|again) == lost {
+			continue
+		}
+		if !sentAfter(f.rack.at, f.rack.end, r.at, r.end) {
+			if r.is&twice == 0 {
+				break
+			}
+			continue
+		}
+		if left := f.rack.rtt + window - now.Sub(r.at); left > 0 {
+			wait = max(wait, left)
+			continue
+		}
+		n += r.len()
+		f.giveUp(i)
+	}
+	return n, wait
+}
+
+// giveUp holds run i for lost, also if it was sent again.
+func (f *flight) giveUp(i int) {
+	r := &f.runs[i]
+	f.count(r.is, -r.len())
+	r.is = r.is&^again | lost
+	f.count(r.is, r.len())
+	f.hint = min(f.hint, i)
 }
 
 // lose holds what lies before limit and was not sacked for lost, in whole segments of mss, and
@@ -212,11 +346,8 @@ func (f *flight) lose(limit wire.Seq, mss int) (n int) {
 			}
 			f.split(i, cut) // if it cannot be cut, all of it is sent again
 		}
-		r := &f.runs[i]
-		r.is |= lost
-		f.lost += r.len()
-		n += r.len()
-		f.hint = min(f.hint, i)
+		n += f.runs[i].len()
+		f.giveUp(i)
 	}
 	return n
 }
@@ -232,25 +363,23 @@ func (f *flight) loseFirst(mss int) {
 			if r.len() > mss {
 				f.split(i, r.start.Add(mss))
 			}
-			r = &f.runs[i]
-			r.is |= lost
-			f.lost += r.len()
-			f.hint = min(f.hint, i)
+			f.giveUp(i)
 		}
 		return
 	}
 }
 
 // loseAll holds everything for lost that the peer does not have, and what was sent again for lost
-// once more. If reneged is set, nothing is believed of what the peer said it had.
-func (f *flight) loseAll(reneged bool) {
+// once more, but for what was sent less than a time ago. If reneged is set, nothing is believed of what the
+// peer said it had.
+func (f *flight) loseAll(reneged bool, after time.Duration, now mono.Time) {
 	f.sacked, f.lost, f.again = 0, 0, 0
 	for i := f.head; i < len(f.runs); i++ {
 		r := &f.runs[i]
 		if reneged {
 			r.is &^= sacked
 		}
-		if r.is&sacked == 0 {
+		if r.is&sacked == 0 && (i == f.head || reneged || now.Sub(r.at) >= after) {
 			r.is = r.is&twice | lost
 		}
 		f.count(r.is, r.len())
@@ -258,7 +387,16 @@ func (f *flight) loseAll(reneged bool) {
 	f.hint = f.head
 }
 
-// nextLost returns the first run that is lost and has not been sent again, nil if there is none.
+// unlose holds nothing for lost any more.
+func (f *flight) unlose() {
+	f.lost = 0
+	for i := f.head; i < len(f.runs); i++ {
+		f.runs[i].is &^= lost
+	}
+	f.hint = len(f.runs)
+}
+
+// nextLost returns the first run that is lost and has not been sent again since, nil if there is none.
 func (f *flight) nextLost() *run {
 	for f.hint = max(f.hint, f.head); f.hint < len(f.runs); f.hint++ {
 		if r := &f.runs[f.hint]; r.is&(lost|again) == lost {
@@ -273,8 +411,22 @@ func (f *flight) resend(n int, now mono.Time) {
 	if r := &f.runs[f.hint]; n < r.len() {
 		f.split(f.hint, r.start.Add(n)) // without memory for it the whole run counts as sent again
 	}
-	r := &f.runs[f.hint]
+	f.sentAgain(f.hint, now)
+}
+
+// resendTail records that the last n numbers go out again, as a probe.
+func (f *flight) resendTail(n int, now mono.Time) {
+	last := len(f.runs) - 1
+	if r := &f.runs[last]; n < r.len() && f.split(last, r.end.Add(-n)) {
+		last++
+	}
+	f.sentAgain(last, now)
+}
+
+func (f *flight) sentAgain(i int, now mono.Time) {
+	r := &f.runs[i]
+	f.count(r.is, -r.len())
 	r.is |= again | twice
 	r.at = now
-	f.again += r.len()
+	f.count(r.is, r.len())
 }

@@ -18,7 +18,7 @@ func TestScoreboardModel(t *testing.T) {
 		f := &flight{}
 		c := &Conn{t: &TCP{}, flight: f}
 		for step := range 400 {
-			switch rng.IntN(6) {
+			switch rng.IntN(8) {
 			case 0, 1:
 				n := 1 + rng.IntN(50)
 				c.fly(base.Add(nxt), n, mono.Time(step/3))
@@ -34,8 +34,10 @@ func TestScoreboardModel(t *testing.T) {
 							model[i] = model[i]&twice | sacked
 						}
 					}
-					if got, _, _ := f.sack(base.Add(from), base.Add(to)); got != want {
-						t.Fatalf("seed %d: sack says %d are new, want %d", seed, got, want)
+					var d delivery
+					f.sack(&d, base.Add(from), base.Add(to))
+					if d.sacked != want {
+						t.Fatalf("seed %d: sack says %d are new, want %d", seed, d.sacked, want)
 					}
 				}
 			case 3:
@@ -44,7 +46,7 @@ func TestScoreboardModel(t *testing.T) {
 					f.lose(base.Add(limit), 1)
 					for i := una; i < limit; i++ {
 						if model[i]&(sacked|lost) == 0 {
-							model[i] |= lost
+							model[i] = model[i]&^again | lost
 						}
 					}
 				}
@@ -69,14 +71,14 @@ func TestScoreboardModel(t *testing.T) {
 			case 5:
 				if nxt > una {
 					to := una + rng.IntN(nxt-una+1)
-					f.ackTo(base.Add(to))
+					f.ackTo(&delivery{}, base.Add(to))
 					for ; una < to; una++ {
 						delete(model, una)
 					}
 				}
 				if rng.IntN(10) == 0 {
 					reneged := rng.IntN(2) == 0
-					f.loseAll(reneged)
+					f.loseAll(reneged, 0, 1e9)
 					for i := una; i < nxt; i++ {
 						if reneged {
 							model[i] &^= sacked
@@ -84,6 +86,27 @@ func TestScoreboardModel(t *testing.T) {
 						if model[i]&sacked == 0 {
 							model[i] = model[i]&twice | lost
 						}
+					}
+				}
+			case 6:
+				if nxt > una && model[nxt-1]&sacked == 0 {
+					n := 1
+					for n < 20 && nxt-n > una && model[nxt-n-1] == model[nxt-1] {
+						n++
+					}
+					if last := f.runs[len(f.runs)-1]; n > last.len() {
+						n = last.len()
+					}
+					f.resendTail(n, mono.Time(step))
+					for i := nxt - n; i < nxt; i++ {
+						model[i] |= again | twice
+					}
+				}
+			case 7:
+				if rng.IntN(5) == 0 {
+					f.unlose()
+					for i := una; i < nxt; i++ {
+						model[i] &^= lost
 					}
 				}
 			}

@@ -378,12 +378,13 @@ func (s *script) established(win int) *script {
 	return s
 }
 
-// establishedSACK is established with SACK.
+// establishedSACK is established with SACK, over a path with a round trip of 10 ms.
 func (s *script) establishedSACK(win int) *script {
 	s.t.Helper()
 	s.listen(5)
 	s.in(fmt.Sprintf("S 0:0(0) win %d <mss 1000,sackOK>", win))
 	s.out("S. 0:0(0) ack 1 <mss 1460,sackOK>")
+	s.after(10 * time.Millisecond)
 	s.in(fmt.Sprintf(". 1:1(0) ack 1 win %d", win))
 	s.accept()
 	return s

@@ -103,7 +103,7 @@ func (c *Conn) putOptions(b []byte, now mono.Time) {
 		if c.tsOK {
 			o.TS, o.TSVal, o.TSEcr = true, c.tsNow(now), c.ts.recent
 		}
-		o.SACKCount = uint8(c.holes.blocks(&o.SACK))
+		c.putSACK(&o)
 		wire.PutTCPOptions(b, &o)
 	}
 }

@@ -194,6 +194,7 @@ func TestFastRetransmitWithSACK(t *testing.T) {
 		s.out(sprintf(". %d:%d(1000) ack 1", 1+i*1000, 1001+i*1000))
 	}
 	s.out("P. 9001:10001(1000) ack 1")
+	s.after(10 * time.Millisecond)
 	s.in(". 1:1(0) ack 1 win 60000 <sack 1001:2001>")
 	s.in(". 1:1(0) ack 1 win 60000 <sack 1001:3001>")
 	s.none()
@@ -265,8 +266,9 @@ func TestReneging(t *testing.T) {
 	for range 3 {
 		s.pull()
 	}
+	s.after(10 * time.Millisecond)
 	s.in(". 1:1(0) ack 1 win 60000 <sack 1001:3001>")
-	s.after(s.c.rto() + soon)
+	s.timeout(s.c.rtt.min / 4)
 	s.out(". 1:1001(1000) ack 1")
 	s.in(". 1:1(0) ack 1001 win 60000")
 	s.none()

@@ -55,6 +55,9 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 	}
 	w.a.pool, w.b.pool, w.a.tcp.cfg.Pool, w.b.tcp.cfg.Pool = nil, nil, nil, nil // what was in use at once before is the pool's, not theirs
 	w.flying = nil
+	for _, h := range []*host{w.a, w.b} { // nor are the records of what was on its way at once, sparesMax at most
+		h.tcp.spareFlights, h.tcp.spareRepairs, h.tcp.spareHoles = nil, nil, nil
+	}
 	for _, c := range conns {
 		c.rx.Init(nil, 0)
 		c.tx.Init(nil, 0)

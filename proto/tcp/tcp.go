@@ -64,8 +64,9 @@ type TCP struct {
 	replyFirst, replyLast uint32 // counting up, modulo repliesMax
 
 	spareFlights *flight
+	spareRepairs *repair
 	spareHoles   *holes
-	spares       int // how many of both are kept
+	spares       int // how many of these are kept
 
 	progress bool // see Progress
 
@@ -81,22 +82,26 @@ type lane struct{ first, last uint32 } // index plus one, 0: none
 
 // Stats counts since New.
 type Stats struct {
-	SegsIn, SegsOut  uint64
-	Retransmits      uint64 // segments sent again
-	Timeouts         uint64 // retransmission timers that expired
-	FastRecoveries   uint64
-	ActiveOpens      uint64
-	PassiveOpens     uint64
-	AttemptFails     uint64
-	EstabResets      uint64
-	ResetsOut        uint64
-	ChallengeACKs    uint64
-	ListenOverflows  uint64 // handshakes that could not end since the accept queue was full
-	AbortOnTimeout   uint64
-	AbortOnData      uint64 // closed with data unread, or data came after the close
-	AbortOnMemory    uint64
-	OutOfOrder       uint64 // segments that were kept beyond a hole
-	TimeWaitRecycled uint64
+	SegsIn, SegsOut     uint64
+	Retransmits         uint64 // segments sent again
+	Timeouts            uint64 // retransmission timers that expired
+	FastRecoveries      uint64
+	LossProbes          uint64 // probes of the tail
+	LossProbeRecoveries uint64 // losses that only the probe has shown, by repairing them
+	DSACKs              uint64 // reports of duplicates of what was sent again
+	Undos               uint64 // reductions of the window that were taken back
+	ActiveOpens         uint64
+	PassiveOpens        uint64
+	AttemptFails        uint64
+	EstabResets         uint64
+	ResetsOut           uint64
+	ChallengeACKs       uint64
+	ListenOverflows     uint64 // handshakes that could not end since the accept queue was full
+	AbortOnTimeout      uint64
+	AbortOnData         uint64 // closed with data unread, or data came after the close
+	AbortOnMemory       uint64
+	OutOfOrder          uint64 // segments that were kept beyond a hole
+	TimeWaitRecycled    uint64
 }
 
 // New returns a TCP without connections.
@@ -229,7 +234,7 @@ func (t *TCP) Fail(c *Conn, errno unix.Errno, now mono.Time) {
 		c.end(errno, now)
 		return
 	}
-	c.softErr = errno
+	c.softErr = uint16(errno)
 	t.unready(c)
 	if c.state != Closed && c.snd.nxt == c.snd.una && (c.tx.Len() > 0 || c.tx.Sealed()) && !c.finAcked() {
 		c.armPersist(now)

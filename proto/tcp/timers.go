@@ -93,8 +93,35 @@ func (c *Conn) expireRetransmit(now mono.Time) {
 		c.expireSYN(now)
 	case c.persisting:
 		c.expirePersist(now)
-	case c.snd.nxt != c.snd.una:
+	case c.flight != nil:
+		c.expireFlight(now)
+	}
+}
+
+// armFlight arms the timer for the first of the deadlines of what is on its way.
+func (c *Conn) armFlight() {
+	f := c.flight
+	c.arm(timerRetransmit, min(f.rtoAt, f.probeAt, f.reorderAt))
+}
+
+// expireFlight is told that one of them has come.
+func (c *Conn) expireFlight(now mono.Time) {
+	f := c.flight
+	if f.reorderAt.Due(now) {
+		f.reorderAt = mono.Never
+		c.expireReorder(now)
+	}
+	switch {
+	case f.probeAt.Due(now): // if it is the timeout too, the probe has its turn first
+		f.probeAt = mono.Never
+		f.rtoAt = now.Add(c.rto())
+		c.want |= wantTail
+		c.t.ready(c)
+	case f.rtoAt.Due(now):
 		c.expireData(now)
+	}
+	if c.flight != nil {
+		c.armFlight()
 	}
 }
 
@@ -121,7 +148,7 @@ func (c *Conn) expireSYN(now mono.Time) {
 // §4.2.3.9).
 func (c *Conn) why() unix.Errno {
 	if c.softErr != 0 {
-		return c.softErr
+		return unix.Errno(c.softErr)
 	}
 	return unix.ETIMEDOUT
 }
@@ -148,8 +175,8 @@ func (c *Conn) expireData(now mono.Time) {
 	if c.backoff < 255 {
 		c.backoff++
 	}
-	c.enterLoss(first)
-	c.arm(timerRetransmit, now.Add(c.rto()))
+	c.enterLoss(first, now)
+	c.flight.rtoAt = now.Add(c.rto())
 }
 
 // armPersist begins to probe a window that leaves no room, where nothing is in flight whose
@@ -248,7 +275,7 @@ func (c *Conn) armFinWait2(now mono.Time) {
 // armIdle sees to it that the buffers are looked at when the connection has been silent.
 func (c *Conn) armIdle(now mono.Time) {
 	if c.due[timerIdle] == mono.Never {
-		c.idleAfter = idleReclaim
+		c.idleShift = 0
 		c.arm(timerIdle, now.Add(idleReclaim))
 	}
 }
@@ -257,15 +284,18 @@ func (c *Conn) armIdle(now mono.Time) {
 // if it is not silent, seldom if its program does not read.
 func (c *Conn) expireIdle(now mono.Time) {
 	if since := now.Sub(max(c.lastData, c.lastSend)); since < idleReclaim && c.state != Closed {
-		c.idleAfter = idleReclaim
+		c.idleShift = 0
 		c.arm(timerIdle, now.Add(idleReclaim))
 		return
+	}
+	if c.flight == nil {
+		c.dropRepair()
 	}
 	rx := c.holes == nil && c.rx.Reclaim()
 	tx := c.tx.Reclaim()
 	if !rx || !tx {
-		c.idleAfter = min(2*c.idleAfter, idleReclaimMax)
-		c.arm(timerIdle, now.Add(c.idleAfter))
+		c.idleShift = min(c.idleShift+1, idleShiftMax)
+		c.arm(timerIdle, now.Add(idleReclaim<<c.idleShift))
 	}
 }
 

@@ -333,7 +333,7 @@ func verifyFlight(t testing.TB, c *Conn) {
 		if r.start != at || !r.end.After(r.start) {
 			t.Fatalf("run %d is %v-%v, expected to start at %v", i, r.start, r.end, at)
 		}
-		if r.is&sacked != 0 && r.is&(lost|again) != 0 || r.is&again != 0 && r.is&lost == 0 {
+		if r.is&sacked != 0 && r.is&(lost|again) != 0 || r.is&again != 0 && r.is&twice == 0 {
 			t.Fatalf("run %d has fate %b", i, r.is)
 		}
 		sum.count(r.is, r.len())
@@ -341,6 +341,12 @@ func verifyFlight(t testing.TB, c *Conn) {
 			t.Fatalf("run %d is lost, the hint is %d", i, f.hint-f.head)
 		}
 		at = r.end
+	}
+	if f.fack.Before(c.snd.una) || f.fack.After(c.snd.nxt) {
+		t.Fatalf("fack is %v, of %v-%v", f.fack, c.snd.una, c.snd.nxt)
+	}
+	if c.due[timerRetransmit] > min(f.rtoAt, f.probeAt, f.reorderAt) || f.rtoAt == mono.Never {
+		t.Fatalf("the timer is at %v, the deadlines at %v %v %v", c.due[timerRetransmit], f.rtoAt, f.probeAt, f.reorderAt)
 	}
 	if at != c.snd.nxt {
 		t.Fatalf("runs end at %v, nxt is %v", at, c.snd.nxt)
