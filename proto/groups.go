@@ -233,7 +233,7 @@ func (s *Stack) deliverGroup(local, remote netip.AddrPort, payload []byte) drop.
 	if multicast && in.dst.Is6() && !s.Groups.Hears(in.port.number, in.dst, src) {
 		return drop.IP6MulticastUnwanted
 	}
-	s.UDP.Each(local, remote, func(sock *udp.Socket) {
+	s.UDP.Each(uint32(s.in.port.number+1), local, remote, func(sock *udp.Socket) {
 		r := drop.UDPFiltered
 		if !multicast || sock.Hears(in.port.number, in.dst, src) {
 			r = sock.Deliver(s.facts(local, remote), payload, s.Wakes)

@@ -52,7 +52,7 @@ func (s *Stack) echo4(request wire.ICMP4) drop.Reason {
 func (s *Stack) deliverEcho(ident uint16, message []byte, unmatched drop.Reason) drop.Reason {
 	in := &s.in
 	local, remote := netip.AddrPortFrom(in.dst, ident), netip.AddrPortFrom(in.src, 0)
-	sock := s.Ping.Lookup(local, remote)
+	sock := s.Ping.LookupAt(uint32(in.port.number+1), local, remote)
 	if sock == nil {
 		return unmatched
 	}

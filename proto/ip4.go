@@ -53,15 +53,19 @@ func (s *Stack) input4(b []byte) drop.Reason {
 
 // transport4 hands a whole packet to its protocol.
 func (s *Stack) transport4(ip wire.IPv4) drop.Reason {
+	raw := s.inputRaw(ip.Protocol(), ip.Payload())
 	switch ip.Protocol() {
 	case wire.ProtoUDP:
 		return s.inputUDP(ip.Payload(), ip.PseudoSum())
 	case wire.ProtoTCP:
 		return s.inputTCP(ip.Payload(), ip.PseudoSum())
 	case wire.ProtoICMP:
-		return s.inputICMP4(ip.Payload())
+		return claimed(s.inputICMP4(ip.Payload()), raw)
 	case wire.ProtoIGMP:
 		return s.inputIGMP(ip)
+	}
+	if raw {
+		return drop.None
 	}
 	s.sendError4(wire.ICMP4Unreachable, wire.ICMP4ProtoUnreachable, 0)
 	return drop.IP4UnknownProtocol

@@ -43,6 +43,9 @@ func (s *Stack) payload6(ip wire.IPv6) drop.Reason {
 	case wire.ProtoUDP, wire.ProtoTCP, wire.ProtoICMPv6:
 	default:
 		e := wire.WalkExtensions(ip)
+		if s.unspoken6(&e) && s.inputRaw(e.Protocol, ip[e.Offset:]) {
+			return drop.None
+		}
 		if r := s.extensions6(&e); r != drop.None {
 			return r
 		}
@@ -65,13 +68,14 @@ func (s *Stack) payload6(ip wire.IPv6) drop.Reason {
 	}
 	payload := ip[offset:]
 	pseudo := ip.PseudoSum(protocol, len(payload))
+	raw := s.inputRaw(protocol, payload)
 	switch protocol {
 	case wire.ProtoUDP:
 		return s.inputUDP(payload, pseudo)
 	case wire.ProtoTCP:
 		return s.inputTCP(payload, pseudo)
 	}
-	return s.inputICMP6(payload, pseudo)
+	return claimed(s.inputICMP6(payload, pseudo), raw)
 }
 
 // addresses6 judges source and destination.

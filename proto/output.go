@@ -96,7 +96,7 @@ func (s *Stack) outputFrame(p *port, buf []byte) int {
 func (s *Stack) outputQueued(p *port, q *ring.Datagrams, buf []byte, now mono.Time) int {
 	packet := s.take(p, q, buf)
 	m := s.record
-	w, errno := s.path(m.To.Addr(), now)
+	w, errno := s.pathBy(m.Iface&^rawRecord>>8, m.To.Addr(), now)
 	switch {
 	case errno != 0:
 		s.Count.Count(drop.NoRoute)

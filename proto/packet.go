@@ -143,6 +143,7 @@ func (s *Stack) outputFrameOf(p *port, sock *udp.Socket, buf []byte) int {
 		s.Count.Count(drop.TooBig)
 		return 0
 	case to != p:
+		s.moved = true
 		if !to.frames.Put(&s.record, buf[:n]) {
 			s.Count.Count(drop.OutboxFull)
 		}

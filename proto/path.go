@@ -71,9 +71,15 @@ func (s *Stack) findPath(dst netip.Addr, now mono.Time) (path, unix.Errno) {
 		return s.loopPath(dst)
 	}
 	r, ok := s.route(dst)
-	switch {
-	case !ok:
+	if !ok {
 		return path{}, unix.ENETUNREACH
+	}
+	return s.pathOver(&r, dst, now)
+}
+
+// pathOver is the way to dst by a route.
+func (s *Stack) pathOver(r *route.Route, dst netip.Addr, now mono.Time) (path, unix.Errno) {
+	switch {
 	case r.Kind == route.Blackhole:
 		return path{}, unix.EINVAL
 	case r.Kind == route.Unreachable:
@@ -139,6 +145,28 @@ func (s *Stack) zonePort(zone string) (int, bool) {
 		}
 	}
 	return 0, false
+}
+
+// pathBy is path for a packet that has to leave by a port, counted from 1; 0 is any. The way is
+// valid until the next call. Where no route leads by that port, the destination is taken to be on
+// its link (Linux: ip_route_output_key_hash_rcu with an output interface).
+func (s *Stack) pathBy(port uint32, dst netip.Addr, now mono.Time) (*path, unix.Errno) {
+	if port == 0 {
+		return s.path(dst, now)
+	}
+	if dst.Is6() && dst.Zone() == "" {
+		dst = s.ports[port-1].scoped(dst)
+	}
+	if w, errno := s.path(dst, now); errno == 0 && (w.port.number == int(port-1) || w.port.Loop) {
+		return w, 0
+	}
+	r, ok := s.Routes.LookupPort(dst, int(port-1))
+	if !ok {
+		r = &route.Route{Port: int(port - 1)}
+	}
+	w, errno := s.pathOver(r, dst, now)
+	s.pinned = w
+	return &s.pinned, errno
 }
 
 // loopPath is the way to ourselves, from the address that is asked for.

@@ -36,6 +36,7 @@ var (
 // inputQuote hands an ICMP error to the socket that sent the packet it quotes. It is
 // believed if that socket exists.
 func (s *Stack) inputQuote(q *quote) drop.Reason {
+	s.errorRaw(q)
 	switch q.protocol {
 	case wire.ProtoUDP:
 		h, ok := wire.ParseQuotedUDP(q.transport)
@@ -96,5 +97,6 @@ func (s *Stack) reportError(sock *udp.Socket, q *quote, data []byte) drop.Reason
 		q.hard = discover != udp.DiscoverDont // what is too long now will be so again
 	}
 	q.err.Offender, q.err.Iface, q.err.Time = in.src, uint32(in.port.number), in.now
+	q.err.TTL, q.err.TOS = in.ttl, in.tos
 	return sock.Report(&q.err, q.hard, data, s.Wakes)
 }

@@ -2,6 +2,7 @@ package proto
 
 import (
 	"cmp"
+	"encoding/binary"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,9 @@ type direct struct {
 	sock     *udp.Socket
 	protocol wire.Protocol
 	src, dst netip.AddrPort
+	by       uint32 // the port that it has to leave by, counted from 1; 0: any
+	ttl, tos uint8
+	discover udp.Discovery
 	payload  []byte // the program's
 	now      mono.Time
 	df       bool // IPv4: no router may cut it
@@ -35,35 +39,46 @@ type direct struct {
 	header int                    // and its length
 }
 
-// Offer offers a datagram of a socket to be sent. The caller then pulls one packet
-// for the port that Offer returns, and calls Settle. Port is -1 where there is
-// nothing to pull. payload is read until Settle returns.
+// Offer is OfferMessage for a datagram that says nothing for itself.
+func (s *Stack) Offer(protocol wire.Protocol, sock *udp.Socket, to netip.AddrPort, payload []byte, now mono.Time) (port int, errno unix.Errno) {
+	return s.OfferMessage(protocol, sock, &udp.Message{To: to, Payload: payload}, now)
+}
+
+// OfferMessage offers a datagram of a socket to be sent. The caller then pulls one packet
+// for the port that it returns, and calls Settle. Port is -1 where there is
+// nothing to pull. The payload is read until Settle returns.
 //
 // The errors are those of sendto(2): EDESTADDRREQ, EINVAL, EMSGSIZE, EACCES for a
 // broadcast without SO_BROADCAST, ENETUNREACH, EADDRNOTAVAIL, ENOBUFS. A datagram
 // to a neighbour that does not answer is lost, as it would be on the wire.
-func (s *Stack) Offer(protocol wire.Protocol, sock *udp.Socket, to netip.AddrPort, payload []byte, now mono.Time) (port int, errno unix.Errno) {
+func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Message, now mono.Time) (port int, errno unix.Errno) {
+	to, by := m.To, sock.By(m)
 	if !to.IsValid() {
 		return -1, unix.EDESTADDRREQ
 	}
 	if to.Port() == 0 && protocol == wire.ProtoUDP {
 		return -1, unix.EINVAL
 	}
-	w, errno := s.path(to.Addr(), now)
+	if errno := checkRaw(sock.Raw, m); errno != 0 {
+		return -1, errno
+	}
+	w, errno := s.pathBy(by, to.Addr(), now)
 	if errno != 0 {
 		return -1, errno
 	}
 	if w.mac == wire.Broadcast && !sock.Broadcast {
 		return -1, unix.EACCES
 	}
-	from, errno := s.from(w, sock.Local.Addr())
+	from, errno := s.from(w, sock.From(m))
 	if errno != 0 {
 		return -1, errno
 	}
 	src := netip.AddrPortFrom(from, sock.Local.Port())
 	d := &s.direct
-	d.port, d.path, d.sock, d.protocol, d.src, d.dst, d.payload, d.now = w.port, w, sock, protocol, src, to, payload, now
-	n, discover := d.len(), sock.DiscoveryTo(to.Addr())
+	d.port, d.path, d.sock, d.protocol, d.src, d.dst, d.payload, d.now = w.port, w, sock, protocol, src, to, m.Payload, now
+	d.by, d.ttl, d.tos = by, sock.Hops(m, w.hops()), sock.Class(m)
+	n, discover := d.len(), sock.Discovery(m)
+	d.discover = discover
 	limit := w.limit(discover)
 	if n > limit && (!discover.Fragments() || n > longest(to.Addr())) {
 		return -1, s.tooLong(sock, to, limit, now)
@@ -108,25 +123,33 @@ func (s *Stack) Settle() unix.Errno {
 
 // len is the length of the IP packet.
 func (d *direct) len() int {
-	n := headerLen(d.dst.Addr()) + len(d.payload)
-	if d.protocol == wire.ProtoUDP {
+	n := len(d.payload)
+	if r := d.sock.Raw; r != nil && r.Header && d.dst.Addr().Is4() {
+		return n
+	}
+	n += headerLen(d.dst.Addr())
+	if d.protocol == wire.ProtoUDP && d.sock.Raw == nil {
 		n += wire.UDPLen
 	}
 	return n
 }
 
+// hops is the initial TTL or hop limit of packets that leave by w, unless they have their own.
+func (w *path) hops() uint8 {
+	if w.dst.IsMulticast() {
+		return multicastTTL
+	}
+	return cmp.Or(w.ttl, defaultTTL)
+}
+
 // put writes the IP packet.
 func (s *Stack) put(d *direct, b []byte) int {
-	ttl := d.sock.TTL
-	switch {
-	case ttl != 0:
-	case d.dst.Addr().IsMulticast():
-		ttl = multicastTTL
-	default:
-		ttl = cmp.Or(d.path.ttl, defaultTTL)
+	r := d.sock.Raw
+	if r != nil && r.Header && d.dst.Addr().Is4() {
+		return s.putIncluded(d, b)
 	}
 	total := d.len()
-	ip := header{protocol: d.protocol, src: d.src.Addr(), dst: d.dst.Addr(), ttl: ttl, tos: d.sock.TOS}
+	ip := header{protocol: d.protocol, src: d.src.Addr(), dst: d.dst.Addr(), ttl: d.ttl, tos: d.tos}
 	ip.payload = total - headerLen(ip.dst)
 	if ip.dst.Is4() {
 		if ip.routers = !d.df; ip.routers { // RFC 6864 §4.2
@@ -136,15 +159,26 @@ func (s *Stack) put(d *direct, b []byte) int {
 		ip.flow = s.flowLabel(d.protocol, d.src, d.dst)
 	}
 	n := ip.put(b)
-	if d.protocol == wire.ProtoUDP {
+	if d.protocol == wire.ProtoUDP && r == nil {
 		pseudo := wire.PseudoSum(ip.src, ip.dst, wire.ProtoUDP, total-n)
 		h := wire.UDP(b[n:total])
 		n += wire.PutUDP(h, d.src.Port(), d.dst.Port(), len(d.payload))
+		if d.sock.NoCheck && ip.dst.Is4() { // IPv6 has no datagram without (RFC 8200 §8.1)
+			copy(b[n:], d.payload)
+			return total
+		}
 		h.SealSum(pseudo, wire.CopySum(b[n:], d.payload, 0))
 		return total
 	}
 	copy(b[n:], d.payload)
-	if d.protocol == wire.ProtoICMPv6 { // the program does not know the source that is in its sum
+	switch {
+	case r != nil && r.Sum && !ip.dst.Is4():
+		sumRaw(r, b[n:total], wire.PseudoSum(ip.src, ip.dst, d.protocol, total-n))
+	case r == nil && d.protocol == wire.ProtoICMP:
+		binary.BigEndian.PutUint16(b[n+4:], d.src.Port())
+		wire.ICMP4(b[n:total]).Seal()
+	case r == nil && d.protocol == wire.ProtoICMPv6:
+		binary.BigEndian.PutUint16(b[n+4:], d.src.Port()) // the program does not know the source that is in its sum
 		wire.ICMP6(b[n:total]).Seal(wire.PseudoSum(ip.src, ip.dst, wire.ProtoICMPv6, total-n))
 	}
 	return total
@@ -170,14 +204,18 @@ func (s *Stack) queue(d *direct) unix.Errno {
 }
 
 // record is what is kept of a queued packet besides its bytes: whom it is for, and
-// whose it is. Iface holds the protocol, and TTL what the socket does about the path's MTU.
+// whose it is. Iface holds the protocol, above it the port that it has to leave by, and
+// rawRecord; TTL what the socket does about the path's MTU.
 func (d *direct) record() *ring.Datagram {
-	r := &ring.Datagram{From: d.src, To: d.dst, Iface: uint32(d.protocol)}
-	if d.sock.Link == nil {
-		r.TTL = uint8(d.sock.DiscoveryTo(d.dst.Addr()))
+	iface := d.by<<8 | uint32(d.protocol)
+	if d.sock.Raw != nil {
+		iface |= rawRecord
 	}
-	return r
+	return &ring.Datagram{From: d.src, To: d.dst, Iface: iface, TTL: uint8(d.discover)}
 }
+
+// rawRecord marks what a raw socket has sent.
+const rawRecord = 1 << 31
 
 // enlist puts a socket at the end of a port's list of those with something to send.
 func (s *Stack) enlist(p *port, sock *udp.Socket) {
@@ -229,18 +267,6 @@ func (s *Stack) unreachableParked(e *neigh.Entry, now mono.Time) {
 // reportUnreachable tells the socket of a packet that its next hop does not answer. Connected ones
 // hear it without asking: to them it is the answer of the only one they talk to.
 func (s *Stack) reportUnreachable(m *ring.Datagram, packet []byte, now mono.Time) {
-	table, header := &s.UDP, headerLen(m.To.Addr())+wire.UDPLen
-	switch wire.Protocol(m.Iface) {
-	case wire.ProtoUDP:
-	case wire.ProtoICMP, wire.ProtoICMPv6:
-		table, header = &s.Ping, headerLen(m.To.Addr())
-	default:
-		return // of the stack's own
-	}
-	sock := table.Lookup(m.From, m.To)
-	if sock == nil {
-		return
-	}
 	err := udp.ExtendedError{
 		Errno: unix.EHOSTUNREACH, Origin: udp.OriginICMP, Type: uint8(wire.ICMP4Unreachable), Code: wire.ICMP4HostUnreachable,
 		To: m.To, Offender: m.From.Addr(), Time: now,
@@ -248,8 +274,24 @@ func (s *Stack) reportUnreachable(m *ring.Datagram, packet []byte, now mono.Time
 	if !m.To.Addr().Is4() {
 		err.Origin, err.Type, err.Code = udp.OriginICMP6, uint8(wire.ICMP6Unreachable), wire.ICMP6AddrUnreachable
 	}
-	if r := sock.Report(&err, true, packet[min(header, len(packet)):], s.Wakes); r != drop.None {
-		s.Count.Count(r)
+	data := packet[min(headerLen(m.To.Addr()), len(packet)):]
+	report := func(sock *udp.Socket) {
+		if r := sock.Report(&err, true, data, s.Wakes); r != drop.None {
+			s.Count.Count(r)
+		}
+	}
+	var sock *udp.Socket
+	switch protocol := wire.Protocol(m.Iface); {
+	case m.Iface&rawRecord != 0:
+		s.Raw.Each(0, m.From, m.To, report)
+	case protocol == wire.ProtoUDP:
+		data = data[min(wire.UDPLen, len(data)):]
+		sock = s.UDP.Lookup(m.From, m.To)
+	case protocol == wire.ProtoICMP, protocol == wire.ProtoICMPv6:
+		sock = s.Ping.Lookup(m.From, m.To)
+	}
+	if sock != nil {
+		report(sock)
 	}
 }
 

@@ -79,6 +79,7 @@ type Stack struct {
 	Pool   *ring.Pool    // memory of queues
 	UDP    udp.Table
 	Ping   udp.Table // sockets of ICMP echo, by identifier
+	Raw    udp.Table // raw sockets, by protocol
 	TCP    *tcp.TCP
 	Neigh  *neigh.Table
 	Groups *group.Table
@@ -96,6 +97,7 @@ type Stack struct {
 	paths    []path // by hash of the destination
 	pathSeed uint64
 	flowKey  [2]uint64 // of flow labels, the same on all cores
+	pinned   path      // of a packet that has to leave by another port than routes say
 	pathGen  uint32    // of routes, addresses and neighbour entries; a path of another generation is void
 
 	in      packet                    // the packet that Input is looking at
@@ -164,6 +166,7 @@ func New(cfg Config) *Stack {
 	}
 	s.pathSeed = s.rand.Uint64() | 1
 	s.pathGen = 1
+	s.UDP.Seed = s.pathSeed * 0x9e3779b97f4a7c15
 	s.flowKey = [2]uint64{binary.LittleEndian.Uint64(cfg.Secret[:]), binary.LittleEndian.Uint64(cfg.Secret[8:])}
 	own := ring.NewPool(ownMemory + 2*len(s.ports)*outboxMax)
 	for i := range s.ports {

@@ -40,7 +40,7 @@ func (s *Stack) inputUDP(b []byte, pseudo wire.Sum) drop.Reason {
 	if in.group {
 		return s.deliverGroup(local, remote, h.Payload())
 	}
-	sock := s.UDP.Lookup(local, remote)
+	sock := s.UDP.LookupAt(uint32(in.port.number+1), local, remote)
 	if sock == nil {
 		s.sendPortUnreachable() // RFC 1122 §4.1.3.1, RFC 4443 §3.1
 		return drop.UDPNoSocket

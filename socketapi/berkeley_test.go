@@ -3,7 +3,9 @@ package socketapi
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -60,7 +62,11 @@ type side struct {
 	e   *env
 	api berkeley
 	ip  [4]byte
+	ip6 [16]byte
 	fds map[int]bool
+
+	index int // of the interface
+	mac   net.HardwareAddr
 }
 
 // note writes down what a call brought.
@@ -101,6 +107,13 @@ func (e *env) must(err error) {
 	if err != nil {
 		e.t.Fatal(err)
 	}
+}
+
+// open opens a socket of any kind.
+func (s *side) open(domain, typ, proto int) int {
+	s.e.t.Helper()
+	fd, err := s.api.Socket(domain, typ, proto)
+	return s.keep(fd, err)
 }
 
 func (s *side) socket(typ int) int {
@@ -327,10 +340,11 @@ func (linux) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn, recvflags int, 
 }
 
 // play runs a row on one of the stacks.
-func play(t *testing.T, r row, port int, me, peer berkeley, myIP, peerIP [4]byte) []string {
-	e := &env{t: t, port: port}
-	e.me = side{e: e, api: me, ip: myIP, fds: map[int]bool{}}
-	e.peer = side{e: e, api: peer, ip: peerIP, fds: map[int]bool{}}
+func play(t *testing.T, r row, port int, me, peer side) []string {
+	e := &env{t: t, port: port, me: me, peer: peer}
+	for _, s := range []*side{&e.me, &e.peer} {
+		s.e, s.fds = e, map[int]bool{}
+	}
 	defer func() {
 		for _, s := range []*side{&e.me, &e.peer} {
 			for fd := range s.fds {
@@ -342,16 +356,35 @@ func play(t *testing.T, r row, port int, me, peer berkeley, myIP, peerIP [4]byte
 	return e.notes
 }
 
+// kernelSide is the kernel's sockets in a namespace, with ping sockets for everyone.
+func kernelSide(t *testing.T, ns *netlab.NS, device, addr, addr6 string) side {
+	s := side{api: linux{ns}, ip: netip.MustParseAddr(addr).As4(), ip6: netip.MustParseAddr(addr6).As16()}
+	err := ns.Do(func() error {
+		ifi, err := net.InterfaceByName(device)
+		if err != nil {
+			return err
+		}
+		s.index, s.mac = ifi.Index, ifi.HardwareAddr
+		return os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 2147483647"), 0)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // TestBerkeley runs every row on the kernel's sockets and on ours, against the same kind of
 // peer, and compares what came of each call.
 func TestBerkeley(t *testing.T) {
-	st, peer := lab(t, 1, engine.ModeAuto)
-	ours := netlab.TestNS(t)
-	kernelPeer := netlab.TestNS(t)
+	st, peerNS := lab(t, 1, engine.ModeAuto)
+	ours, kernelPeer := netlab.TestNS(t), netlab.TestNS(t)
 	netlab.TestVeth(t,
 		netlab.End{NS: ours, Name: "va", Addrs: enginePrefixes},
 		netlab.End{NS: kernelPeer, Name: "vb", Addrs: kernelPrefixes})
-	myIP, peerIP := netip.MustParseAddr(engineAddr).As4(), netip.MustParseAddr(kernelAddr).As4()
+	me, peer := kernelSide(t, ours, "va", engineAddr, engineAddr6), kernelSide(t, kernelPeer, "vb", kernelAddr, kernelAddr6)
+	engineMe, enginePeer := me, kernelSide(t, peerNS, "vb", kernelAddr, kernelAddr6)
+	engineMe.api, engineMe.index = st.Table(), st.Host().Index(0)
+	engineMe.mac = st.Host().NICs()[0].Info().Addr
 	if _, err := st.ListenUDP(netip.MustParseAddrPort("0.0.0.0:9")); err != nil { // no row's socket is the last
 		t.Fatal(err)
 	}
@@ -365,8 +398,8 @@ func TestBerkeley(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			var want, got []string
 			port := 5000 + i*portsOfRow
-			t.Run("linux", func(t *testing.T) { want = play(t, r, port, linux{ours}, linux{kernelPeer}, myIP, peerIP) })
-			t.Run("engine", func(t *testing.T) { got = play(t, r, port, st.Table(), linux{peer}, myIP, peerIP) })
+			t.Run("linux", func(t *testing.T) { want = play(t, r, port, me, peer) })
+			t.Run("engine", func(t *testing.T) { got = play(t, r, port, engineMe, enginePeer) })
 			if t.Failed() {
 				return
 			}

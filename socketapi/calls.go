@@ -1,10 +1,12 @@
 package socketapi
 
 import (
+	"bytes"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -19,8 +21,9 @@ func failure(errno unix.Errno) error {
 // protocolMax is IPPROTO_MAX: no protocol has this number or a greater one.
 const protocolMax = 263
 
-// Socket opens a socket: AF_INET or AF_INET6 with SOCK_STREAM or SOCK_DGRAM, either with SOCK_NONBLOCK
-// and SOCK_CLOEXEC (which says nothing: these descriptors are not inherited).
+// Socket opens a socket: AF_INET or AF_INET6 with SOCK_STREAM, SOCK_DGRAM (UDP, or ICMP echo) or SOCK_RAW,
+// AF_PACKET with SOCK_RAW or SOCK_DGRAM, each with SOCK_NONBLOCK and SOCK_CLOEXEC (which says
+// nothing: these descriptors are not inherited).
 func (t *Table) Socket(domain, typ, proto int) (fd int, err error) {
 	nonblock := typ&unix.SOCK_NONBLOCK != 0
 	s, errno := t.open(domain, typ&^(unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC), proto)
@@ -31,10 +34,9 @@ func (t *Table) Socket(domain, typ, proto int) (fd int, err error) {
 }
 
 func (t *Table) open(domain, typ, proto int) (socket, unix.Errno) {
-	if domain == unix.AF_PACKET {
-		return t.openPacket(typ, proto)
-	}
 	switch {
+	case domain == unix.AF_PACKET:
+		return t.openPacket(typ, proto)
 	case domain != unix.AF_INET && domain != unix.AF_INET6:
 		return nil, unix.EAFNOSUPPORT
 	case typ < 0 || typ > unix.SOCK_PACKET:
@@ -42,17 +44,26 @@ func (t *Table) open(domain, typ, proto int) (socket, unix.Errno) {
 	case proto < 0 || proto >= protocolMax:
 		return nil, unix.EINVAL
 	}
+	var s socket
+	var errno unix.Errno
 	switch {
 	case typ == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP):
-		s, errno := newTCPSocket(t.host, domain)
-		return s, errno
+		s, errno = newTCPSocket(t.host, domain)
 	case typ == unix.SOCK_DGRAM && (proto == 0 || proto == unix.IPPROTO_UDP):
-		s, errno := newUDPSocket(t.host, domain)
-		return s, errno
-	case typ == unix.SOCK_STREAM || typ == unix.SOCK_DGRAM:
-		return nil, unix.EPROTONOSUPPORT
+		s, errno = newUDPSocket(t.host, domain)
+	case typ == unix.SOCK_DGRAM && proto == int(icmpOf(domain)):
+		s, errno = newPingSocket(t.host, domain)
+	case typ == unix.SOCK_RAW && proto > 0 && proto <= 0xff:
+		s, errno = newRawSocket(t.host, domain, wire.Protocol(proto))
+	case typ == unix.SOCK_STREAM || typ == unix.SOCK_DGRAM || typ == unix.SOCK_RAW:
+		errno = unix.EPROTONOSUPPORT
+	default:
+		errno = unix.ESOCKTNOSUPPORT
 	}
-	return nil, unix.ESOCKTNOSUPPORT
+	if errno != 0 {
+		return nil, errno
+	}
+	return s, 0
 }
 
 func (t *Table) openPacket(typ, proto int) (socket, unix.Errno) {
@@ -232,20 +243,18 @@ func (t *Table) Read(fd int, p []byte) (n int, err error) {
 	return r.n, nil
 }
 
-// Write sends p: all of it to a stream, unless the descriptor does not wait, or one datagram.
-func (t *Table) Write(fd int, p []byte) (n int, err error) {
-	return t.send(fd, p, netip.AddrPort{}, 0)
-}
+// Write writes p: all of it to a stream, unless the descriptor does not wait, or one datagram.
+func (t *Table) Write(fd int, p []byte) (n int, err error) { return t.send(fd, p, nil, nil, 0) }
 
 // Send is Write with flags.
 func (t *Table) Send(s int, buf []byte, flags int) error {
-	_, err := t.send(s, buf, netip.AddrPort{}, flags)
+	_, err := t.send(s, buf, nil, nil, flags)
 	return err
 }
 
 // Sendto sends p to an address.
 func (t *Table) Sendto(fd int, p []byte, flags int, to unix.Sockaddr) error {
-	_, err := t.SendmsgN(fd, p, nil, to, flags)
+	_, err := t.send(fd, p, nil, to, flags)
 	return err
 }
 
@@ -255,39 +264,37 @@ func (t *Table) Sendmsg(fd int, p, oob []byte, to unix.Sockaddr, flags int) erro
 	return err
 }
 
-// SendmsgN sends p and says how much of it a stream took. Control messages are EOPNOTSUPP.
+// SendmsgN sends p, as the control messages in oob say: IP_PKTINFO, IP_TTL, IP_TOS, IPV6_PKTINFO,
+// IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_DONTFRAG. It says how much of it a stream took.
 func (t *Table) SendmsgN(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
-	f := t.lookup(fd)
-	switch {
-	case f == nil:
-		return 0, unix.EBADF
-	case len(oob) > 0:
-		return 0, unix.EOPNOTSUPP
-	}
-	if s, ok := f.socket.(*packetSocket); ok {
-		n, errno := s.sendLink(p, to, f.flags(flags))
-		return n, failure(errno)
-	}
-	a, errno := addrOf(to, f.common().family)
-	if errno != 0 && f.common().kind != unix.SOCK_STREAM { // a stream does not look at it
-		return 0, errno
-	}
-	if n, err = t.send(fd, p, a, flags); err != nil {
+	if n, err = t.send(fd, p, oob, to, flags); err != nil {
 		return 0, err
 	}
 	return n, nil
 }
 
-func (t *Table) send(fd int, p []byte, to netip.AddrPort, flags int) (n int, err error) {
+// SendmsgBuffers is SendmsgN for a message in pieces.
+func (t *Table) SendmsgBuffers(fd int, buffers [][]byte, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
+	return t.SendmsgN(fd, join(buffers), oob, to, flags)
+}
+
+func (t *Table) send(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
 	f := t.lookup(fd)
 	if f == nil {
 		return -1, unix.EBADF
 	}
+	var errno unix.Errno
 	if s, ok := f.socket.(*packetSocket); ok {
-		n, errno := s.sendLink(p, nil, f.flags(flags))
-		return n, failure(errno)
+		n, errno = s.sendLink(p, oob, to, f.flags(flags))
+	} else {
+		var a netip.AddrPort
+		if c := f.common(); c.kind != unix.SOCK_STREAM { // a stream does not look at it
+			if a, errno = addrOf(to, c.family); errno != 0 {
+				return -1, errno
+			}
+		}
+		n, errno = f.send(p, oob, a, f.flags(flags))
 	}
-	n, errno := f.send(p, to, f.flags(flags))
 	if errno != 0 {
 		return -1, errno
 	}
@@ -303,19 +310,62 @@ func (t *Table) Recvfrom(fd int, p []byte, flags int) (n int, from unix.Sockaddr
 	return n, from, nil
 }
 
-// Recvmsg is Recvfrom that also says whether a datagram was cut off (MSG_TRUNC in
-// recvflags). There are no control messages.
-func (t *Table) Recvmsg(fd int, p, _ []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
+// Recvmsg is Recvfrom that also says whether a datagram was cut off (MSG_TRUNC in recvflags), and
+// writes what else is known of it to oob, as the socket's options ask for; MSG_CTRUNC says that there
+// was no room for all. With MSG_ERRQUEUE it takes an error of the error queue (IP_RECVERR).
+func (t *Table) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
 	f := t.lookup(fd)
 	if f == nil {
 		return -1, 0, 0, nil, unix.EBADF
 	}
-	r, errno := f.recv(p, f.flags(flags))
+	var r received
+	var e udp.ExtendedError
+	var errno unix.Errno
+	if flags&unix.MSG_ERRQUEUE != 0 {
+		r, e, errno = f.recvError(p, flags)
+	} else {
+		r, errno = f.recv(p, f.flags(flags))
+	}
 	if errno != 0 {
 		return -1, 0, 0, nil, errno
 	}
-	if s, ok := f.socket.(*packetSocket); ok {
-		return r.n, 0, r.flags, s.sender(&r.m), nil
+	c, set := control{b: oob}, f.common()
+	if set.kind != unix.SOCK_STREAM {
+		c.receivedWith(set, &r.m)
 	}
-	return r.n, 0, r.flags, sockaddr(r.from, f.common().family), nil
+	if flags&unix.MSG_ERRQUEUE != 0 {
+		c.extended(&e)
+	}
+	if c.trunc {
+		r.flags |= unix.MSG_CTRUNC
+	}
+	if s, ok := f.socket.(*packetSocket); ok {
+		return r.n, c.n, r.flags, s.sender(&r.m), nil
+	}
+	return r.n, c.n, r.flags, sockaddr(r.from, set.family), nil
+}
+
+// RecvmsgBuffers is Recvmsg into pieces.
+func (t *Table) RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
+	if len(buffers) == 1 {
+		return t.Recvmsg(fd, buffers[0], oob, flags)
+	}
+	room := 0
+	for _, b := range buffers {
+		room += len(b)
+	}
+	p := make([]byte, room)
+	n, oobn, recvflags, from, err = t.Recvmsg(fd, p, oob, flags)
+	for rest := p[:max(min(n, room), 0)]; len(rest) > 0; buffers = buffers[1:] {
+		rest = rest[copy(buffers[0], rest):]
+	}
+	return n, oobn, recvflags, from, err
+}
+
+// join is a message in one piece.
+func join(buffers [][]byte) []byte {
+	if len(buffers) == 1 {
+		return buffers[0]
+	}
+	return bytes.Join(buffers, nil)
 }

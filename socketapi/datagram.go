@@ -26,6 +26,8 @@ const (
 type datagram struct {
 	waiting
 	protocol wire.Protocol
+	raw      bool          // of the protocol itself: its port is the protocol's number; set before it is bound
+	any      netip.Addr    // what it is bound to when nobody says; set before it is
 	ends     []*udp.Socket // by core
 	gateOf   ring.Gate
 	soErr    ring.Errno
@@ -35,7 +37,6 @@ type datagram struct {
 	hold   *host.Hold // nil: not bound
 	auto   bool       // the port was chosen by a send or connect
 	only6  bool
-	any    netip.Addr // what it is bound to where nobody says; not valid: as the destination
 	closed bool
 
 	placed   atomic.Bool                    // it is bound: hold is set
@@ -56,7 +57,7 @@ func newDatagram(h *host.Host, protocol wire.Protocol) (*datagram, unix.Errno) {
 	if errno := h.SocketOpened(); errno != 0 {
 		return nil, errno
 	}
-	s := &datagram{protocol: protocol}
+	s := &datagram{protocol: protocol, any: netip.IPv4Unspecified()}
 	s.host, s.of, s.gate = h, s, &s.gateOf
 	s.gateOf.Init(&s.who)
 	cores := h.Cores()
@@ -75,33 +76,49 @@ func newDatagram(h *host.Host, protocol wire.Protocol) (*datagram, unix.Errno) {
 
 // table is where a core keeps the sockets of this protocol.
 func (s *datagram) table(c *host.Core) *udp.Table {
-	if s.protocol == wire.ProtoICMP || s.protocol == wire.ProtoICMPv6 {
+	switch {
+	case s.raw:
+		return &c.Stack.Raw
+	case s.protocol == wire.ProtoICMP, s.protocol == wire.ProtoICMPv6:
 		return &c.Stack.Ping
 	}
 	return &c.Stack.UDP
 }
 
+// sharing is what a socket that is bound says about others at its address.
+type sharing struct {
+	reuseAddr, reusePort bool
+	freeBind             bool // the address need not be the host's
+}
+
 // bind takes a local address; a port of 0 is chosen. It is EINVAL if the socket has
-// one, EADDRNOTAVAIL if it is not the host's, EADDRINUSE.
-func (s *datagram) bind(local netip.AddrPort, reuseAddr, reusePort bool) unix.Errno {
+// one, EADDRNOTAVAIL if it is not the host's, EADDRINUSE. A raw socket may take another.
+func (s *datagram) bind(local netip.AddrPort, how sharing) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.hold != nil && !s.closed && s.host.Local(local.Addr()) {
-		return unix.EINVAL
+		if !s.raw || s.remote.Load() != nil {
+			return unix.EINVAL
+		}
+		s.hold.Local = local
+		s.place(func(end *udp.Socket) { end.Local = local })
+		return 0
 	}
-	return s.bindLocked(local, reuseAddr, reusePort)
+	return s.bindLocked(local, how)
 }
 
-func (s *datagram) bindLocked(local netip.AddrPort, reuseAddr, reusePort bool) unix.Errno {
+func (s *datagram) bindLocked(local netip.AddrPort, how sharing) unix.Errno {
 	switch {
 	case s.closed:
 		return unix.EBADF
-	case !s.host.Local(local.Addr()):
+	case !how.freeBind && !s.host.Local(local.Addr()):
 		return unix.EADDRNOTAVAIL
 	}
-	hold := &host.Hold{Protocol: s.protocol, Local: local, Only6: s.only6, ReuseAddr: reuseAddr, ReusePort: reusePort}
-	if errno := s.host.Ports.Take(hold); errno != 0 {
-		return errno
+	hold := &host.Hold{Protocol: s.protocol, Local: local, Only6: s.only6, ReuseAddr: how.reuseAddr, ReusePort: how.reusePort}
+	if !s.raw { // those of one protocol are in nobody's way
+		if errno := s.host.Ports.Take(hold); errno != 0 {
+			return errno
+		}
 	}
 	s.hold = hold
 	s.place(func(end *udp.Socket) { end.Local, end.Only6 = hold.Local, s.only6 })
@@ -130,6 +147,15 @@ func (s *datagram) change(f func(*udp.Socket)) {
 	}
 }
 
+// setOnly6 says whether a socket that is not bound yet leaves IPv4 alone.
+func (s *datagram) setOnly6(only bool) {
+	s.mu.Lock()
+	if s.hold == nil {
+		s.only6 = only
+	}
+	s.mu.Unlock()
+}
+
 // resize gives the queues the sizes of the socket's settings, whose mu is held.
 func (s *datagram) resize(set *settings) unix.Errno {
 	rcv, snd := set.rcvBuf, set.sndBuf
@@ -147,21 +173,13 @@ func (s *datagram) resize(set *settings) unix.Errno {
 }
 
 // bound makes sure that the socket has a port.
-func (s *datagram) bound(to netip.AddrPort) unix.Errno {
+func (s *datagram) bound() unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.hold != nil {
 		return 0
 	}
-	addr := s.any
-	switch {
-	case addr.IsValid():
-	case to.Addr().Is4():
-		addr = netip.IPv4Unspecified()
-	default:
-		addr = netip.IPv6Unspecified()
-	}
-	errno := s.bindLocked(netip.AddrPortFrom(addr, 0), false, false)
+	errno := s.bindLocked(netip.AddrPortFrom(s.any, 0), sharing{})
 	s.auto = errno == 0
 	return errno
 }
@@ -174,7 +192,7 @@ func (s *datagram) connect(to netip.AddrPort) unix.Errno {
 	if linkScope(to.Addr()) && to.Addr().Zone() == "" {
 		return unix.EINVAL // Linux: __ip6_datagram_connect
 	}
-	if errno := s.bound(to); errno != 0 {
+	if errno := s.bound(); errno != 0 {
 		return errno
 	}
 	s.mu.Lock()

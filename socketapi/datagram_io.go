@@ -9,6 +9,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -25,11 +26,10 @@ func (s *datagram) coreFor(to netip.AddrPort) int {
 	return int(h >> 33 % uint64(n))
 }
 
-// A message is what one send says.
+// A message is what one send says. A destination that is not valid is the peer.
 type message struct {
-	payload []byte
-	to      netip.AddrPort     // not valid: the peer
-	frame   *proto.LinkMessage // of a packet socket, instead of the above
+	udp.Message
+	frame *proto.LinkMessage // of a packet socket, instead of the above
 }
 
 // send sends one datagram. MSG_DONTWAIT does not wait for room in the queue.
@@ -44,8 +44,8 @@ func (s *datagram) send(m *message, flags int, until mono.Time) unix.Errno {
 	case s.host.Closed():
 		return unix.ENETDOWN
 	}
-	if m.frame == nil && !m.to.IsValid() {
-		if m.to = s.peer(); !m.to.IsValid() {
+	if m.frame == nil && !m.To.IsValid() {
+		if m.To = s.peer(); !m.To.IsValid() {
 			return unix.EDESTADDRREQ
 		}
 	}
@@ -57,11 +57,11 @@ func (s *datagram) send(m *message, flags int, until mono.Time) unix.Errno {
 	}
 	i := 0 // frames are sent by one core, so that they stay in order
 	if m.frame == nil {
-		i = s.coreFor(m.to)
+		i = s.coreFor(m.To)
 	}
 	for {
 		if m.frame == nil && !s.placed.Load() {
-			if errno := s.bound(m.to); errno != 0 {
+			if errno := s.bound(); errno != 0 {
 				return errno
 			}
 		}
@@ -84,7 +84,7 @@ const errUnplaced = unix.Errno(1 << 16)
 
 // packetLen is at least the length of the packet that a message is sent in, which is what the
 // send queue counts.
-func (m *message) packetLen() int { return wire.IPv6Len + wire.UDPLen + len(m.payload) }
+func (m *message) packetLen() int { return wire.IPv6Len + wire.UDPLen + len(m.Payload) }
 
 // offer sends a datagram by a core, or queues it there if the device is full. It is EAGAIN
 // if that has no room, and ENOBUFS if the core has no memory left.
@@ -100,7 +100,7 @@ func (s *datagram) offer(i int, m *message) unix.Errno {
 		c.Unlock()
 		return errUnplaced
 	default:
-		port, errno = c.Stack.Offer(s.protocol, s.ends[i], m.to, m.payload, c.Now())
+		port, errno = c.Stack.OfferMessage(s.protocol, s.ends[i], &m.Message, c.Now())
 	}
 	if port >= 0 {
 		c.Send(port)

@@ -17,14 +17,51 @@ var differences = map[string]difference{
 		[]string{"linux without SO_REUSEADDR: EADDRINUSE | engine without SO_REUSEADDR: ok"},
 	},
 	"stream: flags that are not": {
-		"urgent data and the error queue are not supported, which is EOPNOTSUPP; Linux says that there is none",
-		[]string{
-			`linux MSG_OOB: "" -1 EINVAL | engine MSG_OOB: "" -1 ENOTSUP`,
-			`linux MSG_ERRQUEUE: "" -1 EAGAIN | engine MSG_ERRQUEUE: "" -1 ENOTSUP`,
-		},
+		"urgent data is not supported, which is EOPNOTSUPP; Linux says that there is none",
+		[]string{`linux MSG_OOB: "" -1 EINVAL | engine MSG_OOB: "" -1 ENOTSUP`},
 	},
 	"SO_SNDBUF is at first": {
 		"a stream's send buffer begins with 128 KiB here: a write and the copy of it are all there is, no overhead of packets",
-		[]string{"linux is: 16384 ok | engine is: 131072 ok"},
+		[]string{"linux tcp: 16384 ok | engine tcp: 131072 ok", "linux tcp6: 16384 ok | engine tcp6: 131072 ok"},
 	},
+	"IPV6_MTU set": {
+		"a packet is as long as its path takes; a program cannot make it shorter",
+		[]string{
+			"linux tcp6 set 1: EINVAL 0 | engine tcp6 set 1: ENOPROTOOPT 0", "linux udp6 set 1: EINVAL 0 | engine udp6 set 1: ENOPROTOOPT 0",
+			"linux ping6 set 1: EINVAL 0 | engine ping6 set 1: ENOPROTOOPT 0", "linux raw6 set 1: EINVAL 0 | engine raw6 set 1: ENOPROTOOPT 0",
+		},
+	},
+	"option: SO_TIMESTAMPING's flags": {
+		"what is sent is not stamped, which is EINVAL instead of a time that never comes",
+		[]string{"linux set 2: ok 2 | engine set 2: EINVAL 0", "linux set 2: ok 2 | engine set 2: EINVAL 0"},
+	},
+	"option: SO_BINDTODEVICE": {
+		"the host's interfaces are all that there will be",
+		[]string{"linux an index that is none: ok | engine an index that is none: ENODEV"},
+	},
+}
+
+// refused lists options that some kinds of sockets do not have here and have on Linux.
+func refused(why string, kinds []string, labels ...string) {
+	for _, label := range labels {
+		d := difference{why: why}
+		for _, k := range kinds {
+			d.lines = append(d.lines, "linux "+k+": ok ok | engine "+k+": ENOPROTOOPT ENOPROTOOPT")
+		}
+		differences[label+" where it is not"] = d
+	}
+}
+
+func init() {
+	streams := []string{"tcp", "tcp6"}
+	refused("a stream's data comes without control messages here", streams,
+		"SO_RXQ_OVFL", "SO_TIMESTAMP", "SO_TIMESTAMPNS", "SO_TIMESTAMP_NEW", "SO_TIMESTAMPNS_NEW", "SO_TIMESTAMPING", "SO_TIMESTAMPING_NEW",
+		"IP_PKTINFO", "IP_RECVTTL", "IP_RECVTOS", "IP_RECVORIGDSTADDR")
+	refused("a stream's data comes without control messages here", streams[1:],
+		"IPV6_RECVPKTINFO", "IPV6_RECVHOPLIMIT", "IPV6_RECVTCLASS", "IPV6_RECVORIGDSTADDR")
+	refused("a connection takes every ICMP error as Linux takes it without this option", streams, "IP_RECVERR")
+	refused("a connection takes every ICMP error as Linux takes it without this option", streams[1:], "IPV6_RECVERR")
+	refused("a segment is never longer than its path takes", streams, "IP_MTU_DISCOVER")
+	refused("a segment is never longer than its path takes", streams[1:], "IPV6_MTU_DISCOVER", "IPV6_DONTFRAG")
+	refused("a stream goes where its route leads", []string{"tcp", "tcp6", "packet"}, "SO_BINDTOIFINDEX")
 }

@@ -71,7 +71,7 @@ func (c *LinkConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 		}
 		to.Halen = uint8(copy(to.Addr[:], mac))
 	}
-	n, errno := c.s.sendLink(p, to, 0)
+	n, errno := c.s.sendLink(p, nil, to, 0)
 	if errno != 0 {
 		return 0, c.fail("write", "sendto", errno)
 	}

@@ -11,6 +11,8 @@ type value struct {
 	time   unix.Timeval
 	text   string
 	info   unix.TCPInfo
+	filter unix.ICMPv6Filter
+	stats  unix.TpacketStats
 }
 
 // kind is the type of an option's value.
@@ -23,6 +25,8 @@ const (
 	kindTime               // unix.Timeval
 	kindText               // string
 	kindInfo               // unix.TCPInfo
+	kindFilter             // unix.ICMPv6Filter
+	kindStats              // unix.TpacketStats
 )
 
 // An option is one row of the table that getsockopt and setsockopt go by.
@@ -30,12 +34,57 @@ type option struct {
 	level, name int
 	label       string // the C name
 	kind        kind
-	stream      bool // of stream sockets alone
+	on          class // which sockets have it; 0: all that have its level
 
 	// get and set are called with the mu of the socket's settings held; nil: it
 	// cannot be got, or set (ENOPROTOOPT). What set has changed is applied after it.
 	get func(s socket, v *value) unix.Errno
 	set func(s socket, v *value) unix.Errno
+}
+
+// class is a set of kinds of sockets.
+type class uint8
+
+const (
+	onTCP class = 1 << iota
+	onUDP
+	onPing
+	onRaw
+	onPacket
+
+	onDatagram = onUDP | onPing | onRaw
+)
+
+// class is what kind of socket it is.
+func (s *settings) class() class {
+	switch {
+	case s.family == unix.AF_PACKET:
+		return onPacket
+	case s.kind == unix.SOCK_RAW:
+		return onRaw
+	case s.kind == unix.SOCK_STREAM:
+		return onTCP
+	case s.proto == unix.IPPROTO_UDP:
+		return onUDP
+	}
+	return onPing
+}
+
+// speaks says whether a socket has options of a level.
+func (s *settings) speaks(level int) bool {
+	switch level {
+	case unix.SOL_SOCKET:
+		return true
+	case unix.SOL_PACKET:
+		return s.family == unix.AF_PACKET
+	case unix.IPPROTO_IP: // of IPv6 sockets those that also carry IPv4
+		return s.family == unix.AF_INET || s.family == unix.AF_INET6 && s.kind != unix.SOCK_RAW
+	case unix.IPPROTO_IPV6:
+		return s.family == unix.AF_INET6
+	case unix.SOL_RAW:
+		return s.family == unix.AF_INET && s.kind == unix.SOCK_RAW
+	}
+	return level == s.proto && s.family != unix.AF_PACKET
 }
 
 // optionKey is how options are found.
@@ -54,17 +103,17 @@ var optionsByKey = func() map[optionKey]*option {
 type Option struct {
 	Level, Name int
 	Label       string // the C name, "SO_REUSEADDR"
-	Type        string // of its value: "int", "bool", "Linger", "Timeval", "string", "TCPInfo"
+	Type        string // of its value: "int", "bool", "Linger", "Timeval", "string", "TCPInfo", "ICMPv6Filter", "TpacketStats"
 	Get, Set    bool
 	StreamOnly  bool
 }
 
 // Options lists the options that there are. Any other is ENOPROTOOPT.
 func Options() []Option {
-	types := [...]string{kindInt: "int", kindFlag: "bool", kindLinger: "Linger", kindTime: "Timeval", kindText: "string", kindInfo: "TCPInfo"}
+	types := [...]string{kindInt: "int", kindFlag: "bool", kindLinger: "Linger", kindTime: "Timeval", kindText: "string", kindInfo: "TCPInfo", kindFilter: "ICMPv6Filter", kindStats: "TpacketStats"}
 	list := make([]Option, len(options))
 	for i, o := range options {
-		list[i] = Option{Level: o.level, Name: o.name, Label: o.label, Type: types[o.kind], Get: o.get != nil, Set: o.set != nil, StreamOnly: o.stream}
+		list[i] = Option{Level: o.level, Name: o.name, Label: o.label, Type: types[o.kind], Get: o.get != nil, Set: o.set != nil, StreamOnly: o.on == onTCP}
 	}
 	return list
 }
@@ -76,16 +125,16 @@ func (t *Table) find(fd, level, name int) (*file, *option) {
 		return nil, nil
 	}
 	o := optionsByKey[optionKey{level, name}]
-	if o != nil && o.stream && f.common().kind != unix.SOCK_STREAM {
+	if s := f.common(); o != nil && (o.on != 0 && o.on&s.class() == 0 || !s.speaks(level)) {
 		o = nil
 	}
 	return f, o
 }
 
 // unknown is the errno of getting an option that there is not: Linux makes a difference
-// between the levels that a socket has and others, which it does not in setting one.
+// between the levels that an IPv4 socket has and others, which it does not in setting one.
 func (s *settings) unknown(level int) unix.Errno {
-	if level == unix.SOL_SOCKET || level == unix.IPPROTO_IP || level == s.proto {
+	if s.speaks(level) || s.family != unix.AF_INET {
 		return unix.ENOPROTOOPT
 	}
 	return unix.EOPNOTSUPP
@@ -189,6 +238,32 @@ func (t *Table) GetsockoptString(fd, level, opt int) (string, error) {
 // SetsockoptString sets TCP_CONGESTION.
 func (t *Table) SetsockoptString(fd, level, opt int, s string) error {
 	return t.set(fd, level, opt, value{text: s}, kindText, kindText)
+}
+
+// GetsockoptICMPv6Filter returns ICMPV6_FILTER.
+func (t *Table) GetsockoptICMPv6Filter(fd, level, opt int) (*unix.ICMPv6Filter, error) {
+	v, err := t.get(fd, level, opt, kindFilter, kindFilter)
+	if err != nil {
+		return nil, err
+	}
+	return &v.filter, nil
+}
+
+// SetsockoptICMPv6Filter sets ICMPV6_FILTER: the types of ICMPv6 that a raw socket does not receive.
+func (t *Table) SetsockoptICMPv6Filter(fd, level, opt int, filter *unix.ICMPv6Filter) error {
+	if filter == nil {
+		return unix.EFAULT
+	}
+	return t.set(fd, level, opt, value{filter: *filter}, kindFilter, kindFilter)
+}
+
+// GetsockoptTpacketStats returns PACKET_STATISTICS and begins to count anew.
+func (t *Table) GetsockoptTpacketStats(fd, level, opt int) (*unix.TpacketStats, error) {
+	v, err := t.get(fd, level, opt, kindStats, kindStats)
+	if err != nil {
+		return nil, err
+	}
+	return &v.stats, nil
 }
 
 // GetsockoptTCPInfo returns TCP_INFO.

@@ -1,11 +1,9 @@
 package socketapi
 
 import (
-	"time"
+	"slices"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/xdpsock/xdpsock/proto/tcp"
 )
 
 // Read first: socket(7), ip(7), tcp(7); sk_setsockopt in net/core/sock.c.
@@ -19,9 +17,12 @@ const (
 )
 
 // options is every option that there is.
-var options = []option{
+var options = slices.Concat(socketOptions, ipOptions, ipv6Options, rawOptions, tcpOptions)
+
+// socketOptions are those of SOL_SOCKET.
+var socketOptions = []option{
 	flag("SO_REUSEADDR", unix.SO_REUSEADDR, func(s *settings) *bool { return &s.reuseAddr }),
-	flag("SO_REUSEPORT", unix.SO_REUSEPORT, func(s *settings) *bool { return &s.reusePort }),
+	{level: unix.SOL_SOCKET, name: unix.SO_REUSEPORT, label: "SO_REUSEPORT", kind: kindFlag, get: getReusePort, set: setReusePort},
 	flag("SO_BROADCAST", unix.SO_BROADCAST, func(s *settings) *bool { return &s.broadcast }),
 	flag("SO_KEEPALIVE", unix.SO_KEEPALIVE, func(s *settings) *bool { return &s.keepAlive }),
 	{level: unix.SOL_SOCKET, name: unix.SO_LINGER, label: "SO_LINGER", kind: kindLinger, get: getLinger, set: setLinger},
@@ -34,22 +35,22 @@ var options = []option{
 	fact("SO_DOMAIN", unix.SO_DOMAIN, func(s socket) int { return s.common().family }),
 	fact("SO_PROTOCOL", unix.SO_PROTOCOL, func(s socket) int { return s.common().proto }),
 	fact("SO_ACCEPTCONN", unix.SO_ACCEPTCONN, func(s socket) int { return number(s.accepting()) }),
+	flag("SO_NO_CHECK", unix.SO_NO_CHECK, func(s *settings) *bool { return &s.noCheck }),
+	wanted("SO_RXQ_OVFL", unix.SOL_SOCKET, unix.SO_RXQ_OVFL, wantOverflow).of(onDatagram | onPacket),
+	timestamp("SO_TIMESTAMP", unix.SO_TIMESTAMP_OLD, 0),
+	timestamp("SO_TIMESTAMPNS", unix.SO_TIMESTAMPNS_OLD, wantNanoseconds),
+	timestamp("SO_TIMESTAMP_NEW", unix.SO_TIMESTAMP_NEW, wantNewTime),
+	timestamp("SO_TIMESTAMPNS_NEW", unix.SO_TIMESTAMPNS_NEW, wantNanoseconds|wantNewTime),
+	stamping("SO_TIMESTAMPING", unix.SO_TIMESTAMPING_OLD, 0),
+	stamping("SO_TIMESTAMPING_NEW", unix.SO_TIMESTAMPING_NEW, wantNewStamping),
+	{level: unix.SOL_SOCKET, name: unix.SO_BINDTODEVICE, label: "SO_BINDTODEVICE", kind: kindText, get: getDevice, set: setDevice, on: onDatagram},
+	{level: unix.SOL_SOCKET, name: unix.SO_BINDTOIFINDEX, label: "SO_BINDTOIFINDEX", get: getDeviceIndex, set: setDeviceIndex, on: onDatagram},
+}
 
-	{level: unix.IPPROTO_IP, name: unix.IP_TTL, label: "IP_TTL", get: getTTL, set: setTTL},
-	{level: unix.IPPROTO_IP, name: unix.IP_TOS, label: "IP_TOS", get: getTOS, set: setTOS},
-
-	tcpFlag("TCP_NODELAY", unix.TCP_NODELAY, func(s *tcpSocket) *bool { return &s.opt.NoDelay }),
-	tcpFlag("TCP_CORK", unix.TCP_CORK, func(s *tcpSocket) *bool { return &s.opt.Cork }),
-	{level: unix.IPPROTO_TCP, name: unix.TCP_QUICKACK, label: "TCP_QUICKACK", kind: kindFlag, stream: true, get: getQuickACK, set: setQuickACK},
-	{level: unix.IPPROTO_TCP, name: unix.TCP_MAXSEG, label: "TCP_MAXSEG", stream: true, get: getMaxSeg, set: setMaxSeg},
-	seconds("TCP_KEEPIDLE", unix.TCP_KEEPIDLE, 7200, func(o *tcp.Options) *time.Duration { return &o.KeepIdle }),
-	seconds("TCP_KEEPINTVL", unix.TCP_KEEPINTVL, 75, func(o *tcp.Options) *time.Duration { return &o.KeepInterval }),
-	count("TCP_KEEPCNT", unix.TCP_KEEPCNT, 9, func(o *tcp.Options) *int { return &o.KeepCount }),
-	count("TCP_SYNCNT", unix.TCP_SYNCNT, 6, func(o *tcp.Options) *int { return &o.SynCount }),
-	{level: unix.IPPROTO_TCP, name: unix.TCP_USER_TIMEOUT, label: "TCP_USER_TIMEOUT", stream: true, get: getUserTimeout, set: setUserTimeout},
-	{level: unix.IPPROTO_TCP, name: unix.TCP_LINGER2, label: "TCP_LINGER2", stream: true, get: getLinger2, set: setLinger2},
-	{level: unix.IPPROTO_TCP, name: unix.TCP_CONGESTION, label: "TCP_CONGESTION", kind: kindText, stream: true, get: getCongestion, set: setCongestion},
-	{level: unix.IPPROTO_TCP, name: unix.TCP_INFO, label: "TCP_INFO", kind: kindInfo, stream: true, get: getTCPInfo},
+// of is the option for some kinds of sockets alone.
+func (o option) of(on class) option {
+	o.on = on
+	return o
 }
 
 func number(b bool) int {
@@ -64,6 +65,14 @@ func flag(label string, name int, of func(*settings) *bool) option {
 	return option{level: unix.SOL_SOCKET, name: name, label: label, kind: kindFlag,
 		get: func(s socket, v *value) unix.Errno { v.n = number(*of(s.common())); return 0 },
 		set: func(s socket, v *value) unix.Errno { *of(s.common()) = v.n != 0; return 0 },
+	}
+}
+
+// wanted is an option that asks for a control message.
+func wanted(label string, level, name int, bit wants) option {
+	return option{level: level, name: name, label: label, kind: kindFlag, on: onDatagram,
+		get: func(s socket, v *value) unix.Errno { v.n = number(s.common().wants.has(bit)); return 0 },
+		set: func(s socket, v *value) unix.Errno { s.common().wants.set(bit, v.n != 0); return 0 },
 	}
 }
 
@@ -100,6 +109,19 @@ func timeout(label string, name int, of func(*settings) *patience) option {
 			return 0
 		},
 	}
+}
+
+func getReusePort(s socket, v *value) unix.Errno {
+	v.n = number(s.common().reusePort)
+	return 0
+}
+
+func setReusePort(s socket, v *value) unix.Errno {
+	if v.n != 0 && s.common().family == unix.AF_PACKET {
+		return unix.EOPNOTSUPP
+	}
+	s.common().reusePort = v.n != 0
+	return 0
 }
 
 func getLinger(s socket, v *value) unix.Errno {
@@ -153,39 +175,3 @@ func setSndBuf(s socket, v *value) unix.Errno {
 
 // asked is a buffer's size as it is taken: Linux compares it as unsigned.
 func asked(n int) int { return int(min(uint32(n), bufferMax)) }
-
-// ttlDefault is net.ipv4.ip_default_ttl.
-const ttlDefault = 64
-
-func getTTL(s socket, v *value) unix.Errno {
-	if v.n = s.common().ttl; v.n == 0 {
-		v.n = ttlDefault
-	}
-	return 0
-}
-
-func setTTL(s socket, v *value) unix.Errno {
-	switch {
-	case v.n == -1:
-		s.common().ttl = 0
-	case v.n < 1 || v.n > 255:
-		return unix.EINVAL
-	default:
-		s.common().ttl = v.n
-	}
-	return 0
-}
-
-func getTOS(s socket, v *value) unix.Errno {
-	v.n = s.common().tos
-	return 0
-}
-
-// setTOS sets the traffic class. The two bits of ECN are TCP's own on a stream.
-func setTOS(s socket, v *value) unix.Errno {
-	c := s.common()
-	if c.tos = v.n & 0xff; c.kind == unix.SOCK_STREAM {
-		c.tos &^= 3
-	}
-	return 0
-}

@@ -22,9 +22,25 @@ const (
 	linger2Max    = 120   // TCP_FIN_TIMEOUT_MAX, seconds
 )
 
+// tcpOptions are those of IPPROTO_TCP.
+var tcpOptions = []option{
+	tcpFlag("TCP_NODELAY", unix.TCP_NODELAY, func(s *tcpSocket) *bool { return &s.opt.NoDelay }),
+	tcpFlag("TCP_CORK", unix.TCP_CORK, func(s *tcpSocket) *bool { return &s.opt.Cork }),
+	{level: unix.IPPROTO_TCP, name: unix.TCP_QUICKACK, label: "TCP_QUICKACK", kind: kindFlag, on: onTCP, get: getQuickACK, set: setQuickACK},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_MAXSEG, label: "TCP_MAXSEG", on: onTCP, get: getMaxSeg, set: setMaxSeg},
+	seconds("TCP_KEEPIDLE", unix.TCP_KEEPIDLE, 7200, func(o *tcp.Options) *time.Duration { return &o.KeepIdle }),
+	seconds("TCP_KEEPINTVL", unix.TCP_KEEPINTVL, 75, func(o *tcp.Options) *time.Duration { return &o.KeepInterval }),
+	count("TCP_KEEPCNT", unix.TCP_KEEPCNT, 9, func(o *tcp.Options) *int { return &o.KeepCount }),
+	count("TCP_SYNCNT", unix.TCP_SYNCNT, 6, func(o *tcp.Options) *int { return &o.SynCount }),
+	{level: unix.IPPROTO_TCP, name: unix.TCP_USER_TIMEOUT, label: "TCP_USER_TIMEOUT", on: onTCP, get: getUserTimeout, set: setUserTimeout},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_LINGER2, label: "TCP_LINGER2", on: onTCP, get: getLinger2, set: setLinger2},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_CONGESTION, label: "TCP_CONGESTION", kind: kindText, on: onTCP, get: getCongestion, set: setCongestion},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_INFO, label: "TCP_INFO", kind: kindInfo, on: onTCP, get: getTCPInfo},
+}
+
 // tcpFlag is an option of IPPROTO_TCP that is on or off.
 func tcpFlag(label string, name int, of func(*tcpSocket) *bool) option {
-	return option{level: unix.IPPROTO_TCP, name: name, label: label, kind: kindFlag, stream: true,
+	return option{level: unix.IPPROTO_TCP, name: name, label: label, kind: kindFlag, on: onTCP,
 		get: func(s socket, v *value) unix.Errno { v.n = number(*of(s.(*tcpSocket))); return 0 },
 		set: func(s socket, v *value) unix.Errno { *of(s.(*tcpSocket)) = v.n != 0; return 0 },
 	}
@@ -32,7 +48,7 @@ func tcpFlag(label string, name int, of func(*tcpSocket) *bool) option {
 
 // seconds is an option of IPPROTO_TCP that is a time of 1 to keepMax seconds.
 func seconds(label string, name, otherwise int, of func(*tcp.Options) *time.Duration) option {
-	return option{level: unix.IPPROTO_TCP, name: name, label: label, stream: true,
+	return option{level: unix.IPPROTO_TCP, name: name, label: label, on: onTCP,
 		get: func(s socket, v *value) unix.Errno {
 			if v.n = int(*of(&s.(*tcpSocket).opt) / time.Second); v.n == 0 {
 				v.n = otherwise
@@ -51,7 +67,7 @@ func seconds(label string, name, otherwise int, of func(*tcp.Options) *time.Dura
 
 // count is an option of IPPROTO_TCP that is a number of 1 to countMax.
 func count(label string, name, otherwise int, of func(*tcp.Options) *int) option {
-	return option{level: unix.IPPROTO_TCP, name: name, label: label, stream: true,
+	return option{level: unix.IPPROTO_TCP, name: name, label: label, on: onTCP,
 		get: func(s socket, v *value) unix.Errno {
 			if v.n = *of(&s.(*tcpSocket).opt); v.n == 0 {
 				v.n = otherwise

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -62,7 +63,7 @@ func (st *Stack) openUDP(local netip.AddrPort, only6 bool) (*UDPConn, error) {
 		return nil, os.NewSyscallError("socket", errno)
 	}
 	s.only6 = only6
-	if errno := s.bind(local, false, false); errno != 0 {
+	if errno := s.bind(local, sharing{}); errno != 0 {
 		s.close()
 		return nil, os.NewSyscallError("bind", errno)
 	}
@@ -87,7 +88,7 @@ func (c *UDPConn) WriteToUDPAddrPort(p []byte, to netip.AddrPort) (n int, err er
 	if c.s.peer().IsValid() {
 		return 0, &net.OpError{Op: "write", Net: "udp", Source: c.LocalAddr(), Addr: net.UDPAddrFromAddrPort(to), Err: net.ErrWriteToConnected}
 	}
-	if errno := c.s.send(&message{payload: p, to: netip.AddrPortFrom(to.Addr().Unmap(), to.Port())}, 0, mono.Never); errno != 0 {
+	if errno := c.s.send(&message{Message: udp.Message{To: netip.AddrPortFrom(to.Addr().Unmap(), to.Port()), Payload: p}}, 0, mono.Never); errno != 0 {
 		return 0, c.fail("write", "sendto", errno)
 	}
 	return len(p), nil
@@ -119,7 +120,7 @@ func (c *UDPConn) Read(p []byte) (int, error) {
 
 // Write sends one datagram to the peer.
 func (c *UDPConn) Write(p []byte) (int, error) {
-	if errno := c.s.send(&message{payload: p}, 0, mono.Never); errno != 0 {
+	if errno := c.s.send(&message{Message: udp.Message{Payload: p}}, 0, mono.Never); errno != 0 {
 		return 0, c.fail("write", "write", errno)
 	}
 	return len(p), nil

@@ -21,9 +21,13 @@ import (
 // A packetSocket is a Berkeley packet socket, SOCK_RAW or SOCK_DGRAM.
 type packetSocket struct {
 	settings
-	d    *datagram
-	link udp.Link // what its ends are told; guarded by mu
+	d       *datagram
+	link    udp.Link  // what its ends are told; guarded by mu
+	counted []counted // by core, what PACKET_STATISTICS has said already; guarded by mu
 }
+
+// counted is how many frames there were for a socket, and how many of them it had no room for.
+type counted struct{ seen, dropped uint64 }
 
 func newPacketSocket(h *host.Host, kind int, typ wire.EtherType) (*packetSocket, unix.Errno) {
 	d, errno := newDatagram(h, 0)
@@ -32,6 +36,7 @@ func newPacketSocket(h *host.Host, kind int, typ wire.EtherType) (*packetSocket,
 	}
 	s := &packetSocket{d: d, link: udp.Link{Type: typ, Port: -1, Cooked: kind == unix.SOCK_DGRAM}}
 	s.host, s.family, s.kind, s.proto = h, unix.AF_PACKET, kind, int(networkOrder(uint16(typ)))
+	s.counted = make([]counted, len(h.Cores()))
 	s.watch()
 	return s, 0
 }
@@ -97,7 +102,10 @@ func (s *packetSocket) portOf(index, otherwise int) (port int, errno unix.Errno)
 
 // sendLink sends a frame, or what comes behind the header of one. The interface is that of the
 // address or, without one, that which the socket is bound to.
-func (s *packetSocket) sendLink(p []byte, sa unix.Sockaddr, flags int) (int, unix.Errno) {
+func (s *packetSocket) sendLink(p, oob []byte, sa unix.Sockaddr, flags int) (int, unix.Errno) {
+	if errno := sendControl(&udp.Message{}, oob, &s.settings); errno != 0 {
+		return 0, errno
+	}
 	s.mu.Lock()
 	link := s.link
 	s.mu.Unlock()
@@ -123,7 +131,7 @@ func (s *packetSocket) sendLink(p []byte, sa unix.Sockaddr, flags int) (int, uni
 	if frame.Port < 0 {
 		return 0, unix.ENXIO
 	}
-	if errno := s.d.send(&message{payload: p, frame: &frame}, flags, s.sndTimeo.until(s.host)); errno != 0 {
+	if errno := s.d.send(&message{Message: udp.Message{Payload: p}, frame: &frame}, flags, s.sndTimeo.until(s.host)); errno != 0 {
 		return 0, errno
 	}
 	return len(p), 0
@@ -132,16 +140,18 @@ func (s *packetSocket) sendLink(p []byte, sa unix.Sockaddr, flags int) (int, uni
 // headless says whether the frames of a port have no link header.
 func (s *packetSocket) headless(port int) bool { return s.host.Cores()[0].Stack.Port(port).RawIP }
 
-const packetRecvFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_ERRQUEUE
+const packetRecvFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC
 
 func (s *packetSocket) recv(p []byte, flags int) (r received, errno unix.Errno) {
 	if flags&^packetRecvFlags != 0 {
 		return r, unix.EINVAL
 	}
-	if flags&unix.MSG_ERRQUEUE != 0 {
-		return r, unix.EAGAIN // nothing is ever there
-	}
 	return s.d.receiveMessage(p, flags, s.rcvTimeo.until(s.host))
+}
+
+// recvError has nothing: no frame is reported on.
+func (s *packetSocket) recvError([]byte, int) (r received, e udp.ExtendedError, errno unix.Errno) {
+	return r, e, unix.EAGAIN
 }
 
 // sender is the address of who sent a frame.
@@ -187,6 +197,7 @@ func (s *packetSocket) close() unix.Errno {
 
 func (s *packetSocket) takeError() unix.Errno { return unix.Errno(s.d.soErr.Take()) }
 func (s *packetSocket) accepting() bool       { return false }
+func (s *packetSocket) placed() bool          { return false }
 func (s *packetSocket) apply() unix.Errno     { return s.d.resize(&s.settings) }
 
 // What a packet socket does not have. The table asks it for names by the calls above.
@@ -208,6 +219,6 @@ func (s *packetSocket) accept(int) (socket, netip.AddrPort, unix.Errno) {
 func (s *packetSocket) peerName() (netip.AddrPort, unix.Errno) {
 	return netip.AddrPort{}, s.without()
 }
-func (s *packetSocket) send([]byte, netip.AddrPort, int) (int, unix.Errno) {
+func (s *packetSocket) send([]byte, []byte, netip.AddrPort, int) (int, unix.Errno) {
 	return 0, s.without()
 }

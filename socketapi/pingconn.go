@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -57,7 +58,7 @@ func (st *Stack) ListenPing(local netip.Addr) (*PingConn, error) {
 	}
 	s.only6 = !local.Is4()
 	s.report()
-	if errno := s.bind(netip.AddrPortFrom(local, 0), false, false); errno != 0 {
+	if errno := s.bind(netip.AddrPortFrom(local, 0), sharing{}); errno != 0 {
 		s.close()
 		return nil, fail("bind", errno)
 	}
@@ -82,11 +83,10 @@ func (c *PingConn) WriteEcho(to netip.Addr, seq uint16, payload []byte) error {
 	copy(b[wire.ICMP4Len:], payload)
 	if to.Is4() {
 		wire.PutICMP4(b, wire.ICMP4Echo, 0, echo)
-		wire.ICMP4(b).Seal()
 	} else {
-		wire.PutICMP6(b, wire.ICMP6Echo, 0, echo) // sealed where the source is known
+		wire.PutICMP6(b, wire.ICMP6Echo, 0, echo)
 	}
-	if errno := c.s.send(&message{payload: b, to: netip.AddrPortFrom(to, 0)}, 0, mono.Never); errno != 0 {
+	if errno := c.s.send(&message{Message: udp.Message{To: netip.AddrPortFrom(to, 0), Payload: b}}, 0, mono.Never); errno != 0 {
 		return c.fail("write", "sendto", to, errno)
 	}
 	return nil

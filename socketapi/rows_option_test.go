@@ -1,37 +1,119 @@
 package socketapi
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 )
 
-// optionRows makes two rows of each option that is a number: what it is, and what it becomes
-// by a list of values, on a stream and on a datagram socket.
+// A kindOfSocket is one that options are tried on.
+type kindOfSocket struct {
+	name               string
+	domain, typ, proto int
+	on                 class
+}
+
+var kindsOfSockets = []kindOfSocket{
+	{"tcp", unix.AF_INET, unix.SOCK_STREAM, 0, onTCP},
+	{"udp", unix.AF_INET, unix.SOCK_DGRAM, 0, onUDP},
+	{"ping", unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP, onPing},
+	{"raw", unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP, onRaw},
+	{"tcp6", unix.AF_INET6, unix.SOCK_STREAM, 0, onTCP},
+	{"udp6", unix.AF_INET6, unix.SOCK_DGRAM, 0, onUDP},
+	{"ping6", unix.AF_INET6, unix.SOCK_DGRAM, unix.IPPROTO_ICMPV6, onPing},
+	{"raw6", unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6, onRaw},
+	{"packet", unix.AF_PACKET, unix.SOCK_RAW, 0, onPacket},
+}
+
+// has says whether a kind of socket has an option, by our own account.
+func (k *kindOfSocket) has(o *option) bool {
+	s := settings{family: k.domain, kind: k.typ, proto: k.proto}
+	if k.on == onTCP {
+		s.proto = unix.IPPROTO_TCP
+	} else if k.on == onUDP {
+		s.proto = unix.IPPROTO_UDP
+	}
+	return (o.on == 0 || o.on&k.on != 0) && s.speaks(o.level)
+}
+
+// optionRows makes two rows of each option that is a number, what it is and what it becomes by a
+// list of values, on each kind of socket that has it; and one of the kinds that do not.
 func optionRows() (rows []row) {
 	values := []int{0, 1, 2, -1, -2, 60, 87, 88, 120, 121, 127, 128, 255, 256, 1000, 32767, 32768, 65536, 1 << 30, -1 << 31}
-	for _, o := range Options() {
-		if o.Type != "int" && o.Type != "bool" {
+	for i := range options {
+		o := &options[i]
+		if o.kind != kindInt && o.kind != kindFlag {
 			continue
 		}
-		rows = append(rows,
-			row{o.Label + " is at first", func(e *env) {
-				for _, fd := range []int{e.me.tcp(), e.me.udp()} {
-					e.note2(e.me.api.GetsockoptInt(fd, o.Level, o.Name))
-				}
-			}},
-			row{o.Label + " set", func(e *env) {
-				for _, fd := range []int{e.me.tcp(), e.me.udp()} {
-					for _, n := range values {
-						err := e.me.api.SetsockoptInt(fd, o.Level, o.Name, n)
-						is, _ := e.me.api.GetsockoptInt(fd, o.Level, o.Name)
-						e.note("set "+show(n), err, is)
+		given := values
+		switch {
+		case o.set == nil:
+			given = []int{1}
+		case o.level == unix.SOL_SOCKET && slices.Contains([]int{unix.SO_BINDTOIFINDEX, unix.SO_TIMESTAMPING_OLD, unix.SO_TIMESTAMPING_NEW}, o.name):
+			given = []int{0} // see the rows of their own
+		}
+		with := func(has bool, f func(e *env, name string, fd int)) func(e *env) {
+			return func(e *env) {
+				none := true
+				for _, k := range kindsOfSockets {
+					if k.has(o) == has {
+						f(e, k.name, e.me.open(k.domain, k.typ, k.proto))
+						none = false
 					}
 				}
-			}})
+				if none {
+					e.note("all have it")
+				}
+			}
+		}
+		rows = append(rows,
+			row{o.label + " is at first", with(true, func(e *env, name string, fd int) {
+				n, err := e.me.api.GetsockoptInt(fd, o.level, o.name)
+				e.note(name, n, err)
+			})},
+			row{o.label + " set", with(true, func(e *env, name string, fd int) {
+				for _, n := range given {
+					err := e.me.api.SetsockoptInt(fd, o.level, o.name, n)
+					is, _ := e.me.api.GetsockoptInt(fd, o.level, o.name)
+					e.note(name+" set "+show(n), err, is)
+				}
+			})},
+			row{o.label + " where it is not", with(false, func(e *env, name string, fd int) {
+				_, err := e.me.api.GetsockoptInt(fd, o.level, o.name)
+				e.note(name, err, e.me.api.SetsockoptInt(fd, o.level, o.name, 1))
+			})})
 	}
 	return append(rows, otherOptionRows...)
 }
 
 var otherOptionRows = []row{
+	{"option: SO_TIMESTAMPING's flags", func(e *env) {
+		for _, opt := range []int{unix.SO_TIMESTAMPING_OLD, unix.SO_TIMESTAMPING_NEW} {
+			fd := e.me.udp()
+			for _, n := range []int{
+				unix.SOF_TIMESTAMPING_SOFTWARE | unix.SOF_TIMESTAMPING_RX_SOFTWARE, unix.SOF_TIMESTAMPING_RX_HARDWARE | unix.SOF_TIMESTAMPING_RAW_HARDWARE,
+				0, 1 << 30, -1, unix.SOF_TIMESTAMPING_TX_SOFTWARE,
+			} {
+				err := e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, opt, n)
+				is, _ := e.me.api.GetsockoptInt(fd, unix.SOL_SOCKET, opt)
+				e.note("set "+show(n), err, is)
+			}
+		}
+	}},
+	{"option: SO_BINDTODEVICE", func(e *env) {
+		fd := e.me.udp()
+		for _, name := range []string{"va", "nonesuch", ""} {
+			e.note("set "+name, e.me.api.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, name))
+			is, err := e.me.api.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
+			index, _ := e.me.api.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
+			e.note("get", is, err, index == e.me.index)
+		}
+		e.note("by index", e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, e.me.index))
+		is, err := e.me.api.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
+		e.note("get", is, err)
+		e.note("an index that is none", e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, 12345))
+		e.note("less than none", e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, -1))
+	}},
 	{"option: unknown ones", func(e *env) {
 		for _, fd := range []int{e.me.tcp(), e.me.udp()} {
 			for _, level := range []int{unix.SOL_SOCKET, unix.IPPROTO_IP, unix.IPPROTO_TCP, unix.IPPROTO_UDP, 12345, -1} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
@@ -17,7 +18,8 @@ import (
 // A socket is what stands behind descriptors. Its methods may be called by several
 // goroutines, and by calls that looked the descriptor up just before it was closed.
 //
-// Flags are those of recv(2) and send(2); MSG_DONTWAIT stands for a non-blocking
+// recv takes a message, recvError one of the error queue (MSG_ERRQUEUE). Flags are those of
+// recv(2) and send(2), oob control messages; MSG_DONTWAIT stands for a non-blocking
 // descriptor as well. An address that is not valid is none, which connect takes for AF_UNSPEC.
 type socket interface {
 	bind(local netip.AddrPort) unix.Errno
@@ -25,7 +27,8 @@ type socket interface {
 	accept(flags int) (socket, netip.AddrPort, unix.Errno)
 	connect(to netip.AddrPort, flags int) unix.Errno
 	recv(p []byte, flags int) (received, unix.Errno)
-	send(p []byte, to netip.AddrPort, flags int) (int, unix.Errno)
+	send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno)
+	recvError(p []byte, flags int) (received, udp.ExtendedError, unix.Errno)
 	shutdown(how int) unix.Errno
 	close() unix.Errno
 	name() netip.AddrPort
@@ -38,6 +41,7 @@ type socket interface {
 	// takeError takes the pending error, accepting says whether it listens.
 	takeError() unix.Errno
 	accepting() bool
+	placed() bool // it is bound
 }
 
 // received is what one recv brought.
@@ -66,8 +70,21 @@ type settings struct {
 	sndBuf    int
 	ttl       int // 0: the default
 	tos       int
-	only6     bool // IPV6_V6ONLY
 
+	noCheck bool // SO_NO_CHECK
+	device  int  // SO_BINDTODEVICE: the stack's port counted from 1, 0: all
+
+	recvErr, recvErr6   bool // IP_RECVERR, IPV6_RECVERR
+	discover, discover6 udp.Discovery
+	freeBind            bool
+	only6               bool // IPV6_V6ONLY
+	dontFragment        bool // IPV6_DONTFRAG
+	hops                int  // IPV6_UNICAST_HOPS
+	hasHops             bool // hops is set
+	tclass              int
+	stamping            int // SO_TIMESTAMPING
+
+	wants              asking
 	rcvTimeo, sndTimeo patience
 }
 
@@ -77,7 +94,8 @@ func (s *settings) inherit(l *settings) {
 	s.host, s.family, s.kind, s.proto = l.host, l.family, l.kind, l.proto
 	s.reuseAddr, s.reusePort, s.broadcast, s.keepAlive = l.reuseAddr, l.reusePort, l.broadcast, l.keepAlive
 	s.linger, s.rcvBuf, s.sndBuf, s.ttl, s.tos = l.linger, l.rcvBuf, l.sndBuf, l.ttl, l.tos
-	s.only6 = l.only6
+	s.recvErr, s.recvErr6, s.discover, s.discover6, s.freeBind = l.recvErr, l.recvErr6, l.discover, l.discover6, l.freeBind
+	s.only6, s.hops, s.hasHops, s.tclass = l.only6, l.hops, l.hasHops, l.tclass
 	s.rcvTimeo.d.Store(l.rcvTimeo.d.Load())
 	s.sndTimeo.d.Store(l.sndTimeo.d.Load())
 }
@@ -95,13 +113,13 @@ func (s *settings) unspecified() netip.AddrPort {
 // link, ENODEV for one of no interface's, EADDRNOTAVAIL (Linux: __inet6_bind). mu is held.
 func (s *settings) bindable(a netip.Addr) unix.Errno {
 	switch {
-	case a.Is4() && s.family == unix.AF_INET6 && s.only6:
+	case a.Is4() && s.only6Now():
 		return unix.EINVAL
 	case a.Is6() && a.IsMulticast() && s.kind == unix.SOCK_STREAM:
 		return unix.EINVAL
 	case linkScope(a) && a.Zone() == "":
 		return unix.EINVAL
-	case s.host.Local(a):
+	case s.freeBind, s.host.Local(a):
 		return 0
 	case linkScope(a):
 		if _, ok := s.host.PortOf(int(wire.Scope(a))); !ok {
@@ -112,8 +130,12 @@ func (s *settings) bindable(a netip.Addr) unix.Errno {
 }
 
 // only4 says whether a socket for IPv6 alone is told to speak IPv4 (ENETUNREACH). mu is held.
-func (s *settings) only4(to netip.AddrPort) bool {
-	return s.family == unix.AF_INET6 && s.only6 && to.Addr().Is4()
+func (s *settings) only4(to netip.AddrPort) bool { return to.Addr().Is4() && s.only6Now() }
+
+// only6Now says whether an IPv6 socket leaves IPv4 alone: by IPV6_V6ONLY, or as one of another
+// protocol than TCP and UDP. mu is held, or nobody knows the socket.
+func (s *settings) only6Now() bool {
+	return s.family == unix.AF_INET6 && (s.only6 || s.class()&(onTCP|onUDP) == 0)
 }
 
 // patience is how long each call of one direction waits at most (SO_RCVTIMEO, SO_SNDTIMEO).

@@ -9,6 +9,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/tcp"
+	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
@@ -152,12 +153,20 @@ func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
 	return received{n: n}, errno
 }
 
+// recvError has nothing: what ICMP says of a connection is in SO_ERROR (Linux: tcp_v4_err).
+func (s *tcpSocket) recvError([]byte, int) (r received, e udp.ExtendedError, errno unix.Errno) {
+	return r, e, unix.EAGAIN
+}
+
 const sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 
 // send writes. The address of a sendto on a stream is ignored, as on Linux.
-func (s *tcpSocket) send(p []byte, _ netip.AddrPort, flags int) (int, unix.Errno) {
+func (s *tcpSocket) send(p, oob []byte, _ netip.AddrPort, flags int) (int, unix.Errno) {
 	if flags&^sendFlags != 0 {
 		return 0, unix.EOPNOTSUPP
+	}
+	if errno := sendControl(&udp.Message{}, oob, &s.settings); errno != 0 {
+		return 0, errno
 	}
 	conn := s.conn.Load()
 	if conn == nil {
@@ -229,6 +238,9 @@ func (s *tcpSocket) close() unix.Errno {
 	s.host.SocketClosed()
 	return 0
 }
+
+// placed says whether the socket has a port.
+func (s *tcpSocket) placed() bool { return s.hold != nil || s.conn.Load() != nil }
 
 // name is the local address.
 func (s *tcpSocket) name() netip.AddrPort {

@@ -63,6 +63,11 @@ func (s *tcpSocket) begin(to netip.AddrPort) (conn *stream, unfinished, errno un
 	if s.hold != nil {
 		local = s.hold.Local
 	}
+	if to = toLoopback(to); to.Addr().Is4() && s.family == unix.AF_INET6 {
+		if local.Addr().IsUnspecified() {
+			local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
+		}
+	}
 	conn, errno = dialStream(s.host, local, to, s.hold, s.options())
 	if errno != 0 {
 		return nil, 0, errno

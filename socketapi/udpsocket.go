@@ -10,23 +10,27 @@ import (
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
-// Read first: udp(7), ip(7), recv(2).
+// Read first: udp(7), ip(7), ipv6(7), recv(2).
 
-// A udpSocket is a Berkeley datagram socket.
+// A udpSocket is a Berkeley datagram socket of either family.
 type udpSocket struct {
 	settings
 	d *datagram
 }
 
 func newUDPSocket(h *host.Host, family int) (*udpSocket, unix.Errno) {
-	d, errno := newDatagram(h, wire.ProtoUDP)
-	if errno != 0 {
-		return nil, errno
+	s := new(udpSocket)
+	return s, s.open(h, family, unix.SOCK_DGRAM, wire.ProtoUDP)
+}
+
+// open makes the socket what it is to be.
+func (s *udpSocket) open(h *host.Host, family, kind int, protocol wire.Protocol) (errno unix.Errno) {
+	s.host, s.family, s.kind, s.proto = h, family, kind, int(protocol)
+	s.reuseAddr = protocol != wire.ProtoUDP || kind == unix.SOCK_RAW // INET_PROTOSW_REUSE
+	if s.d, errno = newDatagram(h, protocol); errno == 0 {
+		s.d.any, s.d.only6 = s.unspecified().Addr(), s.only6Now()
 	}
-	s := &udpSocket{d: d}
-	s.host, s.family, s.kind, s.proto = h, family, unix.SOCK_DGRAM, unix.IPPROTO_UDP
-	d.any = s.unspecified().Addr()
-	return s, 0
+	return errno
 }
 
 func (s *udpSocket) common() *settings { return &s.settings }
@@ -37,8 +41,7 @@ func (s *udpSocket) bind(local netip.AddrPort) unix.Errno {
 	if errno := s.bindable(local.Addr()); errno != 0 {
 		return errno
 	}
-	s.d.only6 = s.only6
-	return s.d.bind(local, s.reuseAddr, s.reusePort)
+	return s.d.bind(local, sharing{s.reuseAddr, s.reusePort, s.freeBind})
 }
 
 func (s *udpSocket) listen(int) unix.Errno { return s.without() }
@@ -58,10 +61,22 @@ func (s *udpSocket) without() unix.Errno {
 func (s *udpSocket) connect(to netip.AddrPort, _ int) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.only4(to) {
+	if to.IsValid() && s.only4(to) {
 		return unix.ENETUNREACH
 	}
-	return s.d.connect(to)
+	return s.d.connect(toLoopback(to))
+}
+
+// toLoopback is a destination, which for the unspecified address is this host (Linux:
+// ip_route_output_key_hash_rcu, udpv6_sendmsg).
+func toLoopback(to netip.AddrPort) netip.AddrPort {
+	switch a := to.Addr(); {
+	case !a.IsUnspecified():
+		return to
+	case a.Is4():
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), to.Port())
+	}
+	return netip.AddrPortFrom(netip.IPv6Loopback(), to.Port())
 }
 
 const datagramRecvFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL | unix.MSG_NOSIGNAL
@@ -74,11 +89,37 @@ func (s *udpSocket) recv(p []byte, flags int) (r received, errno unix.Errno) {
 	return s.d.receiveMessage(p, flags, s.rcvTimeo.until(s.host))
 }
 
-func (s *udpSocket) send(p []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
+func (s *udpSocket) recvError(p []byte, flags int) (received, udp.ExtendedError, unix.Errno) {
+	return s.d.recvError(p, flags)
+}
+
+func (s *udpSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
+	return s.sendMessage(p, oob, to, flags)
+}
+
+// sendMessage sends one datagram of what p says in the words of the socket's protocol.
+func (s *udpSocket) sendMessage(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
 	if flags&^sendFlags != 0 {
 		return 0, unix.EOPNOTSUPP
 	}
-	if errno := s.d.send(&message{payload: p, to: to}, flags, s.sndTimeo.until(s.host)); errno != 0 {
+	if !to.IsValid() {
+		to = s.d.peer()
+	}
+	m := message{Message: udp.Message{To: toLoopback(to), Payload: p}}
+	if to.IsValid() && to.Addr().Is4() && s.family == unix.AF_INET6 {
+		s.mu.Lock()
+		only := s.only6Now()
+		s.mu.Unlock()
+		if only {
+			return 0, unix.ENETUNREACH
+		}
+	}
+	if len(oob) > 0 {
+		if errno := sendControl(&m.Message, oob, &s.settings); errno != 0 {
+			return 0, errno
+		}
+	}
+	if errno := s.d.send(&m, flags, s.sndTimeo.until(s.host)); errno != 0 {
 		return 0, errno
 	}
 	return len(p), 0
@@ -106,10 +147,21 @@ func (s *udpSocket) takeError() unix.Errno { return unix.Errno(s.d.soErr.Take())
 
 func (s *udpSocket) accepting() bool { return false }
 
+func (s *udpSocket) placed() bool { return s.d.placed.Load() }
+
 // apply gives the socket's ends what their core looks at.
 func (s *udpSocket) apply() unix.Errno {
 	s.d.change(func(end *udp.Socket) {
 		end.TTL, end.TOS, end.Broadcast = uint8(s.ttl), uint8(s.tos), s.broadcast
+		end.HopLimit, end.HasHops, end.TClass = uint8(s.hops), s.hasHops, uint8(s.tclass)
+		end.NoCheck, end.ReusePort, end.Device = s.noCheck, s.reusePort, uint32(s.device)
+		end.DontFragment = s.dontFragment
+		end.Discover, end.Discover6 = s.discover, s.discover6
+		end.RecvErr, end.RecvErr6 = s.recvErr, s.recvErr6
 	})
+	s.d.setOnly6(s.only6Now())
+	if !s.recvErr && !s.recvErr6 {
+		s.d.purgeErrors()
+	}
 	return s.d.resize(&s.settings)
 }

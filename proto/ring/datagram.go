@@ -22,11 +22,13 @@ type Datagram struct {
 	TTL   uint8          // or hop limit
 	TOS   uint8          // or traffic class
 	Len   int            // bytes of the whole payload, also where a shorter copy was asked for
+
+	Dropped uint32 // how many the socket had lost at this end before this one came
 }
 
 // recordLen is the encoded length of a Datagram: two 16-byte addresses, two ports, their
 // scopes and the rest. A record's header does not straddle two chunks; its payload may.
-const recordLen = 16 + 2 + 16 + 2 + 4 + 8 + 1 + 1 + 4 + 2 + 4 + 4
+const recordLen = 16 + 2 + 16 + 2 + 4 + 8 + 1 + 1 + 4 + 2 + 4 + 4 + 4
 
 // Datagrams is a queue of datagrams with one producer and one consumer. The zero
 // value is unusable until Init.
@@ -224,6 +226,7 @@ func (m *Datagram) encode(b []byte, n int) {
 	b[54], b[55] = family(m.From.Addr()), family(m.To.Addr())
 	le.PutUint32(b[56:], wire.Scope(m.From.Addr()))
 	le.PutUint32(b[60:], wire.Scope(m.To.Addr()))
+	le.PutUint32(b[64:], m.Dropped)
 }
 
 func (m *Datagram) decode(b []byte) {
@@ -235,6 +238,7 @@ func (m *Datagram) decode(b []byte) {
 	m.Time = int64(le.Uint64(b[40:]))
 	m.Len = int(le.Uint32(b[48:]))
 	m.TTL, m.TOS = b[52], b[53]
+	m.Dropped = le.Uint32(b[64:])
 }
 
 // family is 4, 6, or 0 for no address.

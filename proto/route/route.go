@@ -123,6 +123,26 @@ func (t *Table) Lookup(dst netip.Addr) (*Route, bool) {
 	return nil, false
 }
 
+// LookupPort returns the route to dst that leads by a port, false if there is none.
+func (t *Table) LookupPort(dst netip.Addr, port int) (*Route, bool) {
+	dst = dst.WithZone("")
+	f := t.family(dst)
+	for _, bits := range f.lengths {
+		p, err := dst.Prefix(bits)
+		if err != nil {
+			return nil, false // dst is not valid
+		}
+		if i, ok := f.best[p]; ok {
+			for ; i < len(t.routes) && t.routes[i].Prefix == p; i++ {
+				if t.routes[i].Port == port {
+					return &t.routes[i], true
+				}
+			}
+		}
+	}
+	return nil, false
+}
+
 // Routes returns the table's routes, IPv4 first, longest prefix first, then by address and metric. It is
 // not to be changed.
 func (t *Table) Routes() []Route { return t.routes }

@@ -40,6 +40,7 @@ type ExtendedError struct {
 	Offender netip.Addr     // who reports it: SO_EE_OFFENDER; not valid where the origin is local
 	Iface    uint32         // port of the stack that the report came in by
 	Time     mono.Time      // of its arrival
+	TTL, TOS uint8          // of the report
 }
 
 // An ErrQueue is a socket's queue of errors at one core (MSG_ERRQUEUE). The core puts in, the
@@ -69,7 +70,7 @@ func (q *ErrQueue) Put(e *ExtendedError, quote []byte) bool {
 	binary.LittleEndian.PutUint32(b[0:], uint32(e.Errno))
 	binary.LittleEndian.PutUint32(b[4:], e.Info)
 	b[8], b[9], b[10] = uint8(e.Origin), e.Type, e.Code
-	m := ring.Datagram{From: netip.AddrPortFrom(e.Offender, 0), To: e.To, Iface: e.Iface, Time: int64(e.Time)}
+	m := ring.Datagram{From: netip.AddrPortFrom(e.Offender, 0), To: e.To, Iface: e.Iface, Time: int64(e.Time), TTL: e.TTL, TOS: e.TOS}
 	return q.q.Put(&m, b[:], quote[:min(len(quote), quoteMax)])
 }
 
@@ -86,7 +87,7 @@ func (q *ErrQueue) Get(e *ExtendedError, p []byte) (n, whole int, ok bool) {
 	*e = ExtendedError{
 		Errno: unix.Errno(binary.LittleEndian.Uint32(b[0:])), Info: binary.LittleEndian.Uint32(b[4:]),
 		Origin: Origin(b[8]), Type: b[9], Code: b[10],
-		To: m.To, Offender: m.From.Addr(), Iface: m.Iface, Time: mono.Time(m.Time),
+		To: m.To, Offender: m.From.Addr(), Iface: m.Iface, Time: mono.Time(m.Time), TTL: m.TTL, TOS: m.TOS,
 	}
 	return n, m.Len - extendedLen, true
 }
@@ -97,6 +98,17 @@ func (s *Socket) WantsErrors(dst netip.Addr) bool {
 		return s.RecvErr
 	}
 	return s.RecvErr6
+}
+
+// Peek returns the errno of the oldest error, if another host has reported it, and false if there
+// is none such.
+func (q *ErrQueue) Peek() (unix.Errno, bool) {
+	var m ring.Datagram
+	var b [extendedLen]byte
+	if _, ok := q.q.Get(&m, b[:], true); !ok || Origin(b[8]) == OriginLocal {
+		return 0, false
+	}
+	return unix.Errno(binary.LittleEndian.Uint32(b[0:])), true
 }
 
 // Report tells a socket what has become of a packet that it has sent: by its error queue, if

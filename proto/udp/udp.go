@@ -4,13 +4,15 @@
 // headers, routes or links.
 //
 // The sockets of ICMP echo ("ping sockets") are kept in tables of the same kind,
-// with the echo identifier as their port. Packet sockets are the same kind of socket too,
+// with the echo identifier as their port, and raw sockets with their protocol. Packet sockets are the same kind of socket too,
 // and in no table.
 //
 // Read first: RFC 768; RFC 1122 §4.1; RFC 8085 §5.1 on ports.
 package udp
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -30,9 +32,16 @@ type Socket struct {
 	Remote netip.AddrPort
 	Only6  bool // IPV6_V6ONLY
 
-	TTL       uint8 // of datagrams sent, 0: the stack's default; IP_TTL
-	TOS       uint8 // IP_TOS
-	Broadcast bool  // SO_BROADCAST
+	TTL          uint8  // of datagrams sent, 0: the stack's default; IP_TTL
+	TOS          uint8  // IP_TOS
+	HopLimit     uint8  // IPV6_UNICAST_HOPS
+	HasHops      bool   // HopLimit is set
+	TClass       uint8  // IPV6_TCLASS
+	Broadcast    bool   // SO_BROADCAST
+	NoCheck      bool   // SO_NO_CHECK: no checksum over IPv4
+	ReusePort    bool   // SO_REUSEPORT: of those that have it and are equal, the flow decides
+	DontFragment bool   // IPV6_DONTFRAG
+	Device       uint32 // SO_BINDTODEVICE: the stack's port counted from 1, 0: all
 
 	Discover  Discovery // IP_MTU_DISCOVER
 	Discover6 Discovery // IPV6_MTU_DISCOVER
@@ -43,6 +52,7 @@ type Socket struct {
 	Multicast4 Multicast
 	Multicast6 Multicast
 
+	Raw  *Raw  // what a raw socket says besides; nil: it is none
 	Link *Link // what a packet socket takes; nil: it is none
 
 	Recv   ring.Datagrams // the core produces, the program consumes
@@ -51,7 +61,8 @@ type Socket struct {
 	Gate   *ring.Gate     // shared by the socket's ends on all cores
 	Error  *ring.Errno    // likewise
 
-	Dropped uint64 // datagrams for which Recv had no room
+	Delivered uint64 // datagrams put into Recv
+	Dropped   uint64 // datagrams for which Recv had no room
 
 	Queued    bool    // on the stack's list of sockets with something in Send
 	Ready     *Socket // next on that list
@@ -65,6 +76,9 @@ type Table struct {
 	// Two levels, so that a lookup is two loads and an empty table is small.
 	ports [256]*[256]*Socket
 	count int
+
+	// Seed is of the hash that spreads flows over the sockets that share a port.
+	Seed uint64
 }
 
 // Add puts a socket in. Which sockets may share a port is not its business.
@@ -100,54 +114,91 @@ func (t *Table) Remove(s *Socket) {
 func (t *Table) Len() int { return t.count }
 
 // Lookup returns the socket for a datagram, nil if there is none: the one that
-// says most about it, a connected one before one with an address of its own
-// before one of all addresses (Linux: compute_score in net/ipv4/udp.c). Of equals the
-// one added last wins.
-func (t *Table) Lookup(local, remote netip.AddrPort) *Socket {
+// says most about it: one with an address of its own before one of all addresses, then a connected
+// one, then one of an interface, then one of the datagram's family (Linux: udp4_lib_lookup and
+// compute_score in net/ipv4/udp.c). Of equals the one added last wins, unless they share the port by SO_REUSEPORT: then the flow decides.
+func (t *Table) Lookup(local, remote netip.AddrPort) *Socket { return t.LookupAt(0, local, remote) }
+
+// LookupAt is Lookup for a datagram that came in by a port of the stack, counted from 1.
+func (t *Table) LookupAt(port uint32, local, remote netip.AddrPort) *Socket {
 	row := t.ports[local.Port()>>8]
 	if row == nil {
 		return nil
 	}
 	var best *Socket
-	top := 0
-	for s := row[local.Port()&255]; s != nil; s = s.next {
-		if score := s.score(local, remote); score > top {
-			best, top = s, score
+	top, equals := 0, 0
+	first := row[local.Port()&255]
+	for s := first; s != nil; s = s.next {
+		switch score := s.score(port, local, remote); {
+		case score > top:
+			best, top, equals = s, score, 1
+		case score == top && score > 0 && s.ReusePort && best.ReusePort:
+			equals++
 		}
 	}
-	return best
+	if equals < 2 {
+		return best
+	}
+	// The n-th of the group: as many as there are have an even share of the flows.
+	n := int(uint64(flowHash(t.Seed, local, remote)) * uint64(equals) >> 32)
+	for s := best; ; s = s.next {
+		if s.ReusePort && s.score(port, local, remote) == top {
+			if n == 0 {
+				return s
+			}
+			n--
+		}
+	}
+}
+
+// flowHash spreads flows: who does not know the seed cannot choose what it is.
+func flowHash(seed uint64, local, remote netip.AddrPort) uint32 {
+	l, r := local.Addr().As16(), remote.Addr().As16()
+	word := binary.LittleEndian.Uint64
+	h1, l1 := bits.Mul64(word(r[8:])^seed, word(r[:8])^bits.RotateLeft64(seed, 32)|1)
+	h2, l2 := bits.Mul64(word(l[8:])^h1^l1, uint64(remote.Port())<<48^uint64(local.Port())^word(l[:8])^seed|1)
+	h, low := bits.Mul64(h2^l2, 0x9e3779b97f4a7c15)
+	return uint32((h ^ low) >> 32)
 }
 
 // score is how much a socket says about a datagram, 0 if it is not for it.
-func (s *Socket) score(local, remote netip.AddrPort) int {
-	score := 1
+func (s *Socket) score(port uint32, local, remote netip.AddrPort) int {
+	score := 2
 	switch a := s.Local.Addr(); {
 	case a == local.Addr():
-		score += 2
+		score += 16
 	case !a.IsUnspecified():
 		return 0
 	case a.Is4() != local.Addr().Is4():
 		if a.Is4() || s.Only6 {
 			return 0
 		}
+		score = 1
+	}
+	if s.Device != 0 {
+		if port != 0 && s.Device != port {
+			return 0
+		}
+		score += 4
 	}
 	if s.Remote.IsValid() {
 		if s.Remote != remote {
 			return 0
 		}
-		score += 4
+		score += 8
 	}
 	return score
 }
 
-// Each calls f for every socket that a datagram to a group or to everyone is for.
-func (t *Table) Each(local, remote netip.AddrPort, f func(*Socket)) {
+// Each calls f for every socket that a datagram to a group or to everyone is for, or a raw
+// packet.
+func (t *Table) Each(port uint32, local, remote netip.AddrPort, f func(*Socket)) {
 	row := t.ports[local.Port()>>8]
 	if row == nil {
 		return
 	}
 	for s := row[local.Port()&255]; s != nil; s = s.next {
-		if s.score(local, remote) > 0 {
+		if s.score(port, local, remote) > 0 {
 			f(s)
 		}
 	}
@@ -172,6 +223,7 @@ func (t *Table) Walk(port, most int, f func(*Socket)) (next int) {
 
 // Deliver queues a datagram at a socket and opens its gate.
 func (s *Socket) Deliver(m *ring.Datagram, payload []byte, wakes *ring.Wakes) drop.Reason {
+	m.Dropped = uint32(s.Dropped)
 	if !s.Recv.Put(m, payload) {
 		s.Dropped++
 		if s.Recv.Room(len(payload)) {
@@ -179,6 +231,7 @@ func (s *Socket) Deliver(m *ring.Datagram, payload []byte, wakes *ring.Wakes) dr
 		}
 		return drop.UDPSocketFull
 	}
+	s.Delivered++
 	wakes.Open(s.Gate, ring.In)
 	return drop.None
 }

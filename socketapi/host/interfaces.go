@@ -38,6 +38,9 @@ func (h *Host) IndexOf(name string) (index int, ok bool) {
 	return 0, false
 }
 
+// Name returns the name of a port's interface.
+func (h *Host) Name(port int) string { return h.names[port] }
+
 // setIndexes numbers the interfaces, and finds the NIC of each.
 func (h *Host) setIndexes(cfg *Config) {
 	nics := h.nics

@@ -1,0 +1,84 @@
+package udp
+
+import "net/netip"
+
+// A Message is a datagram that a program sends, and what it says for itself instead of its
+// socket (control messages).
+type Message struct {
+	To      netip.AddrPort
+	Payload []byte
+
+	Source       netip.Addr // IP_PKTINFO, IPV6_PKTINFO; not valid: the socket's
+	Port         uint32     // of the stack, counted from 1, to leave by; 0: the socket's, or as routed
+	TTL          uint8      // IP_TTL, IPV6_HOPLIMIT
+	TOS          uint8      // IP_TOS, IPV6_TCLASS
+	HasTTL       bool
+	HasTOS       bool
+	DontFragment bool // IPV6_DONTFRAG
+}
+
+// Hops returns the TTL or hop limit of a message, otherwise where neither it nor the socket says
+// one.
+func (s *Socket) Hops(m *Message, otherwise uint8) uint8 {
+	switch {
+	case m.HasTTL:
+		return m.TTL
+	case m.To.Addr().IsMulticast():
+		if g := s.MulticastTo(m.To.Addr()); g.HasTTL {
+			return g.TTL
+		}
+	case m.To.Addr().Is4():
+		if s.TTL != 0 {
+			return s.TTL
+		}
+	case s.HasHops:
+		return s.HopLimit
+	}
+	return otherwise
+}
+
+// Class returns the TOS or traffic class of a message.
+func (s *Socket) Class(m *Message) uint8 {
+	switch {
+	case m.HasTOS:
+		return m.TOS
+	case m.To.Addr().Is4():
+		return s.TOS
+	}
+	return s.TClass
+}
+
+// Discovery returns what is done about the path's MTU. A header that the program writes is not
+// copied into fragments.
+func (s *Socket) Discovery(m *Message) Discovery {
+	four := m.To.Addr().Is4()
+	if !four && (m.DontFragment || s.DontFragment) || four && s.Raw != nil && s.Raw.Header {
+		return DiscoverDo
+	}
+	return s.DiscoveryTo(m.To.Addr())
+}
+
+// By returns the port that a message has to leave by, counted from 1; 0 is any.
+func (s *Socket) By(m *Message) uint32 {
+	if m.Port == 0 && m.To.Addr().IsMulticast() {
+		if g := s.MulticastTo(m.To.Addr()); g.Port != 0 {
+			return g.Port
+		}
+	}
+	if m.Port == 0 {
+		return s.Device
+	}
+	return m.Port
+}
+
+// From returns the source of a message, which may be unspecified: then it is of the way that it
+// takes.
+func (s *Socket) From(m *Message) netip.Addr {
+	if m.Source.IsValid() {
+		return m.Source
+	}
+	if a := s.Local.Addr(); !a.IsUnspecified() || !m.To.Addr().IsMulticast() {
+		return a
+	}
+	return s.MulticastTo(m.To.Addr()).Source
+}

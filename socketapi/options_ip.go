@@ -1,0 +1,168 @@
+package socketapi
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/udp"
+)
+
+// Read first: ip(7), ipv6(7); do_ip_setsockopt in net/ipv4/ip_sockglue.c, do_ipv6_setsockopt in
+// net/ipv6/ipv6_sockglue.c.
+
+// ipOptions are those of IPPROTO_IP.
+var ipOptions = []option{
+	{level: unix.IPPROTO_IP, name: unix.IP_TTL, label: "IP_TTL", get: getTTL, set: setTTL},
+	{level: unix.IPPROTO_IP, name: unix.IP_TOS, label: "IP_TOS", get: getTOS, set: setTOS},
+	wanted("IP_PKTINFO", unix.IPPROTO_IP, unix.IP_PKTINFO, wantPktinfo),
+	wanted("IP_RECVTTL", unix.IPPROTO_IP, unix.IP_RECVTTL, wantTTL),
+	wanted("IP_RECVTOS", unix.IPPROTO_IP, unix.IP_RECVTOS, wantTOS),
+	wanted("IP_RECVORIGDSTADDR", unix.IPPROTO_IP, unix.IP_RECVORIGDSTADDR, wantOrigDst),
+	ipFlag("IP_RECVERR", unix.IPPROTO_IP, unix.IP_RECVERR, func(s *settings) *bool { return &s.recvErr }),
+	ipFlag("IP_FREEBIND", unix.IPPROTO_IP, unix.IP_FREEBIND, func(s *settings) *bool { return &s.freeBind }).of(0),
+	discover("IP_MTU_DISCOVER", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, func(s *settings) *udp.Discovery { return &s.discover }),
+	{level: unix.IPPROTO_IP, name: unix.IP_MTU, label: "IP_MTU", get: getMTU},
+}
+
+// ipv6Options are those of IPPROTO_IPV6.
+var ipv6Options = []option{
+	{level: unix.IPPROTO_IPV6, name: unix.IPV6_V6ONLY, label: "IPV6_V6ONLY", kind: kindFlag, get: getOnly6, set: setOnly6},
+	{level: unix.IPPROTO_IPV6, name: unix.IPV6_UNICAST_HOPS, label: "IPV6_UNICAST_HOPS", get: getHops, set: setHops},
+	{level: unix.IPPROTO_IPV6, name: unix.IPV6_TCLASS, label: "IPV6_TCLASS", get: getTClass, set: setTClass},
+	wanted("IPV6_RECVPKTINFO", unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, wantPktinfo6),
+	wanted("IPV6_RECVHOPLIMIT", unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, wantHopLimit),
+	wanted("IPV6_RECVTCLASS", unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, wantTClass),
+	wanted("IPV6_RECVORIGDSTADDR", unix.IPPROTO_IPV6, unix.IPV6_RECVORIGDSTADDR, wantOrigDst6),
+	ipFlag("IPV6_RECVERR", unix.IPPROTO_IPV6, unix.IPV6_RECVERR, func(s *settings) *bool { return &s.recvErr6 }),
+	ipFlag("IPV6_DONTFRAG", unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG, func(s *settings) *bool { return &s.dontFragment }),
+	discover("IPV6_MTU_DISCOVER", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, func(s *settings) *udp.Discovery { return &s.discover6 }),
+	{level: unix.IPPROTO_IPV6, name: unix.IPV6_MTU, label: "IPV6_MTU", get: getMTU},
+}
+
+// ipFlag is an option of datagram sockets that is on or off.
+func ipFlag(label string, level, name int, of func(*settings) *bool) option {
+	o := flag(label, name, of)
+	o.level, o.on = level, onDatagram
+	return o
+}
+
+// ttlDefault is net.ipv4.ip_default_ttl.
+const ttlDefault = 64
+
+func getTTL(s socket, v *value) unix.Errno {
+	if v.n = s.common().ttl; v.n == 0 {
+		v.n = ttlDefault
+	}
+	return 0
+}
+
+func setTTL(s socket, v *value) unix.Errno {
+	switch {
+	case v.n == -1:
+		s.common().ttl = 0
+	case v.n < 1 || v.n > 255:
+		return unix.EINVAL
+	default:
+		s.common().ttl = v.n
+	}
+	return 0
+}
+
+func getTOS(s socket, v *value) unix.Errno {
+	v.n = s.common().tos
+	return 0
+}
+
+// setTOS sets the traffic class. The two bits of ECN are TCP's own on a stream.
+func setTOS(s socket, v *value) unix.Errno {
+	c := s.common()
+	if c.tos = v.n & 0xff; c.kind == unix.SOCK_STREAM {
+		c.tos &^= 3
+	}
+	return 0
+}
+
+// discover is IP_MTU_DISCOVER or IPV6_MTU_DISCOVER.
+func discover(label string, level, name int, of func(*settings) *udp.Discovery) option {
+	return option{level: level, name: name, label: label, on: onDatagram,
+		get: func(s socket, v *value) unix.Errno { v.n = of(s.common()).Option(); return 0 },
+		set: func(s socket, v *value) unix.Errno {
+			d, ok := udp.DiscoveryOf(v.n)
+			if !ok {
+				return unix.EINVAL
+			}
+			*of(s.common()) = d
+			return 0
+		},
+	}
+}
+
+// getMTU is what the path to a connected socket's peer takes in one packet.
+func getMTU(s socket, v *value) unix.Errno {
+	var peer netip.AddrPort
+	if t, ok := s.(*tcpSocket); ok { // whose peerName takes the lock that is held
+		if conn := t.conn.Load(); conn != nil {
+			peer = conn.remote
+		}
+	} else {
+		peer, _ = s.peerName()
+	}
+	if !peer.IsValid() {
+		return unix.ENOTCONN
+	}
+	c := s.common().host.Cores()[0]
+	c.Lock()
+	defer c.Unlock()
+	n, errno := c.Stack.MTU(peer.Addr(), c.Now())
+	v.n = n
+	return errno
+}
+
+func getOnly6(s socket, v *value) unix.Errno {
+	v.n = number(s.common().only6)
+	return 0
+}
+
+// setOnly6 says whether an IPv6 socket leaves IPv4 alone: before it is bound.
+func setOnly6(s socket, v *value) unix.Errno {
+	if s.placed() {
+		return unix.EINVAL
+	}
+	s.common().only6 = v.n != 0
+	return 0
+}
+
+func getHops(s socket, v *value) unix.Errno {
+	v.n = ttlDefault
+	if c := s.common(); c.hasHops {
+		v.n = c.hops
+	}
+	return 0
+}
+
+func setHops(s socket, v *value) unix.Errno {
+	if v.n < -1 || v.n > 255 {
+		return unix.EINVAL
+	}
+	c := s.common()
+	c.hops, c.hasHops = max(v.n, 0), v.n >= 0
+	return 0
+}
+
+func getTClass(s socket, v *value) unix.Errno {
+	v.n = s.common().tclass
+	return 0
+}
+
+// setTClass sets the traffic class of IPv6. The two bits of ECN are TCP's own on a stream.
+func setTClass(s socket, v *value) unix.Errno {
+	if v.n < -1 || v.n > 255 {
+		return unix.EINVAL
+	}
+	c := s.common()
+	if c.tclass = max(v.n, 0); c.kind == unix.SOCK_STREAM {
+		c.tclass &^= 3
+	}
+	return 0
+}

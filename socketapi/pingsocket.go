@@ -1,0 +1,58 @@
+package socketapi
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/wire"
+	"github.com/xdpsock/xdpsock/socketapi/host"
+)
+
+// Read first: icmp(7); ping_common_sendmsg and ping_v4_sendmsg in net/ipv4/ping.c.
+
+// A pingSocket is a Berkeley socket of ICMP echo (SOCK_DGRAM, IPPROTO_ICMP or IPPROTO_ICMPV6). Its port is
+// the identifier of its requests.
+type pingSocket struct{ udpSocket }
+
+func newPingSocket(h *host.Host, family int) (*pingSocket, unix.Errno) {
+	s := new(pingSocket)
+	s.only6 = family == unix.AF_INET6
+	return s, s.open(h, family, unix.SOCK_DGRAM, icmpOf(family))
+}
+
+// icmpOf is the ICMP of a family.
+func icmpOf(family int) wire.Protocol {
+	if family == unix.AF_INET6 {
+		return wire.ProtoICMPv6
+	}
+	return wire.ProtoICMP
+}
+
+// send sends an echo request: the identifier and the checksum are the host's to fill in.
+func (s *pingSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
+	switch {
+	case len(p) > 0xffff:
+		return 0, unix.EMSGSIZE
+	case len(p) < wire.ICMP4Len:
+		return 0, unix.EINVAL
+	case to.IsValid():
+		to = netip.AddrPortFrom(to.Addr(), 0)
+	}
+	request := uint8(wire.ICMP4Echo)
+	if s.family == unix.AF_INET6 {
+		request = uint8(wire.ICMP6Echo)
+	}
+	if p[0] != request || p[1] != 0 {
+		return 0, unix.EINVAL
+	}
+	return s.sendMessage(p, oob, to, flags)
+}
+
+// connect sets the peer, whose port says nothing.
+func (s *pingSocket) connect(to netip.AddrPort, flags int) unix.Errno {
+	if to.IsValid() {
+		to = netip.AddrPortFrom(to.Addr(), 0)
+	}
+	return s.udpSocket.connect(to, flags)
+}

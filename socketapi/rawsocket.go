@@ -1,0 +1,74 @@
+package socketapi
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/udp"
+	"github.com/xdpsock/xdpsock/proto/wire"
+	"github.com/xdpsock/xdpsock/socketapi/host"
+)
+
+// Read first: raw(7), ipv6(7), RFC 3542 §3; net/ipv4/raw.c, net/ipv6/raw.c.
+
+// A rawSocket is a Berkeley raw socket of an IP protocol. Its port is the number of the protocol;
+// ports in addresses say nothing.
+type rawSocket struct {
+	udpSocket
+	raw udp.Raw // what its ends are told; guarded by mu
+}
+
+func newRawSocket(h *host.Host, family int, protocol wire.Protocol) (*rawSocket, unix.Errno) {
+	s := new(rawSocket)
+	s.raw.Header = family == unix.AF_INET && protocol == unix.IPPROTO_RAW
+	if family == unix.AF_INET6 && protocol == wire.ProtoICMPv6 {
+		s.raw.Sum, s.raw.SumAt = true, 2 // RFC 3542 §3.1: the host's to compute, and to check
+	}
+	if errno := s.open(h, family, unix.SOCK_RAW, protocol); errno != 0 {
+		return nil, errno
+	}
+	s.d.raw = true
+	s.tell()
+	if errno := s.d.bind(s.protocolPort(s.unspecified()), sharing{}); errno != 0 {
+		s.d.close()
+		return nil, errno
+	}
+	return s, 0
+}
+
+// protocolPort is an address with the socket's protocol for a port.
+func (s *rawSocket) protocolPort(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr(), uint16(s.proto))
+}
+
+func (s *rawSocket) bind(local netip.AddrPort) unix.Errno {
+	return s.udpSocket.bind(s.protocolPort(local))
+}
+
+func (s *rawSocket) connect(to netip.AddrPort, flags int) unix.Errno {
+	if to.IsValid() {
+		to = netip.AddrPortFrom(to.Addr(), 0)
+	}
+	return s.udpSocket.connect(to, flags)
+}
+
+func (s *rawSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
+	if to.IsValid() {
+		to = netip.AddrPortFrom(to.Addr(), 0)
+	}
+	return s.sendMessage(p, oob, to, flags)
+}
+
+// tell gives the ends what they are told. mu is held, or nobody knows the socket.
+func (s *rawSocket) tell() {
+	s.d.change(func(end *udp.Socket) {
+		raw := s.raw
+		end.Raw = &raw
+	})
+}
+
+func (s *rawSocket) apply() unix.Errno {
+	s.tell()
+	return s.udpSocket.apply()
+}
