@@ -42,7 +42,7 @@ var rooms = map[string][]string{
 	"proto/siphash": {},
 	"proto/simnet":  {"proto/mono"},
 
-	"proto/autoconf": {"proto/wire", "proto/mono", "proto/drop", "proto/timer"},
+	"proto/autoconf": {"proto/wire", "proto/mono", "proto/drop", "proto/timer", "proto/route"},
 
 	"socketapi/host": {"engine", "proto", "proto/..."},
 	"socketapi":      {"engine", "socketapi/host", "proto", "proto/..."},

@@ -2,7 +2,6 @@ package proto
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/autoconf"
@@ -16,8 +15,7 @@ import (
 // §5.4.3-5.4.4; package autoconf for all the rest.
 //
 // The machines of package autoconf live in the stack of one core, [AutoconfCore]. What
-// they find out comes back to the stacks of all cores by SetAddrs, SetTentative, SetRoutes
-// and SetLink6.
+// they find out comes back to the stacks of all cores by PutAddrs, SetRoutes and SetLink6.
 
 // AutoconfCore is the core that owns the machines of all ports. The others hand over
 // to it what concerns them.
@@ -61,14 +59,6 @@ func (s *Stack) SetAutoconf(port int, cfg *AutoconfConfig) *Autoconf {
 	a.V4 = autoconf.NewInterface4(autoconf.Config4{Link: (*link4)(a), Wheel: s.wheel, Rand: s.rand, MAC: p.MAC})
 	p.conf = a
 	return a
-}
-
-// SetTentative tells a port of addresses that are about to be its own: it hears what is said of
-// them and says nothing.
-func (s *Stack) SetTentative(port int, addrs []netip.Addr) {
-	p := &s.ports[port]
-	p.tentative = slices.Clone(addrs)
-	s.ownGroups(p)
 }
 
 // SetLink6 tells a port what its routers say of the link. Zeroes are the constants of RFC 4861

@@ -32,18 +32,11 @@ func newConfHost(t testing.TB, mac wire.MAC, seed uint64, auto bool) *confHost {
 
 // take gives the stack what the machines have found out.
 func (h *confHost) take() {
-	var own []netip.Prefix
-	var tentative []netip.Addr
+	var addrs []route.Addr
 	for _, a := range append(h.conf.V6.Addrs(), h.conf.V4.Addrs()...) {
-		switch {
-		case a.State == autoconf.Tentative:
-			tentative = append(tentative, a.Prefix.Addr())
-		case a.State.Usable():
-			own = append(own, a.Prefix)
-		}
+		addrs = append(addrs, route.Addr{Prefix: a.Prefix, State: a.State})
 	}
-	h.SetAddrs(0, own)
-	h.SetTentative(0, tentative)
+	h.PutAddrs(0, addrs)
 	var routes []route.Route
 	for _, r := range h.conf.V6.Routes() {
 		routes = append(routes, route.Route{Prefix: r.Prefix, Gateway: r.Gateway, Metric: r.Rank})
@@ -226,7 +219,7 @@ func TestDuplicateAddresses(t *testing.T) {
 	if a.states() != "fd99::2 preferred; " || b.states() != "fd99::2 duplicate; " {
 		t.Errorf("%s / %s", a.states(), b.states())
 	}
-	if b.Count[drop.NDPConflict] == 0 || len(b.Addrs(0)) != 0 || b.conf.V6.Addrs()[0].Rival != macA {
+	if b.Count[drop.NDPConflict] == 0 || b.Addrs(0)[0].Usable() || b.conf.V6.Addrs()[0].Rival != macA {
 		t.Errorf("conflicts %d, addresses %v", b.Count[drop.NDPConflict], b.Addrs(0))
 	}
 

@@ -12,6 +12,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/group"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
@@ -338,7 +339,7 @@ func TestSolicitedNodeGroupsAreReported(t *testing.T) { // RFC 4861 §7.2.1, RFC
 	s := New(Config{Ports: []PortConfig{{MAC: macA, MTU: 1500}}, Start: 1})
 	tentative := wire.LinkLocal(macA)
 	node := wire.SolicitedNode(tentative)
-	s.SetTentative(0, []netip.Addr{tentative})
+	s.PutAddrs(0, []route.Addr{{Prefix: netip.PrefixFrom(tentative, 64), State: route.Tentative}})
 	var buf [2048]byte
 	report := func(now mono.Time) (src netip.Addr, groups []netip.Addr) {
 		t.Helper()
@@ -363,7 +364,6 @@ func TestSolicitedNodeGroupsAreReported(t *testing.T) { // RFC 4861 §7.2.1, RFC
 	}
 	settle(s, 2e9)
 	s.SetAddrs(0, []netip.Prefix{netip.PrefixFrom(tentative, 64)})
-	s.SetTentative(0, nil)
 	if src, groups := report(100e9); src != tentative || len(groups) != 1 || groups[0] != node {
 		t.Errorf("when the address is ours: %v from %v", groups, src)
 	}

@@ -130,7 +130,7 @@ type port struct {
 	broadcasts []netip.Addr // of the links of own
 	solicited  []netip.Addr // solicited-node groups that are joined
 	linkLocal  netip.Addr   // of own; not valid: there is none
-	tentative  []netip.Addr // not own yet; without zones
+	tentative  []netip.Addr // those that are about to be its own: what is said of them is heard; without zones
 	conf       *Autoconf    // nil but on AutoconfCore
 	mtu6       int          // of IPv6 packets, as routers say; 0: MTU
 	hopLimit   uint8        // as routers say; 0: defaultTTL

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/timer"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
@@ -61,7 +62,7 @@ func (w *world4) arp(op wire.ARPOp, mac wire.MAC, sender, target netip.Addr) (co
 	return w.Heard(p, w.now)
 }
 
-func (w *world4) state() State {
+func (w *world4) state() route.State {
 	w.t.Helper()
 	if len(w.addrs) != 1 {
 		w.t.Fatalf("%d addresses", len(w.addrs))
@@ -74,7 +75,7 @@ func TestProbeAndAnnounce(t *testing.T) {
 	w := newWorld4(t)
 	began := w.now
 	w.Add(ours, Manual, DefendAlways, true, w.now)
-	if w.state() != Tentative {
+	if w.state() != route.Tentative {
 		t.Fatal(w.state())
 	}
 	w.pass(time.Hour)
@@ -96,13 +97,13 @@ func TestProbeAndAnnounce(t *testing.T) {
 	if d := announced[1].at.Sub(announced[0].at); d < announceInterval || d > announceInterval+time.Millisecond {
 		t.Errorf("announced again after %v", d)
 	}
-	if w.state() != Preferred || w.wheel.Deadline() != mono.Never {
+	if w.state() != route.Preferred || w.wheel.Deadline() != mono.Never {
 		t.Errorf("%v, timer %v", w.state(), w.wheel.Deadline())
 	}
 
 	w = newWorld4(t)
 	w.Add(ours, Manual, DefendAlways, false, w.now)
-	if w.state() != Preferred || len(w.heard("announce")) != 1 {
+	if w.state() != route.Preferred || len(w.heard("announce")) != 1 {
 		t.Error("without probes an address is announced at once")
 	}
 }
@@ -133,7 +134,7 @@ func TestConflictsWhileProbing(t *testing.T) {
 			t.Errorf("%s: conflict %v", name, got)
 		}
 		w.pass(time.Hour)
-		if c.conflict != (w.state() == Duplicate) || c.conflict && w.Addrs()[0].Rival != macX {
+		if c.conflict != (w.state() == route.Duplicate) || c.conflict && w.Addrs()[0].Rival != macX {
 			t.Errorf("%s: %+v", name, w.Addrs()[0])
 		}
 		if c.conflict && len(w.heard("announce")) != 0 {
@@ -159,7 +160,7 @@ func TestDefence(t *testing.T) {
 	}
 	w := use(GiveUp)
 	conflict(w)
-	if w.state() != Duplicate || len(w.heard("announce")) != 0 {
+	if w.state() != route.Duplicate || len(w.heard("announce")) != 0 {
 		t.Error("(a): not given up")
 	}
 	if w.arp(wire.ARPRequest, macX, ours.Addr(), ours.Addr()) {
@@ -168,17 +169,17 @@ func TestDefence(t *testing.T) {
 
 	w = use(DefendOnce)
 	conflict(w)
-	if w.state() != Preferred || len(w.heard("announce")) != 1 {
+	if w.state() != route.Preferred || len(w.heard("announce")) != 1 {
 		t.Error("(b): not defended")
 	}
 	w.pass(defendInterval + time.Second)
 	conflict(w)
-	if w.state() != Preferred || len(w.heard("announce")) != 1 {
+	if w.state() != route.Preferred || len(w.heard("announce")) != 1 {
 		t.Error("(b): not defended eleven seconds later")
 	}
 	w.pass(defendInterval - time.Second)
 	conflict(w)
-	if w.state() != Duplicate || len(w.heard("announce")) != 0 {
+	if w.state() != route.Duplicate || len(w.heard("announce")) != 0 {
 		t.Error("(b): not given up after a second conflict")
 	}
 
@@ -187,7 +188,7 @@ func TestDefence(t *testing.T) {
 		conflict(w)
 		w.pass(100 * time.Millisecond)
 	}
-	if n := len(w.heard("announce")); w.state() != Preferred || n < 10 || n > 11 {
+	if n := len(w.heard("announce")); w.state() != route.Preferred || n < 10 || n > 11 {
 		t.Errorf("(c): %v after %d announcements in 100 seconds", w.state(), n)
 	}
 	if w.arp(wire.ARPRequest, macX, netip.IPv4Unspecified(), ours.Addr()) {
@@ -201,7 +202,7 @@ func TestLinkLocal4(t *testing.T) {
 	w.LinkLocal(true, w.now)
 	w.LinkLocal(true, w.now)
 	first := w.Addrs()[0]
-	if first.State != Tentative || first.Origin != LinkLocal || first.Prefix.Bits() != 16 || !first.Prefix.Addr().IsLinkLocalUnicast() {
+	if first.State != route.Tentative || first.Origin != LinkLocal || first.Prefix.Bits() != 16 || !first.Prefix.Addr().IsLinkLocalUnicast() {
 		t.Fatalf("%+v", first)
 	}
 	again := newWorld4(t)
@@ -210,7 +211,7 @@ func TestLinkLocal4(t *testing.T) {
 		t.Error("the same station chooses another address when it starts again")
 	}
 	w.pass(10 * time.Second)
-	if w.state() != Preferred {
+	if w.state() != route.Preferred {
 		t.Fatal(w.state())
 	}
 	// Defended once, then given up for another one (§2.5 (b)).
@@ -218,11 +219,11 @@ func TestLinkLocal4(t *testing.T) {
 		w.arp(wire.ARPReply, macX, first.Prefix.Addr(), first.Prefix.Addr())
 	}
 	second := w.Addrs()[0]
-	if w.state() != Tentative || second.Prefix == first.Prefix {
+	if w.state() != route.Tentative || second.Prefix == first.Prefix {
 		t.Fatalf("after conflicts: %+v", second)
 	}
 	w.pass(10 * time.Second)
-	if w.state() != Preferred {
+	if w.state() != route.Preferred {
 		t.Fatal(w.state())
 	}
 	w.LinkLocal(false, w.now)

@@ -14,37 +14,9 @@ import (
 	"net/netip"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
-
-// State is how far an address may be used.
-type State uint8
-
-const (
-	// Tentative: it is being found out whether somebody else has it. It does not answer
-	// and is no source (RFC 4862 §2, RFC 5227 §1.1).
-	Tentative State = iota
-	Preferred
-	// Deprecated: it answers, and new connections take another source where there is one.
-	Deprecated
-	// Duplicate: another station has it. It is not used.
-	Duplicate
-)
-
-func (s State) String() string {
-	switch s {
-	case Tentative:
-		return "tentative"
-	case Preferred:
-		return "preferred"
-	case Deprecated:
-		return "deprecated"
-	}
-	return "duplicate"
-}
-
-// Usable says whether packets may come to and from an address.
-func (s State) Usable() bool { return s == Preferred || s == Deprecated }
 
 // Origin is who said that the host has an address.
 type Origin uint8
@@ -71,7 +43,7 @@ func (o Origin) String() string {
 // Addr is an address of an interface as a program may see it.
 type Addr struct {
 	Prefix    netip.Prefix // the address, with the prefix of its link
-	State     State
+	State     route.State
 	Origin    Origin
 	Preferred mono.Time // until then
 	Valid     mono.Time // until then; it goes away by itself

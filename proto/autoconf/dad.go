@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -32,9 +33,9 @@ const dadTransmitsMax = 8
 // next is when something happens to a by itself.
 func (a *address) next() mono.Time {
 	switch a.State {
-	case Tentative:
+	case route.Tentative:
 		return min(a.step, a.Valid)
-	case Preferred:
+	case route.Preferred:
 		return min(a.Preferred, a.Valid)
 	}
 	return a.Valid
@@ -78,7 +79,7 @@ func (i *Interface6) begin(a *address, now mono.Time) {
 		i.assign(a, now)
 		return
 	}
-	a.State, a.sent, a.looped = Tentative, 0, false
+	a.State, a.sent, a.looped = route.Tentative, 0, false
 	a.left = min(i.cfg.Transmits, dadTransmitsMax)
 	a.step = now
 	// RFC 4862 §5.4.2: not all hosts at once after a power failure, or an advertisement.
@@ -89,9 +90,9 @@ func (i *Interface6) begin(a *address, now mono.Time) {
 
 // assign ends the detection: nobody else has the address.
 func (i *Interface6) assign(a *address, now mono.Time) {
-	a.State = Preferred
+	a.State = route.Preferred
 	if a.Addr.Preferred.Due(now) {
-		a.State = Deprecated
+		a.State = route.Deprecated
 	}
 	i.changed = true
 	i.readyToAsk(now)
@@ -105,10 +106,10 @@ func (i *Interface6) runAddrs(now mono.Time) {
 			return true
 		}
 		switch {
-		case a.State == Tentative && a.step.Due(now):
+		case a.State == route.Tentative && a.step.Due(now):
 			i.detect(a, now)
-		case a.State == Preferred && a.Addr.Preferred.Due(now):
-			a.State = Deprecated
+		case a.State == route.Preferred && a.Addr.Preferred.Due(now):
+			a.State = route.Deprecated
 			i.changed = true
 		}
 		return false
@@ -138,7 +139,7 @@ func (i *Interface6) detect(a *address, now mono.Time) {
 // ours and target is an address here.
 func (i *Interface6) Probed(target netip.Addr, nonce []byte, from wire.MAC, now mono.Time) (conflict bool) {
 	a := i.find(target)
-	if a == nil || a.State != Tentative {
+	if a == nil || a.State != route.Tentative {
 		return false // an address that is in use answers
 	}
 	for n := range min(a.sent, len(a.nonces)) {
@@ -155,10 +156,10 @@ func (i *Interface6) Probed(target netip.Addr, nonce []byte, from wire.MAC, now 
 // address here: a tentative one is given up, one in use is not (RFC 4862 §5.4.4).
 func (i *Interface6) Claimed(target netip.Addr, from wire.MAC, now mono.Time) (conflict bool) {
 	a := i.find(target)
-	if a == nil || a.State == Duplicate {
+	if a == nil || a.State == route.Duplicate {
 		return false
 	}
-	if a.State == Tentative {
+	if a.State == route.Tentative {
 		i.duplicate(a, from, now)
 	}
 	return true
@@ -176,7 +177,7 @@ func (i *Interface6) duplicate(a *address, rival wire.MAC, now mono.Time) {
 		i.begin(a, now)
 		a.step = a.step.Add(i.delay(idgenDelay))
 	} else {
-		a.State = Duplicate
+		a.State = route.Duplicate
 		i.readyToAsk(now)
 	}
 	i.settle(now)

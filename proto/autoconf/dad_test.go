@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/route"
 )
 
 var manual = netip.MustParsePrefix("fd99::2/64")
@@ -19,7 +20,7 @@ func TestAnAddressThatNobodyHasIsAssigned(t *testing.T) {
 	began := w.now
 	w.Start(w.now)
 	w.Add(manual, w.now)
-	if a := w.one(manual.Masked()); a.State != Tentative || a.Prefix != manual || a.Origin != Manual || a.State.Usable() {
+	if a := w.one(manual.Masked()); a.State != route.Tentative || a.Prefix != manual || a.Origin != Manual || a.State.Usable() {
 		t.Fatalf("at first: %+v", a)
 	}
 	w.pass(solicitDelayMax)
@@ -29,9 +30,9 @@ func TestAnAddressThatNobodyHasIsAssigned(t *testing.T) {
 	}
 	news := w.news
 	w.pass(probes[0].at.Add(retransTimer).Sub(w.now) - time.Millisecond)
-	w.want("a moment before the end", w.one(manual.Masked()).State, Tentative)
+	w.want("a moment before the end", w.one(manual.Masked()).State, route.Tentative)
 	w.pass(2 * time.Millisecond)
-	w.want("after it", w.one(manual.Masked()).State, Preferred)
+	w.want("after it", w.one(manual.Masked()).State, route.Preferred)
 	w.want("news", w.news, news+1)
 	w.pass(time.Hour)
 	w.want("further probes", len(w.heard("NS")), 0)
@@ -41,19 +42,19 @@ func TestAnAddressThatNobodyHasIsAssigned(t *testing.T) {
 func TestDetectionCanBeOffAndLonger(t *testing.T) {
 	w := newWorld6(t, func(c *Config6) { c.Auto, c.Transmits = false, -1 })
 	w.Add(manual, w.now)
-	w.want("without detection", w.one(manual.Masked()).State, Preferred)
+	w.want("without detection", w.one(manual.Masked()).State, route.Preferred)
 
 	w = newWorld6(t, func(c *Config6) { c.Auto, c.Transmits = false, 3 })
 	w.Add(manual, w.now)
 	w.pass(solicitDelayMax + 2*retransTimer)
 	probes := w.heard("NS")
 	w.want("probes", len(probes), 3)
-	w.want("state", w.one(manual.Masked()).State, Tentative)
+	w.want("state", w.one(manual.Masked()).State, route.Tentative)
 	if probes[0].nonce == probes[1].nonce {
 		t.Error("a nonce was used twice") // RFC 7527 §4.1
 	}
 	w.pass(retransTimer)
-	w.want("state", w.one(manual.Masked()).State, Preferred)
+	w.want("state", w.one(manual.Masked()).State, route.Preferred)
 }
 
 func TestADuplicateIsNotUsed(t *testing.T) {
@@ -73,7 +74,7 @@ func TestADuplicateIsNotUsed(t *testing.T) {
 			t.Errorf("%s: no conflict", name)
 		}
 		w.pass(time.Hour)
-		if a := w.one(manual.Masked()); a.State != Duplicate || a.Rival != macX {
+		if a := w.one(manual.Masked()); a.State != route.Duplicate || a.Rival != macX {
 			t.Errorf("%s: %+v", name, a)
 		}
 		w.want("timer", w.wheel.Deadline(), mono.Never)
@@ -100,7 +101,7 @@ func TestAnAddressInUseIsKept(t *testing.T) {
 	if w.Claimed(netip.MustParseAddr("fd99::3"), macX, w.now) || w.Probed(netip.MustParseAddr("fd99::3"), nil, macX, w.now) {
 		t.Error("a conflict about an address that is not here")
 	}
-	w.want("state", w.one(manual.Masked()).State, Preferred)
+	w.want("state", w.one(manual.Masked()).State, route.Preferred)
 }
 
 // RFC 7527 §4: probes that come back do not make a duplicate; detection goes on until none does.
@@ -122,16 +123,16 @@ func TestProbesThatComeBackAreOurs(t *testing.T) {
 	if n := mirror(100); n < 8 || n > 10 {
 		t.Errorf("%d probes in ten seconds of a loop", n)
 	}
-	w.want("while looped", w.one(manual.Masked()).State, Tentative)
+	w.want("while looped", w.one(manual.Masked()).State, route.Tentative)
 	w.pass(2 * multicastSolicit * retransTimer) // the loop is gone
-	w.want("afterwards", w.one(manual.Masked()).State, Preferred)
+	w.want("afterwards", w.one(manual.Masked()).State, route.Preferred)
 
 	// In the loop there is another station after all.
 	w = newWorld6(t, manualOnly)
 	w.Add(manual, w.now)
 	mirror(30)
 	w.Probed(manual.Addr(), []byte{9, 9, 9, 9, 9, 9}, macX, w.now)
-	w.want("with another station", w.one(manual.Masked()).State, Duplicate)
+	w.want("with another station", w.one(manual.Masked()).State, route.Duplicate)
 }
 
 // RFC 7217 §6, §5: a duplicate is followed by another identifier, three times.
@@ -166,7 +167,7 @@ func TestAStableIdentifierIsTriedAgain(t *testing.T) {
 		t.Errorf("%d different addresses were tried, want %d", n, 1+idgenRetries)
 	}
 	a := w.one(linkLocalPrefix)
-	w.want("in the end", a.State, Duplicate)
+	w.want("in the end", a.State, route.Duplicate)
 	w.want("asks from", w.heard("RS")[0].about, netip.Addr{}) // RFC 4861 §6.3.7 allows the unspecified address
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/timer"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
@@ -78,7 +79,7 @@ func check(t *testing.T, w *world6) {
 		t.Fatalf("%d addresses, %d routes, %d servers, %d domains", len(w.Addrs()), len(w.Routes()), len(w.Servers()), len(w.Domains()))
 	}
 	for _, a := range w.Addrs() {
-		if past := w.now - timer.Tick; a.Valid <= past || a.State == Preferred && a.Preferred <= past {
+		if past := w.now - timer.Tick; a.Valid <= past || a.State == route.Preferred && a.Preferred <= past {
 			t.Fatalf("%v %v is past its time", a.Prefix, a.State)
 		}
 		if p := a.Prefix.Addr(); p.IsMulticast() || p.IsUnspecified() || a.Prefix.Bits() != 64 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/timer"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
@@ -124,13 +125,13 @@ func (i *Interface4) add(a *address4, probe bool, now mono.Time) {
 		i.assign(a, now)
 		return
 	}
-	a.State, a.probes = Tentative, probeCount
+	a.State, a.probes = route.Tentative, probeCount
 	a.step = max(now.Add(i.between(0, probeWait)), i.next)
 }
 
 // assign takes the address into use: nobody objected.
 func (i *Interface4) assign(a *address4, now mono.Time) {
-	a.State, a.announce, a.step = Preferred, announceCount, now
+	a.State, a.announce, a.step = route.Preferred, announceCount, now
 	i.changed = true
 	i.conflicts = 0
 	i.run(a, now)
@@ -149,16 +150,16 @@ func (i *Interface4) Expire(_ *timer.Timer, now mono.Time) {
 // run takes the next step of an address: three probes, a wait, two announcements.
 func (i *Interface4) run(a *address4, now mono.Time) {
 	switch {
-	case a.State == Tentative && a.probes > 0:
+	case a.State == route.Tentative && a.probes > 0:
 		a.probes--
 		a.step = now.Add(announceWait)
 		if a.probes > 0 {
 			a.step = now.Add(i.between(probeMin, probeMax))
 		}
 		i.cfg.Link.Probe(a.Prefix.Addr())
-	case a.State == Tentative:
+	case a.State == route.Tentative:
 		i.assign(a, now)
-	case a.State == Preferred && a.announce > 0:
+	case a.State == route.Preferred && a.announce > 0:
 		a.announce--
 		a.step = mono.Never
 		if a.announce > 0 {
@@ -180,7 +181,7 @@ func (i *Interface4) Heard(p wire.ARP, now mono.Time) (conflict bool) {
 	}
 	if sender.IsUnspecified() {
 		a := i.find(p.TargetIP())
-		if a == nil || a.State != Tentative || p.Op() != wire.ARPRequest {
+		if a == nil || a.State != route.Tentative || p.Op() != wire.ARPRequest {
 			return false
 		}
 		i.lose(a, p.SenderMAC(), now)
@@ -188,11 +189,11 @@ func (i *Interface4) Heard(p wire.ARP, now mono.Time) (conflict bool) {
 		return true
 	}
 	a := i.find(sender)
-	if a == nil || a.State == Duplicate {
+	if a == nil || a.State == route.Duplicate {
 		return false
 	}
 	switch {
-	case a.State == Tentative || a.defence == GiveUp:
+	case a.State == route.Tentative || a.defence == GiveUp:
 		i.lose(a, p.SenderMAC(), now)
 	case a.defended == 0 || now.Sub(a.defended) >= defendInterval:
 		a.defended = max(now, 1)
@@ -210,7 +211,7 @@ func (i *Interface4) lose(a *address4, rival wire.MAC, now mono.Time) {
 	if i.conflicts >= conflictsMax {
 		i.next = now.Add(rateLimitInterval)
 	}
-	a.State, a.Rival, a.step = Duplicate, rival, mono.Never
+	a.State, a.Rival, a.step = route.Duplicate, rival, mono.Never
 	i.changed = true
 	i.nextLocal(a, now)
 }

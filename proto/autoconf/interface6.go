@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/timer"
 )
 
@@ -158,7 +159,7 @@ func (i *Interface6) find(a netip.Addr) *address {
 // linkLocal returns the first link-local address that is not a duplicate.
 func (i *Interface6) linkLocal() *address {
 	for _, a := range i.addrs {
-		if a.Prefix.Addr().IsLinkLocalUnicast() && a.State != Duplicate {
+		if a.Prefix.Addr().IsLinkLocalUnicast() && a.State != route.Duplicate {
 			return a
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -131,17 +132,17 @@ func TestAnAddressOfEachPrefixAges(t *testing.T) {
 	w := newWorld6(t, nil)
 	w.advertise(routerA, auto(4*time.Hour, time.Hour, net1))
 	a := w.one(net1)
-	if a.State != Tentative || a.Origin != Stateless || a.Prefix.Bits() != 64 || !net1.Contains(a.Prefix.Addr()) {
+	if a.State != route.Tentative || a.Origin != Stateless || a.Prefix.Bits() != 64 || !net1.Contains(a.Prefix.Addr()) {
 		t.Fatalf("%+v", a)
 	}
 	w.pass(3 * time.Second)
-	w.want("used", w.one(net1).State, Preferred)
+	w.want("used", w.one(net1).State, route.Preferred)
 	w.pass(time.Hour)
-	w.want("no longer preferred", w.one(net1).State, Deprecated)
+	w.want("no longer preferred", w.one(net1).State, route.Deprecated)
 	w.advertise(routerA, auto(4*time.Hour, time.Hour, net1))
-	w.want("preferred again", w.one(net1).State, Preferred)
+	w.want("preferred again", w.one(net1).State, route.Preferred)
 	w.advertise(routerA, auto(4*time.Hour, 0, net1))
-	w.want("deprecated by the router", w.one(net1).State, Deprecated)
+	w.want("deprecated by the router", w.one(net1).State, route.Deprecated)
 	w.pass(4*time.Hour - time.Second)
 	w.want("still there", len(w.of(net1)), 1)
 	w.pass(2 * time.Second)
@@ -156,7 +157,7 @@ func TestPrefixesThatGiveNoAddress(t *testing.T) {
 	w.want("addresses", w.Addrs(), []Addr{})
 	w.advertise(routerA, auto(time.Hour, 0, net1))
 	w.pass(3 * time.Second)
-	w.want("one born deprecated", w.one(net1).State, Deprecated)
+	w.want("one born deprecated", w.one(net1).State, route.Deprecated)
 }
 
 // RFC 4862 §5.5.3 (e): the two hours.
@@ -231,7 +232,7 @@ func TestAFloodOfAdvertisements(t *testing.T) {
 	w.want("ways", len(w.Routes()), routersMax+prefixesMax)
 	w.want("servers", len(w.Servers()), serversMax)
 	w.want("domains", len(w.Domains()), domainsMax)
-	w.want("the honest router's address", w.one(net1).State, Preferred)
+	w.want("the honest router's address", w.one(net1).State, route.Preferred)
 	if !slices.ContainsFunc(w.Routes(), func(r Route) bool { return r.Gateway == routerA }) {
 		t.Error("the honest router is gone")
 	}

@@ -2,6 +2,7 @@ package autoconf
 
 import (
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -53,9 +54,9 @@ func (i *Interface6) renew(a *address, p wire.NDPPrefix, now mono.Time) {
 	if !a.State.Usable() {
 		return
 	}
-	state := Preferred
+	state := route.Preferred
 	if a.Addr.Preferred.Due(now) {
-		state = Deprecated
+		state = route.Deprecated
 	}
 	if state != a.State {
 		a.State, i.changed = state, true

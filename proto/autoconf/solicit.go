@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/route"
 )
 
 // Read first: RFC 4861 §6.3.7 (when and how a host asks for routers); RFC 7559 §2 (it goes on, less and
@@ -21,14 +22,14 @@ type asking struct {
 // used. Its detection has the random delay that has to come first.
 func (i *Interface6) beginAsking(now mono.Time) {
 	i.ask = asking{at: now.Add(i.delay(solicitDelayMax))}
-	if a := i.linkLocal(); a != nil && a.State == Tentative {
+	if a := i.linkLocal(); a != nil && a.State == route.Tentative {
 		i.ask = asking{at: mono.Never, waiting: true}
 	}
 }
 
 // readyToAsk is called when the detection of an address has ended.
 func (i *Interface6) readyToAsk(now mono.Time) {
-	if a := i.linkLocal(); i.ask.waiting && (a == nil || a.State != Tentative) {
+	if a := i.linkLocal(); i.ask.waiting && (a == nil || a.State != route.Tentative) {
 		i.ask = asking{at: now}
 	}
 }

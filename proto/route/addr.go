@@ -43,4 +43,7 @@ type Addr struct {
 
 // Usable says whether the address is the host's: packets to it are taken in, and
 // sockets may be bound to it.
-func (a *Addr) Usable() bool { return a.State <= Deprecated }
+func (a *Addr) Usable() bool { return a.State.Usable() }
+
+// Usable says whether addresses of that state are the host's.
+func (s State) Usable() bool { return s <= Deprecated }
