@@ -70,7 +70,7 @@ func lab(t testing.TB, queues int, mode engine.Mode) (*Stack, *netlab.NS) {
 	var st *Stack
 	err := ours.Do(func() (err error) {
 		st, err = Open(host.Config{Interfaces: []host.Interface{{
-			Name: "va", Mode: mode, Addrs: enginePrefixes,
+			Name: "va", Mode: mode, Addrs: enginePrefixes, Detect: host.DetectNone,
 		}}})
 		return err
 	})
@@ -240,7 +240,7 @@ func TestEverythingFailsWhenTheInterfaceIsDeleted(t *testing.T) {
 			netlab.End{NS: peer, Name: "vb", Queues: queues, Addrs: kernelPrefixes})
 		var st *Stack
 		if err := ours.Do(func() (err error) {
-			st, err = Open(host.Config{Interfaces: []host.Interface{{Name: "va", Addrs: enginePrefixes}}})
+			st, err = Open(host.Config{Interfaces: []host.Interface{{Name: "va", Addrs: enginePrefixes, Detect: host.DetectNone}}})
 			return err
 		}); err != nil {
 			t.Fatal(err)

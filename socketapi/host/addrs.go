@@ -16,8 +16,8 @@ import (
 const mtuMin6 = 1280
 
 // AddAddr gives a port's interface an address, from now on: its traffic comes to the host, the
-// link is told of it if it is usable, and there is a route to its link unless it is Detached. No core's
-// lock is held. The errors are those of ip-address(8): EEXIST if the interface has it, EINVAL if it is none
+// link is told of it if it is usable, and there is a route to its link unless it is Detached. Where
+// [Interface.Detect] wants it, the address is tentative at first: see [Host.Await]. No core's lock is held. The errors are those of ip-address(8): EEXIST if the interface has it, EINVAL if it is none
 // that a host can have, ENODEV if there is no such port, ENOSPC if there are too many.
 func (h *Host) AddAddr(port int, a route.Addr) error {
 	return h.changeAddrs("add address "+a.Prefix.String(), port, func(list []route.Addr) ([]route.Addr, error) {

@@ -57,6 +57,15 @@ type Interface struct {
 	// Gateways are the default routers, at most one for each family. One of IPv6 may be link-local.
 	Gateways []netip.Addr
 
+	// Auto believes the routers on the link: it makes addresses and routes of what they advertise
+	// (RFC 4861, RFC 4862). The addresses stay the same at each start (RFC 7217).
+	Auto bool
+	// LinkLocal gives the interface an IPv4 link-local address that nobody else has (RFC 3927).
+	LinkLocal bool
+	// Detect says which of Addrs, and of those that AddAddr adds, are probed for before they are used.
+	// Open waits for it and fails with a [DuplicateError].
+	Detect Detection
+
 	Checksums Checksums
 }
 
@@ -82,6 +91,7 @@ type Host struct {
 	nics      []*engine.NIC // of the interfaces that were opened by name
 	byPort    []*engine.NIC // the same by port; nil: devices
 	net       networks
+	detection detection
 	directory *directory
 	clock     engine.Clock
 	ports     int           // interfaces; each core has one port more, its loop
@@ -133,7 +143,13 @@ func Open(cfg Config) (h *Host, err error) {
 	if err = h.watchLinks(); err != nil {
 		return h, err
 	}
-	return h, h.takeAddrs(&cfg)
+	if err = h.startDetection(&cfg); err != nil {
+		return h, err
+	}
+	if err = h.takeAddrs(&cfg); err != nil || cfg.Manual {
+		return h, err
+	}
+	return h, h.awaitDetection()
 }
 
 // openInterface opens an interface by its name, and returns its devices, one for each core.
@@ -213,6 +229,13 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 		c.Stack = proto.New(pcfg)
 		h.cores = append(h.cores, c)
 	}
+	stable := [16]byte{}
+	binary.LittleEndian.PutUint64(stable[:], random.Uint64())
+	binary.LittleEndian.PutUint64(stable[8:], random.Uint64())
+	if cfg.Seed == nil {
+		stable = stableSecret(stable)
+	}
+	h.makeDetection(cfg, stable)
 	for i, c := range h.cores {
 		own := make([]engine.Device, len(devices), len(devices)+1)
 		for j := range devices {
@@ -399,6 +422,7 @@ func (h *Host) Closed() bool {
 // undo closes everything that is open, in reverse.
 func (h *Host) undo(devices [][]engine.Device) error {
 	var errs []error
+	h.stopDetection()
 	if h.links != nil {
 		errs = append(errs, h.links.Close())
 	}

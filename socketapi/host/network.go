@@ -41,6 +41,7 @@ const (
 type network struct {
 	addrs  [owners][][]route.Addr // by port
 	routes [owners][]route.Route
+	states []map[netip.Addr]route.State // by port: of those of the program's that are detected
 }
 
 // networks is the network now. mu is held for a change, and taken before any core's lock.
@@ -52,7 +53,7 @@ type networks struct {
 }
 
 func newNetwork(ports int) *network {
-	n := new(network)
+	n := &network{states: make([]map[netip.Addr]route.State, ports)}
 	for o := range n.addrs {
 		n.addrs[o] = make([][]route.Addr, ports)
 	}
@@ -61,6 +62,7 @@ func newNetwork(ports int) *network {
 
 func (n *network) clone() *network {
 	c := *n
+	c.states = slices.Clone(n.states)
 	for o := range n.addrs {
 		c.addrs[o] = slices.Clone(n.addrs[o])
 	}
@@ -144,7 +146,8 @@ func (h *Host) change(do func(*network) error) error {
 		return err
 	}
 	h.install(next, after)
-	h.announce(before, after)
+	h.announce(next, before, after)
+	h.syncDetection(next, after)
 	return h.unsteer(before, after)
 }
 
@@ -154,6 +157,9 @@ func (h *Host) addrsOf(n *network) [][]route.Addr {
 	for port := range list {
 		if !h.net.gone[port] {
 			list[port] = withLinkLocal(n.all(port), h.cores[0].Stack.Port(port))
+			for i := range list[port] {
+				list[port][i].State = h.stateOf(n, port, &list[port][i])
+			}
 		}
 	}
 	return list
@@ -235,13 +241,16 @@ func (h *Host) zoned(port int, a netip.Addr) netip.Addr {
 
 // announce tells the links of addresses that have become usable. The answers to what others ask come from any core;
 // this comes from the first.
-func (h *Host) announce(before, after [][]route.Addr) {
+func (h *Host) announce(n *network, before, after [][]route.Addr) {
 	first := h.cores[0]
 	first.Lock()
 	defer first.Unlock()
 	for port := range after {
 		for i := range after[port] {
 			a := &after[port][i]
+			if h.announces(n, port, a.Prefix.Addr()) {
+				continue
+			}
 			if j := indexOf(before[port], a.Prefix.Addr()); a.Usable() && (j < 0 || !before[port][j].Usable()) {
 				first.Stack.Announce(port, a.Prefix.Addr())
 			}

@@ -44,20 +44,25 @@ func (h *Host) RemoveRoute(r route.Route) error {
 // source not the host's any more) is left out: the owner will say more when it knows more.
 func (h *Host) ReplaceRoutes(owner Owner, list []route.Route) error {
 	return h.changeRoutes("set routes", owner, func(n *network, _ []route.Route) ([]route.Route, error) {
-		with := n.clone()
-		with.routes[owner] = slices.DeleteFunc(slices.Clone(list), func(r route.Route) bool {
-			return !r.Prefix.IsValid() || r.Port < 0 || r.Port >= h.ports
-		})
-		v := h.viewOf(with)
-		var good []route.Route
-		for _, r := range list {
-			if v.checkRoute(&r) == nil {
-				r.Prefix = r.Prefix.Masked()
-				good = append(good, r)
-			}
-		}
-		return good, nil
+		n.routes[owner] = nil
+		return h.possible(n, list), nil
 	})
+}
+
+// possible returns those of a list of routes that are to be had in a network that has them.
+func (h *Host) possible(n *network, list []route.Route) (good []route.Route) {
+	with := n.clone()
+	with.routes[Configured] = append(slices.Clone(n.routes[Configured]), slices.DeleteFunc(slices.Clone(list), func(r route.Route) bool {
+		return !r.Prefix.IsValid() || r.Port < 0 || r.Port >= h.ports
+	})...)
+	v := h.viewOf(with)
+	for _, r := range list {
+		if v.checkRoute(&r) == nil {
+			r.Prefix = r.Prefix.Masked()
+			good = append(good, r)
+		}
+	}
+	return good
 }
 
 // changeRoutes changes the routes that an owner gave. change has a list of its own.
