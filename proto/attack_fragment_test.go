@@ -162,11 +162,24 @@ func TestOptions(t *testing.T) {
 	if r := v.hit(with(1, 1, 7, 200)); r != drop.IP4OptionsBad {
 		t.Errorf("an option beyond the header: %v", r)
 	}
+	later := with(1, 1, 7, 200)
+	wire.IPv4(later[wire.EthernetLen:]).SetFragment(80, false, true)
+	wire.IPv4(later[wire.EthernetLen:]).Seal()
+	everyone := with(1, 1, 7, 200)
+	copy(everyone, wire.Broadcast[:])
+	wire.IPv4(everyone[wire.EthernetLen:]).SetDst(directed)
+	wire.IPv4(everyone[wire.EthernetLen:]).Seal()
+	if v.hit(later) != drop.IP4OptionsBad || v.hit(everyone) != drop.IP4OptionsBad || v.b.Count[drop.ICMPSuppressed] != 2 {
+		t.Errorf("a later fragment and a broadcast: drops %v", drops(v.b.Stack))
+	}
 	var buf [2048]byte
 	n := v.b.Output(0, buf[:], v.now())
 	icmp, ok := wire.ParseICMP4(wire.IPv4(buf[wire.EthernetLen:n]).Payload())
 	if !ok || icmp.Type() != wire.ICMP4ParamProblem || icmp.Pointer() != 22 || !icmp.ChecksumOK() {
 		t.Errorf("answer %x", buf[:n])
+	}
+	if n := v.draws(); n != 0 {
+		t.Errorf("%d answers more than one", n)
 	}
 	v.alive()
 }

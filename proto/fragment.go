@@ -92,7 +92,7 @@ func (s *Stack) reassemblyTimedOut(first []byte, port int, group bool, now mono.
 // cutting is a packet that leaves by a port in fragments, with the link header of all of them.
 type cutting struct {
 	ip.Cursor
-	link [wire.EthernetLen]byte
+	link [wire.EthernetLen + 2*wire.VLANLen]byte // room for two tags
 }
 
 // cut begins to send the packet of n bytes in p.cutting's Room by w, in pieces of an MTU.

@@ -170,24 +170,25 @@ func TestKernelPingsEverySize(t *testing.T) {
 }
 
 func TestKernelAnswersPingsOfEverySize(t *testing.T) {
-	st, _ := lab(t, 1, engine.ModeAuto)
-	f := families[0]
-	c, err := st.ListenPing(netip.MustParseAddr(f.engine))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	buf := make([]byte, 1<<16)
-	for size := range pingSizes {
-		c.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if err := c.WriteEcho(netip.MustParseAddr(f.kernel), uint16(size), body(size)); err != nil {
-			t.Fatalf("%d bytes: %v", size, err)
+	eachFamily(t, func(t *testing.T, f family) {
+		st, _ := lab(t, 1, engine.ModeAuto)
+		c, err := st.ListenPing(netip.MustParseAddr(f.engine))
+		if err != nil {
+			t.Fatal(err)
 		}
-		e, err := c.ReadEcho(buf)
-		if err != nil || e.Seq != uint16(size) || !bytes.Equal(e.Payload, body(size)) {
-			t.Fatalf("%d bytes: %d came back, or others, %v", size, len(e.Payload), err)
+		defer c.Close()
+		buf := make([]byte, 1<<16)
+		for size := range pingSizes {
+			c.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if err := c.WriteEcho(netip.MustParseAddr(f.kernel), uint16(size), body(size)); err != nil {
+				t.Fatalf("%d bytes: %v", size, err)
+			}
+			e, err := c.ReadEcho(buf)
+			if err != nil || e.Seq != uint16(size) || !bytes.Equal(e.Payload, body(size)) {
+				t.Fatalf("%d bytes: %d came back, or others, %v", size, len(e.Payload), err)
+			}
 		}
-	}
+	})
 }
 
 // The lab of these tests has a router between the engine and the host that it talks to:

@@ -13,7 +13,7 @@ import (
 // inet_peer_xrlim_allow in net/ipv4/inetpeer.c; CVE-2020-25705 ("SAD DNS").
 
 const (
-	// limitPerSecond and limitBurst bound the ICMP errors to all: Linux's icmp_msgs_per_sec and
+	// limitPerSecond and limitBurst bound the ICMP errors of one core to all: Linux's icmp_msgs_per_sec and
 	// icmp_msgs_burst.
 	limitPerSecond = 1000
 	limitBurst     = 50
