@@ -7,8 +7,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/engine/netlab"
 )
@@ -19,11 +21,12 @@ var (
 	engineAddr = netip.MustParsePrefix("10.77.0.9/24") // nobody's until the engine answers for it
 )
 
-// A lab is two namespaces and the veth pair between them. The server's
-// candidates run one after the other at the same end of the same pair.
+// A lab is two namespaces and what joins them: a veth pair, or two interfaces of the machine on
+// one segment. The server's candidates run one after the other at the same end.
 type lab struct {
 	client, server *netlab.NS
-	veth           *netlab.Veth // A at the client, B at the server
+	a, b           *netlab.Link   // at the client, at the server
+	loans          []*netlab.Loan // what has to be given back
 	notes          []string
 	body           []byte // what the first HTTP server answered
 }
@@ -57,12 +60,66 @@ func (e *env) newLab(raw bool) (l *lab, err error) {
 	if e.opt.offloads == "both-off" {
 		server.Off = netlab.OnWire
 	}
-	l.veth, err = netlab.VethPair(client, server)
+	if e.opt.links != nil {
+		return l, l.borrow(e.opt.links, client, server)
+	}
+	veth, err := netlab.VethPair(client, server)
+	if err == nil {
+		l.a, l.b = veth.A, veth.B
+	}
 	return l, err
+}
+
+// carrierMax is how long two interfaces may take to have a carrier; a switch may take its time.
+const carrierMax = 10 * time.Second
+
+// borrow takes two interfaces of the machine.
+func (l *lab) borrow(names []string, ends ...netlab.End) error {
+	for i, end := range ends {
+		loan, err := netlab.Borrow(nil, names[i], end)
+		if err != nil {
+			return err
+		}
+		l.loans = append(l.loans, loan)
+	}
+	l.a, l.b = l.loans[0].Link, l.loans[1].Link
+	l.note("measured between the interfaces %s and %s", names[0], names[1])
+	for _, loan := range l.loans {
+		for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+			up, err := carrier(loan)
+			if err != nil {
+				return err
+			}
+			if up {
+				break
+			}
+			if time.Since(begun) > carrierMax {
+				return fmt.Errorf("%s has no carrier", loan.Name)
+			}
+		}
+	}
+	return nil
+}
+
+func carrier(loan *netlab.Loan) (up bool, err error) {
+	err = loan.NS.Do(func() error {
+		k, err := netlink.LinkByName(loan.Name)
+		if err == nil {
+			up = k.Attrs().RawFlags&unix.IFF_LOWER_UP != 0
+		}
+		return err
+	})
+	return up, err
 }
 
 // close takes the lab down; processes that still run in it are killed.
 func (l *lab) close() {
+	for _, loan := range l.loans {
+		if err := loan.Return(); err != nil {
+			progress("%v", err)
+		}
+	}
+	l.loans = nil
 	for _, ns := range []*netlab.NS{l.server, l.client} {
 		if ns == nil {
 			continue
@@ -76,7 +133,7 @@ func (l *lab) close() {
 // describe says what both ends leave to the device, as the kernel has it now.
 func (l *lab) describe() string {
 	var ends []string
-	for _, link := range []*netlab.Link{l.veth.A, l.veth.B} {
+	for _, link := range []*netlab.Link{l.a, l.b} {
 		on, err := link.Offloads()
 		if err != nil {
 			return err.Error()
@@ -115,7 +172,7 @@ func (l *lab) received() (n uint64, err error) {
 		if err != nil {
 			return err
 		}
-		n, err = rxPackets(b, l.veth.A.Name)
+		n, err = rxPackets(b, l.a.Name)
 		return err
 	})
 	return n, err
@@ -138,7 +195,7 @@ func rxPackets(b []byte, name string) (uint64, error) {
 // attached says whether the server's end has an XDP program.
 func (l *lab) attached() (yes bool, err error) {
 	err = l.server.Do(func() error {
-		link, err := netlink.LinkByName(l.veth.B.Name)
+		link, err := netlink.LinkByName(l.b.Name)
 		if err != nil {
 			return err
 		}

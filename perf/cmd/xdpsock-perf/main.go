@@ -46,6 +46,7 @@ type options struct {
 	binary   string
 	policy   string
 	beside   []build
+	links    []string // two interfaces instead of a veth pair
 	out      string
 }
 
@@ -119,6 +120,13 @@ func parse(args []string) (opt options, chosen []*suite, explicit bool, err erro
 			return errors.New("want NAME=PROGRAM")
 		}
 		opt.beside = append(opt.beside, build{name, path})
+		return nil
+	})
+	fs.Func("links", "`CLIENT,SERVER`: two interfaces on one segment to measure on, instead of a veth pair. Nobody else may use them; they come back as they were", func(v string) error {
+		opt.links = strings.Split(v, ",")
+		if len(opt.links) != 2 || opt.links[0] == opt.links[1] || slices.Contains(opt.links, "") {
+			return errors.New("want two names with a comma between")
+		}
 		return nil
 	})
 	fs.StringVar(&opt.out, "out", filepath.Join("out", time.Now().Format("20060102-150405")+".json"), "JSON `file`")

@@ -174,7 +174,7 @@ func (f forwarder) receives(e *env, l *lab, mode rawMode, c *child, twin string)
 		return nil, err
 	}
 	source, err := start(l.client, "taskset", "-c", cpu,
-		twin, "txonly", "-i", l.veth.A.Name, "-s", strconv.Itoa(frameSize), "-D", l.veth.B.MAC.String())
+		twin, "txonly", "-i", l.a.Name, "-s", strconv.Itoa(frameSize), "-D", l.b.MAC.String())
 	if err != nil {
 		return nil, err
 	}
