@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 // Read first: RFC 5681 §3, RFC 9438, RFC 6928.
@@ -69,27 +70,51 @@ func (g *congestion) start(mss int) {
 
 func (g *congestion) slowStart() bool { return g.cwnd < g.ssthresh }
 
-// acked takes in n bytes newly acknowledged outside of fast recovery. The window grows only if
-// it was what limited the sender (RFC 9293 §3.8.2, RFC 7661 §4).
-func (g *congestion) acked(n, mss int, limited bool, rtt time.Duration, now mono.Time) {
-	if !limited {
+// A sample is what congestion control learns of an acknowledgement outside of fast recovery. A rate-based
+// one needs more of it, and finds it in the record of what is on its way.
+type sample struct {
+	now      mono.Time
+	acked    int           // bytes
+	mss      int           // bytes
+	limited  bool          // by the congestion window: it held the sender back
+	rtt      time.Duration // measured by this acknowledgement, 0: it was not
+	smooth   time.Duration // SRTT
+	una, nxt wire.Seq      // SND.UNA after it, SND.NXT
+	slow     *slowStart    // of the flight
+}
+
+// acked takes in an acknowledgement. The window grows only if it was what limited the sender
+// (RFC 9293 §3.8.2, RFC 7661 §4).
+func (g *congestion) acked(s *sample) {
+	n := s.acked
+	initial := g.algorithm == CUBIC && g.ssthresh == infiniteWindow
+	if initial { // RFC 9406 §4.3: not for later slow starts
+		s.slow.round(s)
+	}
+	if !s.limited {
 		return
 	}
 	if g.slowStart() {
 		// RFC 3465 without its limit, since bursts of acknowledgements are cut by
 		// the receiver's delayed ones alone.
-		room := int(g.ssthresh - g.cwnd)
-		grow := min(n, room)
+		grow := min(n, int(g.ssthresh-g.cwnd))
+		n -= grow
+		if initial {
+			grow = s.slow.growth(grow, s.mss)
+		}
 		g.grow(grow)
-		if n -= grow; n == 0 {
+		if initial && s.slow.over() {
+			g.ssthresh = g.cwnd
+		}
+		if n == 0 {
 			return
 		}
 	}
 	switch g.algorithm {
 	case NewReno:
-		g.reno.acked(g, n, mss)
+		g.reno.acked(g, n, s.mss)
 	default:
-		g.cubic.acked(g, n, mss, rtt, now)
+		g.cubic.acked(g, n, s.mss, s.smooth, s.now)
 	}
 }
 
@@ -103,6 +128,7 @@ func (g *congestion) lost(mss int) { g.reduce(mss) }
 func (g *congestion) timeout(mss int) {
 	g.reduce(mss)
 	g.cwnd = uint32(mss)
+	g.cubic.timeout()
 }
 
 // reduce sets the threshold after a loss: two segments at least (RFC 5681 equation 4).

@@ -74,6 +74,9 @@ func (q *cubic) reduced(g *congestion, mss int) int {
 	return int(float64(g.cwnd) * cubicBeta)
 }
 
+// timeout makes the next growth begin where it finds the window, with K = 0 (§4.8).
+func (q *cubic) timeout() { q.wMax = 0 }
+
 // restart leaves the time of silence out of the growth (§5.8).
 func (q *cubic) restart(idle time.Duration) {
 	if q.epoch != 0 {

@@ -101,14 +101,15 @@ func (c *Conn) acknowledge(s *segment, d *delivery) {
 func (c *Conn) measure(s *segment, d *delivery) {
 	switch rtt, ok := c.echoed(s.opt.TSEcr, d.now); {
 	case d.timed:
-		c.sampleRTT(d.now.Sub(d.sent))
+		d.rtt = max(d.now.Sub(d.sent), 1)
 	case d.selOK:
-		c.sampleRTT(d.now.Sub(d.sel))
+		d.rtt = max(d.now.Sub(d.sel), 1)
 	case d.acked > 0 && c.flight != nil && s.opt.TS && ok:
-		c.sampleRTT(rtt)
+		d.rtt = rtt
 	default:
 		return
 	}
+	c.sampleRTT(d.rtt)
 	c.backoff = 0
 }
 

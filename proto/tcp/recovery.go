@@ -102,7 +102,10 @@ func (c *Conn) respond(s *segment, d *delivery, limited, duplicate bool) {
 	case f.phase == phaseRecovery:
 		c.prr(d.acked+d.sacked, d.acked > 0 && lost == 0)
 	case was != phaseRecovery && d.acked > 0:
-		c.cc.acked(d.data, c.sendMSS(), limited || f.phase == phaseLoss, c.rtt.smooth, d.now)
+		c.cc.acked(&sample{
+			now: d.now, acked: d.data, mss: c.sendMSS(), limited: limited || f.phase == phaseLoss,
+			rtt: d.rtt, smooth: c.rtt.smooth, una: c.snd.una, nxt: c.snd.nxt, slow: &f.slow,
+		})
 	}
 }
 

@@ -55,6 +55,8 @@ type flight struct {
 	probeAt   mono.Time // of the tail
 	reorderAt mono.Time // what is missing now is lost then
 
+	slow slowStart // of congestion control
+
 	// Proportional rate reduction (see prr), in sequence numbers since the recovery began.
 	prrFlight    int // what was outstanding when it did (RecoverFS)
 	prrDelivered int
@@ -150,8 +152,9 @@ type delivery struct {
 
 	sent  mono.Time // when the newest of what SND.UNA has passed was sent, if timed
 	timed bool
-	sel   mono.Time // when the newest of what was sacked was sent, if selTimed
+	sel   mono.Time // when the newest of what was sacked was sent, if selOK
 	selOK bool
+	rtt   time.Duration // what was measured, 0: nothing
 }
 
 // deliver takes in that a piece of r, which ends at end, has arrived: the steps 1 to 3 of RFC 8985 §6.2.
