@@ -6,9 +6,9 @@
 // It is the one place that knows all protocols. udp and tcp do not know what
 // carries them, neigh and route do not know what they are for:
 //
-//	data up    Input → input4 → inputUDP, tcp.Input → queue of the socket → gate
+//	data up    Input → input4, input6 → inputUDP, tcp.Input → queue of the socket → gate
 //	data down  Offer, Kick → ready lists → Output ← outbox, parked datagrams
 //
-// The files follow a packet: input.go, arp.go, ip4.go, icmp4.go, udp.go, tcp.go on
-// the way up; path.go, send.go, output.go on the way down.
+// The files follow a packet: input.go, arp.go, ip4.go, icmp4.go, ip6.go, icmp6.go, ndp.go, udp.go,
+// tcp.go on the way up; path.go, header.go, send.go, output.go on the way down.
 package proto

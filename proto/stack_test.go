@@ -307,32 +307,43 @@ func TestFullDeviceLeavesDatagramsInTheSocket(t *testing.T) {
 	})
 }
 
-// FuzzInput: no frame makes the stack panic, and each is counted once.
+// FuzzInput: no frame makes a stack of both families panic, and each is counted once, as it is and with
+// its checksums made right.
 func FuzzInput(f *testing.F) {
-	a, b := newHost(macA, ipA), newHost(macB, ipB)
-	sock := newSocket(a, &a.UDP, "10.9.0.1:1000")
-	newSocket(b, &b.UDP, "10.9.0.2:7")
-	send(a, sock, netip.MustParseAddrPort("10.9.0.2:7"), []byte("hello"), 1)
-	var buf [2048]byte
-	for i, n := 0, a.Output(0, buf[:], 1); n > 0 && i < 10; i, n = i+1, a.Output(0, buf[:], 1) {
-		f.Add(bytes.Clone(buf[:n]))
-		b.Input(0, buf[:n], 1)
-		for n := b.Output(0, buf[:], 1); n > 0; n = b.Output(0, buf[:], 1) {
-			f.Add(bytes.Clone(buf[:n]))
-			a.Input(0, buf[:n], 1)
+	for _, of := range families {
+		for _, frame := range of.kinds() {
+			f.Add(frame)
+		}
+		a, b := of.hosts()
+		newSocket(b, &b.UDP, at(of.b, 7))
+		send(a, newSocket(a, &a.UDP, at(of.a, 1000)), netip.AddrPortFrom(of.b, 7), []byte("hello"), 1)
+		var buf [2048]byte
+		for x, y, quiet := a, b, 0; quiet < 2; x, y = y, x {
+			quiet++
+			for n := x.Output(0, buf[:], 1); n > 0; n = x.Output(0, buf[:], 1) {
+				f.Add(bytes.Clone(buf[:n]))
+				y.Input(0, buf[:n], 1)
+				quiet = 0
+			}
 		}
 	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
-		h := newHost(macB, ipB)
-		newSocket(h, &h.UDP, "0.0.0.0:7")
-		h.Input(0, frame, 1)
-		if total := h.Count.Dropped() + h.Count[drop.None]; total < 1 || total > 2 {
-			t.Fatalf("counted %d times: %v", total, drops(h))
-		}
-		var out [2048]byte
-		for i := 0; h.Output(0, out[:], 1) > 0; i++ {
-			if i > 4 {
-				t.Fatal("one frame draws more than four")
+		for _, sealed := range []bool{false, true} {
+			if sealed {
+				frame = bytes.Clone(frame)
+				reseal(frame)
+			}
+			h := newHost(macB, ipB)
+			h.SetAddrs(0, []netip.Prefix{netip.PrefixFrom(ipB, 24), netip.PrefixFrom(ipB6, 64), LinkLocal(&h.ports[0].PortConfig)})
+			h.SetRoutes(route.New([]route.Route{{Prefix: netip.PrefixFrom(ipB, 24)}, {Prefix: netip.PrefixFrom(ipB6, 64)}}))
+			newSocket(h, &h.UDP, "[::]:7")
+			drain(t, h, 1)
+			input(t, h, frame, 1)
+			var out [2048]byte
+			for i := 0; h.Output(0, out[:], 1) > 0; i++ {
+				if i > 4 {
+					t.Fatal("one frame draws more than four")
+				}
 			}
 		}
 	})
