@@ -1,0 +1,94 @@
+package proto
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// ARP that no station sends by itself: each piece is refused for what is wrong with it, draws no answer
+// that it should not, and changes nobody's address.
+func TestOddARP(t *testing.T) {
+	v := newVictim(t)
+	evil := wire.MAC{2, 6, 6, 6, 6, 6}
+	stranger := netip.MustParseAddr("10.9.0.50")
+	known := v.b.Neigh.Lookup(0, ipA)
+	if known == nil || known.MAC != macA {
+		t.Fatal("the peer is no neighbour")
+	}
+	request := func() []byte {
+		return forgeARP(wire.Broadcast, &wire.ARPFields{Op: wire.ARPRequest, SenderMAC: evil, SenderIP: stranger, TargetIP: ipB})
+	}
+	const at = wire.EthernetLen
+	for _, row := range []struct {
+		name   string
+		change func(frame []byte) []byte
+		want   drop.Reason
+		frames int
+	}{
+		{"as it should be", func(b []byte) []byte { return b }, drop.None, 1},
+		{"padded to the least frame", func(b []byte) []byte { return append(b, make([]byte, 60-len(b))...) }, drop.None, 1},
+		{"cut", func(b []byte) []byte { return b[:len(b)-1] }, drop.ARPShort, 0},
+		{"of another hardware", func(b []byte) []byte { b[at+1] = 6; return b }, drop.ARPUnsupported, 0},
+		{"about another protocol", func(b []byte) []byte { b[at+2] = 0x86; return b }, drop.ARPUnsupported, 0},
+		{"with long hardware addresses", func(b []byte) []byte { b[at+4] = 255; return b }, drop.ARPUnsupported, 0},
+		{"with no addresses", func(b []byte) []byte { b[at+4], b[at+5] = 0, 0; return b }, drop.ARPUnsupported, 0},
+		{"with IPv6 addresses", func(b []byte) []byte { b[at+5] = 16; return b }, drop.ARPUnsupported, 0},
+		{"operation 0", func(b []byte) []byte { b[at+7] = 0; return b }, drop.ARPBadOp, 0},
+		{"reverse ARP", func(b []byte) []byte { b[at+7] = 3; return b }, drop.ARPBadOp, 0},
+		{"inverse ARP", func(b []byte) []byte { b[at+7] = 8; return b }, drop.ARPBadOp, 0},
+		{"from MAC zero", func(b []byte) []byte { clear(b[at+8 : at+14]); return b }, drop.ARPBadSender, 0},
+		{"from a group's MAC", func(b []byte) []byte { b[at+8] |= 1; return b }, drop.ARPBadSender, 0},
+		{"from a group's address", func(b []byte) []byte { copy(b[at+14:], []byte{224, 0, 0, 1}); return b }, drop.ARPBadSender, 0},
+		{"from everyone's address", func(b []byte) []byte { copy(b[at+14:], []byte{255, 255, 255, 255}); return b }, drop.ARPBadSender, 0},
+		{"from the link's broadcast address", func(b []byte) []byte { b[at+17] = 255; return b }, drop.ARPBadSender, 0},
+		{"from loopback", func(b []byte) []byte { b[at+14] = 127; return b }, drop.ARPBadSender, 0},
+		{"of a stranger for a group", func(b []byte) []byte { b[at+17] = 51; copy(b[at+24:], []byte{224, 0, 0, 1}); return b }, drop.ARPNotForUs, 0},
+		{"of a stranger for everyone", func(b []byte) []byte { b[at+17], b[at+27] = 51, 255; return b }, drop.ARPNotForUs, 0},
+		{"of a stranger for another", func(b []byte) []byte { b[at+17], b[at+27] = 51, 99; return b }, drop.ARPNotForUs, 0},
+		{"of one that is known, for another", func(b []byte) []byte { b[at+27] = 99; return b }, drop.None, 0}, // RFC 826: it is where it says
+		{"in a frame for another", func(b []byte) []byte { copy(b, evil[:]); return b }, drop.EthernetNotForUs, 0},
+		{"in a frame from a group", func(b []byte) []byte { b[6] |= 1; return b }, drop.EthernetSource, 0},
+		{"on a VLAN", func(b []byte) []byte { return tagged(b)[1] }, drop.VLANNotForUs, 0},
+		{"with a priority tag", func(b []byte) []byte { return tagged(b)[0] }, drop.None, 1},
+	} {
+		v.want(row.name, v.hit(row.change(request())), row.want, row.frames)
+	}
+	for _, a := range []netip.Addr{directed, netip.MustParseAddr("10.9.0.51"), netip.IPv4Unspecified(), netip.MustParseAddr("224.0.0.1")} {
+		if v.b.Neigh.Lookup(0, a) != nil {
+			t.Errorf("%v has become a neighbour", a)
+		}
+	}
+	if known.MAC != macA {
+		t.Error("the peer has moved")
+	}
+	v.alive()
+}
+
+// Addresses that no packet on a wire may have (RFC 1122 §3.2.1.3, RFC 1812 §5.3.7, RFC 6890).
+func TestMartians(t *testing.T) {
+	v := newVictim(t)
+	for _, row := range []struct {
+		src, dst string
+		want     drop.Reason
+	}{
+		{"127.0.0.1", "10.9.0.2", drop.Martian}, {"127.255.255.254", "10.9.0.2", drop.Martian},
+		{"10.9.0.1", "127.0.0.1", drop.Martian}, {"10.9.0.1", "127.1.2.3", drop.Martian}, {"10.9.0.2", "10.9.0.2", drop.Martian},
+		{"0.0.0.0", "10.9.0.2", drop.IP4BadSource}, {"224.0.0.5", "10.9.0.2", drop.IP4BadSource}, {"239.255.255.255", "10.9.0.2", drop.IP4BadSource},
+		{"240.0.0.1", "10.9.0.2", drop.IP4BadSource}, {"255.255.255.255", "10.9.0.2", drop.IP4BadSource}, {"10.9.0.255", "10.9.0.2", drop.IP4BadSource},
+		{"10.9.0.1", "0.0.0.0", drop.IP4NotForUs}, {"10.9.0.1", "240.0.0.1", drop.IP4NotForUs}, {"10.9.0.1", "10.9.0.0", drop.IP4NotForUs},
+		{"10.9.0.1", "192.0.2.1", drop.IP4NotForUs},
+	} {
+		src, dst := netip.MustParseAddr(row.src), netip.MustParseAddr(row.dst)
+		for _, frame := range [][]byte{
+			forgeUDP(netip.AddrPortFrom(src, 4000), netip.AddrPortFrom(dst, 9), "x"),
+			forgeTCP(netip.AddrPortFrom(src, 4000), netip.AddrPortFrom(dst, 80), wire.SYN, wire.SeqOf(1), wire.SeqOf(0), ""),
+			forgeICMP(src, dst, wire.ICMP4Echo, 0, 1, nil), forge(src, dst, 99, nil),
+		} {
+			v.want(row.src+" to "+row.dst, v.hit(frame), row.want, 0)
+		}
+	}
+	v.alive()
+}
