@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/engine/netlab"
 	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi/host"
@@ -311,4 +312,54 @@ func TestProofLinkDownAndUp(t *testing.T) {
 			t.Error("the host has ended")
 		}
 	})
+}
+
+// Looking at a host while it works costs nobody anything but time: several cores, sockets that come and
+// go, and one who asks all the while.
+func TestProofSnapshotsUnderTraffic(t *testing.T) {
+	st, peer := lab(t, 2, engine.ModeAuto)
+	f := families[0]
+	l, err := st.Listen("tcp", f.ours("7"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { io.Copy(c, c); c.Close() }()
+		}
+	}()
+	over := make(chan struct{})
+	seen := make(chan int)
+	go func() {
+		most := 0
+		for {
+			select {
+			case <-over:
+				seen <- most
+				return
+			default:
+			}
+			list, _ := st.Host().Sockets(1000)
+			most = max(most, len(list))
+			st.Host().Neighbours()
+			st.Host().Addrs()
+			st.Host().Routes()
+		}
+	}()
+	for i := range 20 {
+		k, err := peer.Dial("tcp", f.ours("7"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bulkEcho(t, k, 100_000, uint64(i))
+	}
+	close(over)
+	if most := <-seen; most < 2 {
+		t.Errorf("%d sockets were seen at most", most)
+	}
 }

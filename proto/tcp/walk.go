@@ -36,19 +36,22 @@ const (
 // Over says whether the walk is at its end.
 func (c Cursor) Over() bool { return c.stage == walkOver }
 
-// Walk calls f for what it finds in the next most places, used or not, and returns where to
-// go on. Between two steps the core may turn: what changes its state meanwhile can be
-// shown twice, or not at all.
-func (t *TCP) Walk(from Cursor, most int, f func(*Row)) Cursor {
+// rowCost is as how many unused places one that is used counts: so much longer it takes.
+const rowCost = 16
+
+// Walk calls f for what it finds in the next places, so many at most if they are unused and fewer
+// if not, and returns where to go on. Between two steps the core may turn: what changes its
+// state meanwhile can be shown twice, or not at all.
+func (t *TCP) Walk(from Cursor, most int, f func(Row)) Cursor {
 	c := from
 	for ; most > 0 && !c.Over(); most-- {
 		switch {
 		case c.stage == walkListeners && c.at <= 65535:
-			t.showListeners(uint16(c.at), f)
+			most -= rowCost * t.showListeners(uint16(c.at), f)
 		case c.stage == walkConns && c.at < len(t.slabs)*slabConns:
-			t.conn(uint32(c.at)).show(f)
+			most -= rowCost * t.conn(uint32(c.at)).show(f)
 		case c.stage == walkTimeWait && c.at < len(t.tw.slabs)*slabConns:
-			t.tw.at(uint32(c.at) + 1).show(f)
+			most -= rowCost * t.tw.at(uint32(c.at)+1).show(f)
 		default:
 			c = Cursor{stage: c.stage + 1}
 			continue
@@ -58,27 +61,34 @@ func (t *TCP) Walk(from Cursor, most int, f func(*Row)) Cursor {
 	return c
 }
 
-func (t *TCP) showListeners(port uint16, f func(*Row)) {
+// The show methods return how many rows there were.
+
+func (t *TCP) showListeners(port uint16, f func(Row)) (rows int) {
 	for l := t.listeners[port]; l != nil; l = l.next {
-		f(&Row{Local: l.local, State: Listen, RecvQ: l.full.n, SendQ: l.cfg.Backlog, Gate: l.cfg.Gate})
+		f(Row{Local: l.local, State: Listen, RecvQ: l.full.n, SendQ: l.cfg.Backlog, Gate: l.cfg.Gate})
+		rows++
 	}
+	return rows
 }
 
 // show leaves out what is CLOSED: a free slot, or what a program has still to read or to close.
-func (c *Conn) show(f func(*Row)) {
-	if c.state != Closed {
-		f(&Row{Local: c.Local(), Remote: c.Remote(), State: c.state, RecvQ: c.rx.Len(), SendQ: c.tx.Len()})
+func (c *Conn) show(f func(Row)) (rows int) {
+	if c.state == Closed {
+		return 0
 	}
+	f(Row{Local: c.Local(), Remote: c.Remote(), State: c.state, RecvQ: c.rx.Len(), SendQ: c.tx.Len()})
+	return 1
 }
 
 // show leaves out free entries, which have no key: port 0 is nobody's.
-func (e *twEntry) show(f func(*Row)) {
+func (e *twEntry) show(f func(Row)) (rows int) {
 	if e.key.localPort() == 0 {
-		return
+		return 0
 	}
 	local, remote := e.key.addrs()
-	f(&Row{
+	f(Row{
 		Local: netip.AddrPortFrom(local, e.key.localPort()), Remote: netip.AddrPortFrom(remote, e.key.remotePort()),
 		State: TimeWait,
 	})
+	return 1
 }
