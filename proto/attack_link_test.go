@@ -3,6 +3,7 @@ package proto
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/wire"
@@ -89,6 +90,63 @@ func TestMartians(t *testing.T) {
 		} {
 			v.want(row.src+" to "+row.dst, v.hit(frame), row.want, 0)
 		}
+	}
+	v.alive()
+}
+
+// Options that want something of a host, or are no options. What is understood asks for nothing that
+// is done, whatever it says inside.
+func TestOptionAbuse(t *testing.T) {
+	v := newVictim(t)
+	with := func(protocol wire.Protocol, payload []byte, options ...byte) []byte {
+		b := make([]byte, wire.EthernetLen+wire.IPv4Len+len(options)+len(payload))
+		n := wire.PutEthernet(b, macB, macA, wire.EtherTypeIPv4)
+		n += wire.PutIPv4(b[n:], &wire.IPv4Fields{TTL: 64, Protocol: protocol, Src: ipA, Dst: ipB, Options: options, PayloadLen: len(payload)})
+		copy(b[n:], payload)
+		reseal(b)
+		return b
+	}
+	datagram := forgeUDP(portA, netip.AddrPortFrom(ipB, 7), "x")[wire.EthernetLen+wire.IPv4Len:]
+	for _, row := range []struct {
+		name    string
+		options []byte
+		want    drop.Reason
+		frames  int
+	}{
+		{"record route", []byte{7, 7, 4, 0, 0, 0, 0, 0}, drop.None, 0},
+		{"record route, full", []byte{7, 7, 8, 1, 2, 3, 4, 0}, drop.None, 0},
+		{"record route, pointer far beyond", []byte{7, 7, 200, 0, 0, 0, 0, 0}, drop.None, 0},
+		{"record route, pointer into itself", []byte{7, 7, 0, 0, 0, 0, 0, 0}, drop.None, 0},
+		{"timestamps, overflown", []byte{68, 4, 5, 0xf0}, drop.None, 0},
+		{"timestamps of hosts that are named", []byte{68, 12, 5, 3, 10, 9, 0, 2, 0, 0, 0, 0}, drop.None, 0},
+		{"timestamps, pointer far beyond", []byte{68, 8, 255, 0xf1, 0, 0, 0, 0}, drop.None, 0},
+		{"unknown", []byte{30, 4, 1, 2}, drop.None, 0},
+		{"forty bytes of nothing", make([]byte, 40), drop.None, 0},
+		{"garbage after the end", []byte{0, 131, 3, 4}, drop.None, 0},
+		{"loose source route", []byte{131, 11, 4, 192, 0, 2, 1, 10, 9, 0, 2, 0}, drop.IP4SourceRoute, 0},
+		{"strict source route", []byte{137, 7, 4, 192, 0, 2, 1, 0}, drop.IP4SourceRoute, 0},
+		{"source route behind others", []byte{1, 1, 7, 3, 4, 131, 3, 4}, drop.IP4SourceRoute, 0},
+		{"source route that has been gone", []byte{131, 7, 8, 192, 0, 2, 1, 0}, drop.IP4SourceRoute, 0},
+		{"two source routes", []byte{131, 3, 4, 137, 3, 4, 0, 0}, drop.IP4SourceRoute, 0},
+		{"no length", []byte{1, 1, 1, 7}, drop.IP4OptionsBad, 1},
+		{"length 0", []byte{7, 0, 0, 0}, drop.IP4OptionsBad, 1},
+		{"length 0 of an unknown one", []byte{200, 0, 1, 1}, drop.IP4OptionsBad, 1},
+		{"length 1", []byte{68, 1, 5, 0}, drop.IP4OptionsBad, 1},
+		{"length beyond the header", []byte{131, 40, 4, 0}, drop.IP4OptionsBad, 1},
+	} {
+		v.pass(time.Second) // errors to one host are rationed
+		v.draws()
+		v.want(row.name, v.hit(with(wire.ProtoUDP, datagram, row.options...)), row.want, row.frames)
+	}
+	// The reply to a ping carries none of what the request did: nobody's way is recorded by us.
+	ping := forgeICMP(ipA, ipB, wire.ICMP4Echo, 0, 1, []byte("x"))[wire.EthernetLen+wire.IPv4Len:]
+	if r := v.hit(with(wire.ProtoICMP, ping, 7, 7, 4, 0, 0, 0, 0, 0)); r != drop.None {
+		t.Fatal(r)
+	}
+	var buf [2048]byte
+	n := v.b.Output(0, buf[:], v.now())
+	if ip, ok := wire.ParseIPv4(buf[wire.EthernetLen:n]); !ok || ip.HeaderLen() != wire.IPv4Len || wire.ICMP4(ip.Payload()).Type() != wire.ICMP4EchoReply {
+		t.Errorf("reply %x", buf[:n])
 	}
 	v.alive()
 }

@@ -3,6 +3,7 @@ package socketapi
 import (
 	"bytes"
 	"errors"
+	commandline "flag"
 	"io"
 	"net"
 	"net/netip"
@@ -23,33 +24,25 @@ import (
 // proofPatience bounds each step on a machine that is busy with something else.
 const proofPatience = time.Minute
 
-// sizesMax is the largest payload that is sent, in bytes.
-const sizesMax = 1400
+// everySize makes UDP go through all sizes, a quarter of a million exchanges:
+//
+//	go test ./socketapi -run UDPEchoAtEverySize -every-size -timeout 30m
+var everySize = commandline.Bool("every-size", false, "try every size from 0 to 65000, and not only a selection")
 
-// sizes are the lengths to try: all of them, or in short mode those around which something changes and some
-// between.
-func sizes(f family) (list []int) {
-	mtu := 1500 - f.header - wire.UDPLen
-	for n := 0; n <= sizesMax; n++ {
-		near := false
-		for packets := 1; packets < 4; packets++ {
-			edge := packets * (mtu + wire.UDPLen) &^ 7
-			near = near || n > edge-20 && n < edge+20
-		}
-		if !testing.Short() || n < 70 || near || n%977 == 0 || n == sizesMax {
-			list = append(list, n)
-		}
+// echoSizes are the lengths that UDP echo goes through.
+func echoSizes(f family) []int {
+	between := 41
+	switch {
+	case *everySize:
+		between = 1
+	case testing.Short():
+		between = 977
+	}
+	list := f.interesting()
+	for n := 0; n <= 65_000; n += between {
+		list = append(list, n)
 	}
 	return list
-}
-
-// pattern is a payload of n bytes that tells its length and its places.
-func pattern(n int) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(i ^ i>>8 ^ n)
-	}
-	return b
 }
 
 // A proof is a lab whose links the test can reach.
@@ -91,20 +84,12 @@ func newProof(t *testing.T) *proof {
 	return p
 }
 
-// pingFromKernel opens a raw ICMP socket of the kernel's and returns a function that has the engine echo
-// a payload. It asks again after a second, since a packet may be lost on a full ring.
+// pingFromKernel returns a function that has the engine echo a payload to the kernel. It asks again
+// after a second, since a packet may be lost with its neighbour's question.
 func (p *proof) pingFromKernel(t *testing.T, f family) func(seq uint16, payload []byte) {
 	t.Helper()
-	network, six := "ip4:icmp", f.header == wire.IPv6Len
-	if six {
-		network = "ip6:ipv6-icmp"
-	}
-	c, err := p.peer.ListenPacket(network, f.kernel)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	c.(*net.IPConn).SetReadBuffer(4 << 20)
+	six := f.header == wire.IPv6Len
+	c := pingKernel(t, p.peer, f)
 	to := &net.IPAddr{IP: net.ParseIP(f.engine)}
 	buf := make([]byte, 1<<16)
 	return func(seq uint16, payload []byte) {
@@ -143,28 +128,6 @@ func (p *proof) pingFromKernel(t *testing.T, f family) func(seq uint16, payload 
 		}
 		t.Fatalf("%d bytes: no reply", len(payload))
 	}
-}
-
-func TestProofPingAtEverySize(t *testing.T) {
-	p := newProof(t)
-	eachFamily(t, func(t *testing.T, f family) {
-		ping := p.pingFromKernel(t, f)
-		for _, n := range sizes(f) {
-			ping(uint16(n), pattern(n))
-		}
-		local, kernel := netip.MustParseAddr(f.engine), netip.MustParseAddr(f.kernel)
-		c, err := p.st.ListenPing(local)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		for _, n := range sizes(f) {
-			payload := pattern(n)
-			if e := echo(t, c, kernel, uint16(n), payload); !bytes.Equal(e.Payload, payload) || e.From != kernel {
-				t.Fatalf("%d bytes came back as %d others from %v", n, len(e.Payload), e.From)
-			}
-		}
-	})
 }
 
 // exchange sends a datagram until its echo comes, and checks it.
@@ -236,7 +199,7 @@ func (p *proof) serveEcho(t *testing.T, f family) {
 	}()
 }
 
-func TestProofUDPEchoAtEverySize(t *testing.T) {
+func TestUDPEchoAtEverySize(t *testing.T) {
 	p := newProof(t)
 	eachFamily(t, func(t *testing.T, f family) {
 		p.serveEcho(t, f)
@@ -251,16 +214,17 @@ func TestProofUDPEchoAtEverySize(t *testing.T) {
 		}
 		defer e.Close()
 		buf := make([]byte, 1<<16)
-		for _, n := range sizes(f) {
-			exchange(t, k, pattern(n), buf)
-			exchange(t, e, pattern(n), buf)
+		for _, n := range echoSizes(f) {
+			payload := body(n)
+			exchange(t, k, payload, buf)
+			exchange(t, e, payload, buf)
 		}
 	})
 }
 
 // A link that goes down and comes back, at either end, costs what was on its way and nothing else: the
 // connection goes on, datagrams and pings pass.
-func TestProofLinkDownAndUp(t *testing.T) {
+func TestLinkDownAndUp(t *testing.T) {
 	p := newProof(t)
 	eachFamily(t, func(t *testing.T, f family) {
 		p.serveEcho(t, f)
@@ -284,21 +248,21 @@ func TestProofLinkDownAndUp(t *testing.T) {
 		c.SetDeadline(time.Now().Add(3 * proofPatience))
 		all := func(round int) {
 			t.Helper()
-			body := pattern(1000 + round)
-			if _, err := io.ReadFull(c, buf[:len(body)]); err != nil || !bytes.Equal(buf[:len(body)], body) {
+			want := body(1000 + round)
+			if _, err := io.ReadFull(c, buf[:len(want)]); err != nil || !bytes.Equal(buf[:len(want)], want) {
 				t.Fatalf("round %d: the connection: %v", round, err)
 			}
-			exchange(t, k, body, buf)
-			exchange(t, e, body, buf)
-			ping(uint16(round), body)
+			exchange(t, k, want, buf)
+			exchange(t, e, want, buf)
+			ping(uint16(round), want)
 		}
-		c.Write(pattern(1000))
+		c.Write(body(1000))
 		all(0)
 		for i, link := range []*netlab.Link{p.veth.B, p.veth.A, p.veth.B} { // carrier lost, down, carrier lost once more
 			if err := link.SetDown(); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.Write(pattern(1001 + i)); err != nil { // into the dark
+			if _, err := c.Write(body(1001 + i)); err != nil { // into the dark
 				t.Fatal(err)
 			}
 			e.Write([]byte("lost"))
@@ -316,7 +280,7 @@ func TestProofLinkDownAndUp(t *testing.T) {
 
 // Looking at a host while it works costs nobody anything but time: several cores, sockets that come and
 // go, and one who asks all the while.
-func TestProofSnapshotsUnderTraffic(t *testing.T) {
+func TestSnapshotsUnderTraffic(t *testing.T) {
 	st, peer := lab(t, 2, engine.ModeAuto)
 	f := families[0]
 	l, err := st.Listen("tcp", f.ours("7"))
