@@ -6,6 +6,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/group"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
@@ -115,6 +116,22 @@ func (s *Stack) ownGroups(p *port) {
 	p.linkLocal = local
 }
 
+// PortTo returns the port that routes lead to dst by.
+func (s *Stack) PortTo(dst netip.Addr) (port int, ok bool) {
+	r, ok := s.route(dst)
+	return r.Port, ok && r.Kind == route.Unicast
+}
+
+// Broadcast says whether a is for everyone, or for everyone of one of our links.
+func (s *Stack) Broadcast(a netip.Addr) bool {
+	for i := range s.ports {
+		if s.ports[i].broadcast4(a) {
+			return true
+		}
+	}
+	return false
+}
+
 // SetGroups gives a socket other memberships than it had. One of them is new, gone or different, or
 // all are gone. It is false, and nothing has changed, if the port has too many already.
 func (s *Stack) SetGroups(sock *udp.Socket, next *group.Set) bool {
@@ -211,18 +228,24 @@ func (p *port) putMLD(b []byte, to netip.Addr, message []byte) int {
 // (RFC 1112 §6.1), or as a broadcast for everyone (RFC 1122 §3.3.6; Linux ip_mc_output).
 func (s *Stack) comesBack(w *path, sock *udp.Socket, src, dst netip.Addr) bool {
 	if dst.IsMulticast() {
-		return !w.port.Loop && !sock.MulticastTo(dst).Quiet && s.Groups.Hears(w.port.number, dst, src.WithZone(""))
+		return !w.port.Loop && !sock.MulticastTo(dst).Quiet && s.Groups.Hears(w.port.number, dst.WithZone(""), src.WithZone(""))
 	}
 	return w.mac == wire.Broadcast
+}
+
+// staysHere says whether a datagram to a group is for members on this host alone: nobody else may have it
+// (RFC 4291 §2.7), or it may cross no link (Linux ip_mc_output, ip6_finish_output2).
+func staysHere(dst netip.Addr, ttl uint8) bool {
+	return dst.IsMulticast() && (ttl == 0 || dst.IsInterfaceLocalMulticast())
 }
 
 // bringBack delivers the datagram that has just been taken from a program to the members on this
 // host. Nothing is in Input meanwhile.
 func (s *Stack) bringBack(d *direct) {
 	in := &s.in
-	in.port, in.frame, in.ip, in.src, in.dst, in.now = d.port, nil, nil, d.src.Addr(), d.dst.Addr(), d.now
+	in.port, in.frame, in.ip, in.src, in.dst, in.now = d.port, nil, nil, d.src.Addr(), d.dst.Addr().WithZone(""), d.now
 	in.ttl, in.tos, in.group = 0, d.sock.TOS, true
-	s.deliverGroup(d.dst, d.src, d.payload) // what finds no room is the socket's to count
+	s.deliverGroup(netip.AddrPortFrom(in.dst, d.dst.Port()), d.src, d.payload) // what finds no room is the socket's to count
 }
 
 // deliverGroup queues a datagram to a group, or to everyone, at every socket that wants it.

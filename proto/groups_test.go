@@ -404,3 +404,98 @@ type handingPeers struct {
 }
 
 func (p *handingPeers) HandOver(core, port int, frame []byte) bool { p.handed++; return core == 0 }
+
+func TestTTLZeroStaysOnTheHost(t *testing.T) { // Linux ip_mc_output
+	eachGroupFamily(t, func(t *testing.T, f *groupFamily) {
+		a := newHost(macA, f.a)
+		s := newSocket(a, &a.UDP, at(f.any, 7))
+		s.Multicast4.HasTTL, s.Multicast6.HasTTL = true, true
+		join(t, a, s, joins(f.group))
+		settle(a, 1)
+		port, e := a.Offer(wire.ProtoUDP, s, netip.AddrPortFrom(f.group, 7), []byte("x"), 100e9)
+		if port != -1 || e != 0 || hears(s) != "0" {
+			t.Errorf("port %d, %v", port, e)
+		}
+		var buf [2048]byte
+		if n := a.Output(0, buf[:], 100e9); n > 0 {
+			t.Errorf("sent % x", buf[:n])
+		}
+	})
+}
+
+func TestMulticastHops(t *testing.T) { // RFC 1112 §6.1: 1, unless the program says otherwise
+	eachGroupFamily(t, func(t *testing.T, f *groupFamily) {
+		a := newHost(macA, f.a)
+		s := newSocket(a, &a.UDP, at(f.any, 7))
+		s.TTL = 99 // is for unicast
+		settle(a, 1)
+		ttl := func() uint8 {
+			t.Helper()
+			var buf [2048]byte
+			if _, e := a.Offer(wire.ProtoUDP, s, netip.AddrPortFrom(f.group, 7), []byte("x"), 100e9); e != 0 {
+				t.Fatal(e)
+			}
+			n := a.Output(0, buf[:], 100e9)
+			a.Settle()
+			eth, _ := wire.ParseEthernet(buf[:n])
+			if eth.Dst() != wire.MulticastMAC(f.group) {
+				t.Errorf("to %v", eth.Dst())
+			}
+			if ip, ok := wire.ParseIPv4(eth.Payload()); ok {
+				return ip.TTL()
+			}
+			ip, _ := wire.ParseIPv6(eth.Payload())
+			return ip.HopLimit()
+		}
+		if got := ttl(); got != 1 {
+			t.Errorf("TTL %d, want 1", got)
+		}
+		s.Multicast4.HasTTL, s.Multicast6.HasTTL = true, true
+		s.Multicast4.TTL, s.Multicast6.TTL = 5, 5
+		if got := ttl(); got != 5 {
+			t.Errorf("TTL %d, want 5", got)
+		}
+	})
+}
+
+// Of two links the one that the socket names, with that link's address.
+func TestMulticastLeavesByTheNamedPort(t *testing.T) { // IP_MULTICAST_IF
+	eachGroupFamily(t, func(t *testing.T, f *groupFamily) {
+		s := New(Config{Ports: []PortConfig{{MAC: macA, MTU: 1500}, {MAC: macB, MTU: 1500}}, Start: 1})
+		s.SetAddrs(0, []netip.Prefix{netip.PrefixFrom(f.a, 24)})
+		second := netip.MustParseAddr("10.9.9.9")
+		if f.a.Is6() {
+			second = netip.MustParseAddr("fd99::9")
+		}
+		s.SetAddrs(1, []netip.Prefix{netip.PrefixFrom(second, 24)})
+		for port := range 2 {
+			for settled := mono.Time(1); settled < 20e9; settled += 1e9 {
+				s.Advance(settled)
+				var buf [2048]byte
+				for s.Output(port, buf[:], settled) > 0 {
+				}
+			}
+		}
+		sock := newSocket(s, &s.UDP, at(f.any, 7))
+		for want, src := range []netip.Addr{f.a, second} {
+			sock.Multicast4.Port, sock.Multicast6.Port = uint32(want+1), uint32(want+1)
+			port, e := s.Offer(wire.ProtoUDP, sock, netip.AddrPortFrom(f.group, 7), []byte("x"), 100e9)
+			if port != want || e != 0 {
+				t.Fatalf("port %d, %v, want %d", port, e, want)
+			}
+			var buf [2048]byte
+			n := s.Output(port, buf[:], 100e9)
+			s.Settle()
+			eth, _ := wire.ParseEthernet(buf[:n])
+			got := netip.Addr{}
+			if ip, ok := wire.ParseIPv4(eth.Payload()); ok {
+				got = ip.Src()
+			} else if ip, ok := wire.ParseIPv6(eth.Payload()); ok {
+				got = ip.Src()
+			}
+			if got != src {
+				t.Errorf("from %v, want %v", got, src)
+			}
+		}
+	})
+}

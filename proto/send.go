@@ -84,6 +84,12 @@ func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Me
 		return -1, s.tooLong(sock, to, limit, now)
 	}
 	d.back = w.entry == nil && protocol == wire.ProtoUDP && s.comesBack(w, sock, from, to.Addr())
+	if w.entry == nil && staysHere(to.Addr(), d.ttl) {
+		if d.back {
+			s.bringBack(d)
+		}
+		return -1, 0
+	}
 	d.df = discover.DF(n <= limit) && (discover != udp.DiscoverWant || !w.small)
 	if sock.Send.Len() > 0 || n > limit && w.port.cutting.Active() { // behind what waits already
 		return -1, s.queue(d)

@@ -388,7 +388,7 @@ func TestBerkeley(t *testing.T) {
 	if _, err := st.ListenUDP(netip.MustParseAddrPort("0.0.0.0:9")); err != nil { // no row's socket is the last
 		t.Fatal(err)
 	}
-	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, datagramRows, inet6Rows, optionRows())
+	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, datagramRows, inet6Rows, groupRows, optionRows())
 	seen := map[string]bool{}
 	for i, r := range table {
 		if seen[r.name] {

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/proto/group"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
@@ -38,6 +39,7 @@ type datagram struct {
 	auto   bool       // the port was chosen by a send or connect
 	only6  bool
 	closed bool
+	groups *group.Set // what it has joined
 
 	placed   atomic.Bool                    // it is bound: hold is set
 	remote   atomic.Pointer[netip.AddrPort] // nil: not connected
@@ -111,8 +113,11 @@ func (s *datagram) bindLocked(local netip.AddrPort, how sharing) unix.Errno {
 	switch {
 	case s.closed:
 		return unix.EBADF
-	case !how.freeBind && !s.host.Local(local.Addr()):
+	case !how.freeBind && !s.host.Local(local.Addr()) && !s.host.IsGroup(local.Addr()):
 		return unix.EADDRNOTAVAIL
+	}
+	if a := local.Addr(); a.IsMulticast() { // packets to a group say no zone
+		local = netip.AddrPortFrom(a.WithZone(""), local.Port())
 	}
 	hold := &host.Hold{Protocol: s.protocol, Local: local, Only6: s.only6, ReuseAddr: how.reuseAddr, ReusePort: how.reusePort}
 	if !s.raw { // those of one protocol are in nobody's way
@@ -311,10 +316,13 @@ func (s *datagram) close() unix.Errno {
 		return unix.EBADF
 	}
 	s.closed = true
-	hold := s.hold
+	hold, groups := s.hold, s.groups
 	s.mu.Unlock()
 	s.end(unix.EBADF)
 	s.seal()
+	if len(groups.Members()) > 0 {
+		s.host.SetGroups(s.ends, groups, nil)
+	}
 	for i, c := range s.host.Cores() {
 		c.Lock()
 		if hold != nil {

@@ -20,6 +20,14 @@ var differences = map[string]difference{
 		"urgent data is not supported, which is EOPNOTSUPP; Linux says that there is none",
 		[]string{`linux MSG_OOB: "" -1 EINVAL | engine MSG_OOB: "" -1 ENOTSUP`},
 	},
+	"group: senders": {
+		"a stream joins no groups, by whichever option",
+		[]string{"linux on a stream: ok | engine on a stream: EPROTO"},
+	},
+	"group: the calls of both families": {
+		"a stream joins no groups, by whichever option",
+		[]string{"linux on a stream: ok | engine on a stream: EPROTO"},
+	},
 	"SO_SNDBUF is at first": {
 		"a stream's send buffer begins with 128 KiB here: a write and the copy of it are all there is, no overhead of packets",
 		[]string{"linux tcp: 16384 ok | engine tcp: 131072 ok", "linux tcp6: 16384 ok | engine tcp6: 131072 ok"},

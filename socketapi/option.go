@@ -1,6 +1,9 @@
 package socketapi
 
 import (
+	"encoding/binary"
+	"slices"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -27,6 +30,7 @@ const (
 	kindInfo               // unix.TCPInfo
 	kindFilter             // unix.ICMPv6Filter
 	kindStats              // unix.TpacketStats
+	kindBytes              // one of several structures, as its bytes in text
 )
 
 // An option is one row of the table that getsockopt and setsockopt go by.
@@ -96,6 +100,10 @@ var optionsByKey = func() map[optionKey]*option {
 		o := &options[i]
 		m[optionKey{o.level, o.name}] = o
 	}
+	for i := range groupOptions {
+		o := &groupOptions[i]
+		m[optionKey{o.level, o.name}] = o
+	}
 	return m
 }()
 
@@ -103,16 +111,16 @@ var optionsByKey = func() map[optionKey]*option {
 type Option struct {
 	Level, Name int
 	Label       string // the C name, "SO_REUSEADDR"
-	Type        string // of its value: "int", "bool", "Linger", "Timeval", "string", "TCPInfo", "ICMPv6Filter", "TpacketStats"
+	Type        string // of its value: "int", "bool", "Linger", "Timeval", "string", "TCPInfo", "ICMPv6Filter", "TpacketStats", "bytes"
 	Get, Set    bool
 	StreamOnly  bool
 }
 
 // Options lists the options that there are. Any other is ENOPROTOOPT.
 func Options() []Option {
-	types := [...]string{kindInt: "int", kindFlag: "bool", kindLinger: "Linger", kindTime: "Timeval", kindText: "string", kindInfo: "TCPInfo", kindFilter: "ICMPv6Filter", kindStats: "TpacketStats"}
-	list := make([]Option, len(options))
-	for i, o := range options {
+	types := [...]string{kindInt: "int", kindFlag: "bool", kindLinger: "Linger", kindTime: "Timeval", kindText: "string", kindInfo: "TCPInfo", kindFilter: "ICMPv6Filter", kindStats: "TpacketStats", kindBytes: "bytes"}
+	list := make([]Option, len(options)+len(groupOptions))
+	for i, o := range slices.Concat(options, groupOptions) {
 		list[i] = Option{Level: o.level, Name: o.name, Label: o.label, Type: types[o.kind], Get: o.get != nil, Set: o.set != nil, StreamOnly: o.on == onTCP}
 	}
 	return list
@@ -191,6 +199,9 @@ func (t *Table) GetsockoptInt(fd, level, opt int) (int, error) {
 
 // SetsockoptInt sets an option that is a number, or a yes (not 0) or no.
 func (t *Table) SetsockoptInt(fd, level, opt int, n int) error {
+	if _, o := t.find(fd, level, opt); o != nil && o.kind == kindBytes {
+		return t.set(fd, level, opt, value{text: string(binary.NativeEndian.AppendUint32(nil, uint32(n)))}, kindBytes, kindBytes)
+	}
 	return t.set(fd, level, opt, value{n: int(int32(n))}, kindInt, kindFlag)
 }
 
@@ -235,9 +246,10 @@ func (t *Table) GetsockoptString(fd, level, opt int) (string, error) {
 	return v.text, err
 }
 
-// SetsockoptString sets TCP_CONGESTION.
+// SetsockoptString sets TCP_CONGESTION, or one of the options whose value is a structure that no other call
+// is for, as the structure's bytes.
 func (t *Table) SetsockoptString(fd, level, opt int, s string) error {
-	return t.set(fd, level, opt, value{text: s}, kindText, kindText)
+	return t.set(fd, level, opt, value{text: s}, kindText, kindBytes)
 }
 
 // GetsockoptICMPv6Filter returns ICMPV6_FILTER.

@@ -84,7 +84,9 @@ type settings struct {
 	tclass              int
 	stamping            int // SO_TIMESTAMPING
 
-	wants              asking
+	wants                  asking
+	multicast4, multicast6 udp.Multicast
+
 	rcvTimeo, sndTimeo patience
 }
 
@@ -119,7 +121,7 @@ func (s *settings) bindable(a netip.Addr) unix.Errno {
 		return unix.EINVAL
 	case linkScope(a) && a.Zone() == "":
 		return unix.EINVAL
-	case s.freeBind, s.host.Local(a):
+	case s.freeBind, s.host.Local(a), s.kind != unix.SOCK_STREAM && s.host.IsGroup(a):
 		return 0
 	case linkScope(a):
 		if _, ok := s.host.PortOf(int(wire.Scope(a))); !ok {

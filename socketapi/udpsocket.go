@@ -35,6 +35,9 @@ func (s *udpSocket) open(h *host.Host, family, kind int, protocol wire.Protocol)
 
 func (s *udpSocket) common() *settings { return &s.settings }
 
+// datagrams is what the socket sends and receives by, and what joins groups.
+func (s *udpSocket) datagrams() *datagram { return s.d }
+
 func (s *udpSocket) bind(local netip.AddrPort) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,6 +161,7 @@ func (s *udpSocket) apply() unix.Errno {
 		end.DontFragment = s.dontFragment
 		end.Discover, end.Discover6 = s.discover, s.discover6
 		end.RecvErr, end.RecvErr6 = s.recvErr, s.recvErr6
+		end.Multicast4, end.Multicast6 = s.multicast4, s.multicast6
 	})
 	s.d.setOnly6(s.only6Now())
 	if !s.recvErr && !s.recvErr6 {

@@ -171,7 +171,7 @@ func (s *Set) source(port int, group, src netip.Addr, mode Mode, add bool) (*Set
 		m.Sources = slices.Delete(slices.Clone(m.Sources), at, at+1)
 		return s.with(i, m), 0
 	}
-	if len(m.Sources) >= sourcesMax(group) {
+	if len(m.Sources) >= SourcesMax(group) {
 		return s, unix.ENOBUFS
 	}
 	m.Sources = slices.Insert(slices.Clone(m.Sources), at, src)
@@ -179,7 +179,8 @@ func (s *Set) source(port int, group, src netip.Addr, mode Mode, add bool) (*Set
 	return s.with(i, m), 0
 }
 
-func sourcesMax(group netip.Addr) int {
+// SourcesMax is how many sources one filter of a group can list.
+func SourcesMax(group netip.Addr) int {
 	if group.Is4() {
 		return sourcesMax4
 	}
@@ -190,7 +191,7 @@ func sourcesMax(group netip.Addr) int {
 // none is to leave. It is EINVAL if the socket has not joined, ENOBUFS if there are too many sources.
 func (s *Set) SetFilter(port int, group netip.Addr, f Filter) (*Set, unix.Errno) {
 	switch i := s.find(port, group); {
-	case len(f.Sources) > sourcesMax(group):
+	case len(f.Sources) > SourcesMax(group):
 		return s, unix.ENOBUFS
 	case !group.IsMulticast(), f.Mode > Exclude:
 		return s, unix.EINVAL

@@ -92,6 +92,7 @@ type Host struct {
 	byPort    []*engine.NIC // the same by port; nil: devices
 	net       networks
 	detection detection
+	groups    groups
 	directory *directory
 	clock     engine.Clock
 	ports     int           // interfaces; each core has one port more, its loop
