@@ -14,7 +14,7 @@
 // The way of a segment through the files, which is that of RFC 9293 §3.10.7:
 //
 //	input.go           finding the connection; the fast path
-//	input_closed.go    §3.10.7.1 no connection, §3.10.7.2 LISTEN → listen.go
+//	input_closed.go    §3.10.7.1 no connection, §3.10.7.2 LISTEN → listen.go, cookie.go
 //	input_synsent.go   §3.10.7.3
 //	input_check.go     §3.10.7.4 first (sequence, PAWS), second (RST), fourth (SYN)
 //	input_ack.go       fifth (ACK) → scoreboard.go, recovery.go, undo.go, probe.go, rtt.go, cong*.go

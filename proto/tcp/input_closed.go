@@ -30,8 +30,11 @@ func (t *TCP) inputClosed(k *key, local, remote netip.Addr, s *segment, now mono
 	case s.flags&wire.RST != 0: // §3.10.7.2, first
 		return drop.TCPNoConnection
 	case s.flags&wire.ACK != 0: // second
-		t.reset(k, s)
-		return drop.TCPNoConnection
+		reason, ok := l.inputCookie(k, s, now)
+		if !ok {
+			t.reset(k, s)
+		}
+		return reason
 	case s.flags&wire.SYN == 0: // fourth
 		return drop.TCPFlagsBad
 	}

@@ -71,10 +71,7 @@ func (c *Conn) takeSYN(s *segment, now mono.Time) {
 	c.snd.wl1, c.snd.wl2 = s.seq, s.ack
 	c.snd.peerMSS = s.opt.MSS
 	if c.snd.peerMSS == 0 {
-		c.snd.peerMSS = mssDefault6
-		if c.key.is4() {
-			c.snd.peerMSS = mssDefault4
-		}
+		c.snd.peerMSS = mssDefault(&c.key)
 	}
 	c.resetMSS()
 	c.sackOK = s.opt.SACKPermitted && !p.NoSACK
@@ -88,6 +85,14 @@ func (c *Conn) takeSYN(s *segment, now mono.Time) {
 	if c.tsOK {
 		c.ts.recent, c.ts.recentAt = s.opt.TSVal, now
 	}
+}
+
+// mssDefault is what a peer takes that does not say (RFC 9293 §3.7.1, MUST-15).
+func mssDefault(k *key) uint16 {
+	if k.is4() {
+		return mssDefault4
+	}
+	return mssDefault6
 }
 
 // sendSYN begins to send our SYN, or SYN-ACK, until it is acknowledged.

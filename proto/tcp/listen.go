@@ -45,6 +45,8 @@ type Listener struct {
 	full  queue // connections that wait for Accept
 	next  *Listener
 	alive bool
+
+	cookieAt mono.Time // when the last SYN cookie was sent, 0: none was
 }
 
 // A queue is a list of connections, linked by index plus one through qnext and qprev.
@@ -209,20 +211,15 @@ func (l *Listener) inputListen(k *key, s *segment, iss *wire.Seq, now mono.Time)
 		t.stats.ListenOverflows++
 		return drop.TCPBacklogFull
 	case l.half.n >= min(max(l.cfg.Backlog+1, 8), t.params.MaxSynBacklog):
-		return drop.TCPSYNQueueFull
-	}
-	c, errno := t.newConn(k, l.opt)
-	if errno != 0 {
-		if errno == unix.EADDRINUSE {
-			return drop.TCPDirectoryFull
+		if t.params.NoSynCookies {
+			return drop.TCPSYNQueueFull
 		}
-		return drop.TCPConnectionLimit
+		return l.sendCookie(k, s, now)
 	}
-	c.passive = true
-	c.listener = l
-	l.half.push(t, c)
-	c.setState(SynReceived)
-	c.takeSYN(s, now)
+	c, reason := l.newHalfOpen(k, s, now)
+	if c == nil {
+		return reason
+	}
 	if iss != nil {
 		c.setISS(*iss)
 	} else {
@@ -230,6 +227,23 @@ func (l *Listener) inputListen(k *key, s *segment, iss *wire.Seq, now mono.Time)
 	}
 	c.sendSYN(now)
 	return drop.None
+}
+
+// newHalfOpen makes a connection in SYN-RECEIVED of a SYN, nil where there is no room for it.
+func (l *Listener) newHalfOpen(k *key, syn *segment, now mono.Time) (*Conn, drop.Reason) {
+	c, errno := l.t.newConn(k, l.opt)
+	if errno != 0 {
+		if errno == unix.EADDRINUSE {
+			return nil, drop.TCPDirectoryFull
+		}
+		return nil, drop.TCPConnectionLimit
+	}
+	c.passive = true
+	c.listener = l
+	l.half.push(l.t, c)
+	c.setState(SynReceived)
+	c.takeSYN(syn, now)
+	return c, drop.None
 }
 
 // becomeAcceptable moves a connection whose handshake has ended into the accept

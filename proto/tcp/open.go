@@ -67,7 +67,7 @@ func (t *TCP) newConn(k *key, opt *Options) (*Conn, unix.Errno) {
 	c.setBuffers()
 	c.quick = quickACKs
 	c.rtt.rto = rtoInitial
-	c.ts.offset = uint32(t.sip.Sum(k.local[0], k.local[1], k.remote[0], k.remote[1])) // RFC 7323 §5.4: a host pair's clock goes on across connections
+	c.ts.offset = t.tsOffset(k)
 	c.snd.pathMSS = t.cfg.MSS(local, remote)
 	c.resetMSS()
 	c.rcv.mss = min(c.snd.mss, mssDefault4)
@@ -90,6 +90,12 @@ func (t *TCP) disclaim(k *key) {
 func (t *TCP) isn(k *key, now mono.Time) wire.Seq {
 	f := t.sip.Sum(k.local[0], k.local[1], k.remote[0], k.remote[1], k.ports)
 	return wire.SeqOf(uint32(f) + uint32(uint64(now)>>12))
+}
+
+// tsOffset is where the timestamp clock of a pair of hosts begins: it goes on across connections
+// (RFC 7323 §5.4).
+func (t *TCP) tsOffset(k *key) uint32 {
+	return uint32(t.sip.Sum(k.local[0], k.local[1], k.remote[0], k.remote[1]))
 }
 
 // setISS begins our sequence numbers.

@@ -244,7 +244,7 @@ func TestBacklog(t *testing.T) {
 }
 
 func TestSYNQueueLimit(t *testing.T) {
-	s := newScript(t, Params{})
+	s := newScript(t, Params{NoSynCookies: true})
 	s.listen(0)
 	for range 8 {
 		s.in("S 0:0(0) win 5000 <mss 1000>")

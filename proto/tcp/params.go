@@ -19,13 +19,14 @@ type Params struct {
 	RmemMax         int           // tcp_rmem[2], bytes: how far the window grows by itself
 	WmemDefault     int           // tcp_wmem[1], bytes
 	WmemMax         int           // tcp_wmem[2], bytes
-	MaxSynBacklog   int           // tcp_max_syn_backlog: half-open connections of one listener
+	MaxSynBacklog   int           // tcp_max_syn_backlog: half-open connections of one listener; more get SYN cookies
 	MaxConns        int           // connections of this core, half-open ones included
 	MaxTimeWait     int           // tcp_max_tw_buckets
 	ChallengeACKs   int           // tcp_challenge_ack_limit: in a second
 	NoTimestamps    bool          // tcp_timestamps = 0
 	NoSACK          bool          // tcp_sack = 0
 	NoWindowScaling bool          // tcp_window_scaling = 0
+	NoSynCookies    bool          // tcp_syncookies = 0
 	NoSlowStartIdle bool          // tcp_slow_start_after_idle = 0
 	Congestion      Algorithm     // tcp_congestion_control
 }

@@ -10,7 +10,8 @@ import (
 
 // Read first: RFC 9293 §3.5.2, §3.10.7.1.
 
-// A reply is a segment that belongs to no connection: a reset, or what TIME-WAIT answers.
+// A reply is a segment that belongs to no connection: a reset, what TIME-WAIT answers, or a SYN-ACK with
+// a cookie.
 type reply struct {
 	key          key
 	seq, ack     wire.Seq
@@ -18,6 +19,10 @@ type reply struct {
 	wnd          uint16
 	flags        wire.Flags
 	ts           bool
+
+	sack  bool // the rest of a SYN-ACK
+	scale int8 // -1: none
+	mss   uint16
 }
 
 // ReplyTo returns whom the next segment that belongs to no connection is for, not valid if there
@@ -43,7 +48,12 @@ func (t *TCP) Reply(buf []byte, now mono.Time) (n int, local, remote netip.Addr)
 		SrcPort: r.key.localPort(), DstPort: r.key.remotePort(),
 		Seq: r.seq, Ack: r.ack, Flags: r.flags, Window: r.wnd,
 	}
-	if r.ts {
+	switch {
+	case r.flags&wire.SYN != 0:
+		f.OptionsLen = wire.PutSYNOptions(buf[wire.TCPLen:], &wire.TCPOptions{
+			MSS: r.mss, WScale: r.scale, SACKPermitted: r.sack, TS: r.ts, TSVal: r.tsVal, TSEcr: r.tsEcr,
+		})
+	case r.ts:
 		f.OptionsLen = wire.PutTimestamps(buf[wire.TCPLen:], r.tsVal, r.tsEcr)
 	}
 	n = wire.PutTCP(buf, &f)

@@ -97,6 +97,9 @@ type Stats struct {
 	ResetsOut           uint64
 	ChallengeACKs       uint64
 	ListenOverflows     uint64 // handshakes that could not end since the accept queue was full
+	CookiesSent         uint64
+	CookiesReceived     uint64
+	CookiesFailed       uint64 // acknowledgements of what could have been a cookie and was none
 	AbortOnTimeout      uint64
 	AbortOnData         uint64 // closed with data unread, or data came after the close
 	AbortOnMemory       uint64
