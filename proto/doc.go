@@ -9,6 +9,7 @@
 //	data up    Input → input4, input6 → inputUDP, tcp.Input → queue of the socket → gate
 //	data down  Offer, Kick → ready lists → Output ← outbox, parked datagrams
 //
-// The files follow a packet: input.go, arp.go, ip4.go, icmp4.go, ip6.go, icmp6.go, ndp.go, udp.go,
-// tcp.go on the way up; path.go, header.go, send.go, output.go on the way down.
+// The files follow a packet: input.go, arp.go, ip4.go, icmp4.go, ip6.go, icmp6.go, ndp.go, fragment.go,
+// udp.go, tcp.go, and error4.go, error6.go, quote.go for what routers report, on the way up; path.go,
+// mtu.go, header.go, send.go, output.go on the way down.
 package proto

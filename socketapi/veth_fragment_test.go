@@ -195,31 +195,10 @@ func TestKernelAnswersPingsOfEverySize(t *testing.T) {
 //
 //	engine 10.99.0.2 ── va ═ ra ── router ── rb ═ vb ── 10.98.0.1 Linux sockets
 //	       fd99::2               forwards               fd98::1
+//	                              no limit to ICMP errors     and 10.98.0.10.. fd98::10..
 func routedLab(t *testing.T) (st *Stack, far *netlab.NS, second *netlab.Veth) {
 	t.Helper()
-	netlab.RequireRoot(t)
-	ours, router, far := netlab.TestNS(t), netlab.TestNS(t), netlab.TestNS(t)
-	netlab.TestVeth(t,
-		netlab.End{NS: ours, Name: "va"},
-		netlab.End{NS: router, Name: "ra", Addrs: kernelPrefixes})
-	second = netlab.TestVeth(t,
-		netlab.End{NS: router, Name: "rb", Addrs: []netip.Prefix{netip.MustParsePrefix("10.98.0.2/24"), netip.MustParsePrefix("fd98::2/64")}},
-		netlab.End{NS: far, Name: "vb", Addrs: []netip.Prefix{netip.MustParsePrefix("10.98.0.1/24"), netip.MustParsePrefix("fd98::1/64")}})
-	if err := router.Do(func() error {
-		for _, name := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
-			if err := os.WriteFile("/proc/sys/net/"+name, []byte("1"), 0); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	for prefix, via := range map[string]string{"10.99.0.0/24": "10.98.0.2", "fd99::/64": "fd98::2"} {
-		if err := second.B.AddRoute(netip.MustParsePrefix(prefix), netip.MustParseAddr(via)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	ours, far, _, second := routedNets(t, false)
 	if err := ours.Do(func() (err error) {
 		st, err = Open(host.Config{Interfaces: []host.Interface{{
 			Name: "va", Addrs: enginePrefixes, Gateways: []netip.Addr{netip.MustParseAddr(kernelAddr), netip.MustParseAddr(kernelAddr6)},
@@ -238,6 +217,49 @@ func routedLab(t *testing.T) (st *Stack, far *netlab.NS, second *netlab.Veth) {
 		st.Close()
 	})
 	return st, far, second
+}
+
+// routedNets makes the namespaces. With kernel the one where the engine would be has its addresses and
+// routes instead.
+func routedNets(t *testing.T, kernel bool) (ours, far *netlab.NS, first, second *netlab.Veth) {
+	t.Helper()
+	netlab.RequireRoot(t)
+	ours, router, far := netlab.TestNS(t), netlab.TestNS(t), netlab.TestNS(t)
+	va := netlab.End{NS: ours, Name: "va"}
+	if kernel {
+		va.Addrs = enginePrefixes
+	}
+	first = netlab.TestVeth(t, va, netlab.End{NS: router, Name: "ra", Addrs: kernelPrefixes})
+	vb := netlab.End{NS: far, Name: "vb", Addrs: []netip.Prefix{netip.MustParsePrefix("10.98.0.1/24"), netip.MustParsePrefix("fd98::1/64")}}
+	for i := range 10 {
+		vb.Addrs = append(vb.Addrs, netip.MustParsePrefix(fmt.Sprintf("10.98.0.1%d/24", i)), netip.MustParsePrefix(fmt.Sprintf("fd98::1%d/64", i)))
+	}
+	second = netlab.TestVeth(t,
+		netlab.End{NS: router, Name: "rb", Addrs: []netip.Prefix{netip.MustParsePrefix("10.98.0.2/24"), netip.MustParsePrefix("fd98::2/64")}}, vb)
+	if err := router.Do(func() error {
+		for name, value := range map[string]string{
+			"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1", "ipv4/icmp_ratelimit": "0", "ipv6/icmp/ratelimit": "0",
+		} {
+			if err := os.WriteFile("/proc/sys/net/"+name, []byte(value), 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	routes := map[*netlab.Link]map[string]string{second.B: {"10.99.0.0/24": "10.98.0.2", "fd99::/64": "fd98::2"}}
+	if kernel {
+		routes[first.A] = map[string]string{"10.98.0.0/24": kernelAddr, "fd98::/64": kernelAddr6}
+	}
+	for link, to := range routes {
+		for prefix, via := range to {
+			if err := link.AddRoute(netip.MustParsePrefix(prefix), netip.MustParseAddr(via)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return ours, far, first, second
 }
 
 // narrow gives both ends of the second link an MTU.
