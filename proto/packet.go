@@ -22,6 +22,13 @@ import (
 // AddPacketSocket lets a socket with a Link see frames.
 func (s *Stack) AddPacketSocket(sock *udp.Socket) { s.taps = append(s.taps, sock) }
 
+// PacketSockets calls f for each packet socket.
+func (s *Stack) PacketSockets(f func(*udp.Socket)) {
+	for _, sock := range s.taps {
+		f(sock)
+	}
+}
+
 // RemovePacketSocket ends that. It does nothing if it has not begun.
 func (s *Stack) RemovePacketSocket(sock *udp.Socket) {
 	if i := slices.Index(s.taps, sock); i >= 0 {

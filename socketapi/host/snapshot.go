@@ -121,11 +121,28 @@ func (h *Host) Addrs() (list []Addr) {
 	return list
 }
 
+// A Kind of socket is what it takes.
+type Kind uint8
+
+const (
+	Stream   Kind = iota // a connection, or who waits for some
+	Datagram             // datagrams of UDP, or ICMP echo
+	Raw                  // packets of an IP protocol
+	Packet               // frames of an interface
+)
+
 // A Socket is a socket, or a connection that is still there after its program has closed it.
 type Socket struct {
+	Kind     Kind
 	Protocol wire.Protocol
 	Local    netip.AddrPort // for ICMP, the port is the identifier
 	Remote   netip.AddrPort // not valid: none
+
+	// Of a packet socket, instead of the three above: what it is bound to, "" for all
+	// interfaces.
+	Interface string
+	EtherType wire.EtherType
+
 	// State is that of TCP. As in Linux, a datagram socket that is connected is in
 	// tcp.Established, and another in tcp.Closed.
 	State tcp.State
@@ -137,18 +154,25 @@ type Socket struct {
 	Dropped      uint64 // datagrams for which there was no room
 }
 
-// Sockets returns the sockets of all cores by protocol, state and address, at most so many:
+// Sockets returns the sockets of all cores by kind, protocol, state and address, at most so many:
 // more says that some were left out. A TCP socket that neither listens nor is connected is no
 // core's business, and missing.
 func (h *Host) Sockets(most int) (list []Socket, more bool) {
 	l := listing{most: most, sole: len(h.cores) == 1, shared: make(map[*ring.Gate]int)}
 	for _, c := range h.cores {
-		l.datagrams(c, wire.ProtoUDP, &c.Stack.UDP)
-		l.datagrams(c, wire.ProtoICMP, &c.Stack.Ping)
 		l.streams(c)
+		l.datagrams(c, &c.Stack.UDP, func(*udp.Socket) (Kind, wire.Protocol) { return Datagram, wire.ProtoUDP })
+		l.datagrams(c, &c.Stack.Ping, func(end *udp.Socket) (Kind, wire.Protocol) {
+			if end.Local.Addr().Is4() {
+				return Datagram, wire.ProtoICMP
+			}
+			return Datagram, wire.ProtoICMPv6
+		})
+		l.datagrams(c, &c.Stack.Raw, func(end *udp.Socket) (Kind, wire.Protocol) { return Raw, wire.Protocol(end.Local.Port()) })
+		l.packets(c)
 	}
 	slices.SortStableFunc(l.list, func(a, b Socket) int {
-		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(rank(a.State), rank(b.State)),
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(rank(a.State), rank(b.State)),
 			cmp.Compare(a.Local.Port(), b.Local.Port()), a.Local.Compare(b.Local), a.Remote.Compare(b.Remote))
 	})
 	return l.list, l.more
@@ -207,22 +231,43 @@ func (s *Socket) join(end Socket) {
 	}
 }
 
-func (l *listing) datagrams(c *Core, protocol wire.Protocol, table *udp.Table) {
+func (l *listing) datagrams(c *Core, table *udp.Table, what func(*udp.Socket) (Kind, wire.Protocol)) {
 	for port := 0; port <= 65535 && !l.more; {
 		l.grow()
 		c.Lock()
 		port = table.Walk(port, stepMax, func(end *udp.Socket) {
-			s := Socket{
-				Protocol: protocol, Local: end.Local, Remote: end.Remote, State: tcp.Closed, Core: c.Index,
-				RecvQ: end.Recv.Charged(), SendQ: end.Send.Charged(), Dropped: end.Dropped,
-			}
-			if end.Remote.IsValid() {
-				s.State = tcp.Established
-			}
+			s := socketOf(end, c)
+			s.Kind, s.Protocol = what(end)
 			l.add(s, end.Gate)
 		})
 		c.Unlock()
 	}
+}
+
+// packets lists the packet sockets, which programs have few of.
+func (l *listing) packets(c *Core) {
+	c.Lock()
+	defer c.Unlock()
+	c.Stack.PacketSockets(func(end *udp.Socket) {
+		s := socketOf(end, c)
+		s.Kind, s.EtherType = Packet, end.Link.Type
+		if end.Link.Port >= 0 {
+			s.Interface = c.host.nameOf(end.Link.Port)
+		}
+		l.add(s, end.Gate)
+	})
+}
+
+// socketOf is what all sockets but streams have in common.
+func socketOf(end *udp.Socket, c *Core) Socket {
+	s := Socket{
+		Local: end.Local, Remote: end.Remote, State: tcp.Closed, Core: c.Index,
+		RecvQ: end.Recv.Charged(), SendQ: end.Send.Charged(), Dropped: end.Dropped,
+	}
+	if end.Remote.IsValid() {
+		s.State = tcp.Established
+	}
+	return s
 }
 
 func (l *listing) streams(c *Core) {
@@ -231,7 +276,7 @@ func (l *listing) streams(c *Core) {
 		c.Lock()
 		at = c.Stack.TCP.Walk(at, stepMax, func(r tcp.Row) {
 			l.add(Socket{
-				Protocol: wire.ProtoTCP, Local: r.Local, Remote: r.Remote, State: r.State, Core: c.Index,
+				Kind: Stream, Protocol: wire.ProtoTCP, Local: r.Local, Remote: r.Remote, State: r.State, Core: c.Index,
 				RecvQ: r.RecvQ, SendQ: r.SendQ,
 			}, r.Gate)
 		})

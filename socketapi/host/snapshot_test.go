@@ -112,6 +112,40 @@ func TestSnapshotOfAnIncompleteNeighbour(t *testing.T) {
 	}
 }
 
+// Sockets that are neither of TCP nor UDP are known by their kind.
+func TestSnapshotOfOtherSockets(t *testing.T) {
+	r := newRig(t, 2)
+	var gates [4]ring.Gate
+	for _, c := range r.h.Cores() {
+		for i, row := range []struct {
+			table *udp.Table
+			local string
+		}{{&c.Stack.Ping, "0.0.0.0:77"}, {&c.Stack.Ping, "[::]:78"}, {&c.Stack.Raw, "0.0.0.0:89"}} {
+			row.table.Add(&udp.Socket{Local: netip.MustParseAddrPort(row.local), Gate: &gates[i], Raw: &udp.Raw{}})
+		}
+		c.Stack.AddPacketSocket(&udp.Socket{Link: &udp.Link{Type: wire.EtherTypeARP, Port: 0}, Gate: &gates[3]})
+	}
+	list, _ := r.h.Sockets(10)
+	if len(list) != 4 {
+		t.Fatalf("%+v", list)
+	}
+	for i, want := range []struct {
+		kind     Kind
+		protocol wire.Protocol
+		port     uint16
+	}{{Datagram, wire.ProtoICMP, 77}, {Datagram, wire.ProtoICMPv6, 78}, {Raw, 89, 89}, {Packet, 0, 0}} {
+		if s := list[i]; s.Kind != want.kind || s.Protocol != want.protocol || s.Local.Port() != want.port || s.Core != -1 {
+			t.Errorf("%+v, want %+v", s, want)
+		}
+	}
+	if s := list[3]; s.Interface != "queue" || s.EtherType != wire.EtherTypeARP {
+		t.Errorf("%+v", s)
+	}
+	for _, c := range r.h.Cores() { // for the end of the test, which nobody closes them for
+		c.Stack.Raw, c.Stack.Ping = udp.Table{}, udp.Table{}
+	}
+}
+
 // A connection that is over is shown in TIME-WAIT, and then no more.
 func TestSnapshotOfTimeWait(t *testing.T) {
 	r := newRig(t, 1)

@@ -1,13 +1,14 @@
 package control
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/tcp"
-	"github.com/xdpsock/xdpsock/proto/wire"
+	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
@@ -59,7 +60,18 @@ func sockets(h *host.Host) (list []Socket, more bool) {
 			Protocol: strings.ToLower(s.Protocol.String()), State: s.State.String(), RecvQ: s.RecvQ, SendQ: s.SendQ,
 			Local: pairName(h, s.Local), Dropped: s.Dropped, Core: s.Core,
 		}
-		if s.Protocol != wire.ProtoTCP && s.State == tcp.Closed {
+		switch s.Kind {
+		case host.Raw: // its port is its protocol
+			row.Protocol = "raw"
+		case host.Packet:
+			row.Protocol = "packet"
+			types := "*"
+			if s.EtherType != udp.AllTypes {
+				types = s.EtherType.String()
+			}
+			row.Local = cmp.Or(s.Interface, "*") + ":" + types
+		}
+		if s.Kind != host.Stream && s.State == tcp.Closed {
 			row.State = "UNCONNECTED"
 		}
 		if s.Remote.IsValid() {

@@ -24,6 +24,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/udp"
+	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
@@ -93,6 +94,10 @@ func TestAsk(t *testing.T) {
 		t.Fatal(errno)
 	}
 	c.Stack.UDP.Add(&udp.Socket{Local: netip.MustParseAddrPort("0.0.0.0:7"), Gate: new(ring.Gate), Dropped: 2})
+	c.Stack.Raw.Add(&udp.Socket{Local: netip.MustParseAddrPort("0.0.0.0:89"), Gate: new(ring.Gate), Raw: new(udp.Raw)})
+	for i, typ := range []wire.EtherType{udp.AllTypes, wire.EtherTypeARP} {
+		c.Stack.AddPacketSocket(&udp.Socket{Link: &udp.Link{Port: i - 1, Type: typ}, Gate: new(ring.Gate)})
+	}
 	c.Stack.Neigh.Want(0, netip.MustParseAddr("192.0.2.9"), c.Now())
 	c.Stack.Count.CountN(drop.UDPNoSocket, 3)
 	c.Unlock()
@@ -141,9 +146,12 @@ func TestAsk(t *testing.T) {
 	if !found {
 		t.Errorf("%+v", ask(AskAddrs).Addrs)
 	}
-	if a := ask(AskSockets); a.More || len(a.Sockets) != 2 ||
+	if a := ask(AskSockets); a.More || len(a.Sockets) != 5 ||
 		a.Sockets[0] != (Socket{Protocol: "tcp", State: "LISTEN", SendQ: 5, Local: "192.0.2.7:80"}) ||
-		a.Sockets[1] != (Socket{Protocol: "udp", State: "UNCONNECTED", Local: "0.0.0.0:7", Dropped: 2}) {
+		a.Sockets[1] != (Socket{Protocol: "udp", State: "UNCONNECTED", Local: "0.0.0.0:7", Dropped: 2}) ||
+		a.Sockets[2] != (Socket{Protocol: "raw", State: "UNCONNECTED", Local: "0.0.0.0:89"}) ||
+		a.Sockets[3] != (Socket{Protocol: "packet", State: "UNCONNECTED", Local: "*:*"}) ||
+		a.Sockets[4] != (Socket{Protocol: "packet", State: "UNCONNECTED", Local: "eth1:ARP"}) {
 		t.Errorf("%+v", a.Sockets)
 	}
 	a := ask(AskDrops)

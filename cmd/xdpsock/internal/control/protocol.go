@@ -96,11 +96,11 @@ type Addr struct {
 
 // Socket is one socket, in the words of ss(8).
 type Socket struct {
-	Protocol string `json:"protocol"` // tcp, udp, icmp
+	Protocol string `json:"protocol"` // tcp, udp, icmp, icmpv6, raw (Local has the protocol's number for a port), packet
 	State    string `json:"state"`
 	RecvQ    int    `json:"recv_q"`
 	SendQ    int    `json:"send_q"`
-	Local    string `json:"local"`
+	Local    string `json:"local"` // of a packet socket: interface and EtherType
 	Remote   string `json:"remote,omitempty"`
 	Dropped  uint64 `json:"dropped"` // datagrams for which there was no room
 	Core     int    `json:"core"`    // -1: all
