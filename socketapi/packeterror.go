@@ -199,6 +199,6 @@ func (s *datagram) setTTL(ttl int) unix.Errno {
 	if ttl < 1 || ttl > 255 {
 		return unix.EINVAL
 	}
-	s.change(func(end *udp.Socket) { end.TTL = uint8(ttl) })
+	s.change(func(end *udp.Socket) { end.TTL, end.HopLimit, end.HasHops = uint8(ttl), uint8(ttl), true })
 	return 0
 }

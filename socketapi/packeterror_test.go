@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/engine"
@@ -84,6 +86,58 @@ func TestUDPReportsErrors(t *testing.T) {
 	if err := c.SetTTL(255); err != nil {
 		t.Errorf("TTL 255: %v", err)
 	}
+}
+
+// What is sent carries the hop count that was set, over both families.
+func TestSetTTL(t *testing.T) {
+	st, peer := lab(t, 1, engine.ModeAuto)
+	eachFamily(t, func(t *testing.T, f family) {
+		k, err := peer.ListenPacket("udp", f.theirs("7000"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close()
+		p4, p6 := ipv4.NewPacketConn(k), ipv6.NewPacketConn(k)
+		if f.header == wire.IPv4Len {
+			err = p4.SetControlMessage(ipv4.FlagTTL, true)
+		} else {
+			err = p6.SetControlMessage(ipv6.FlagHopLimit, true)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := st.ListenUDP(netip.MustParseAddrPort(f.ours("7001")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		k.SetReadDeadline(time.Now().Add(time.Minute))
+		for _, ttl := range []int{1, 64, 255} {
+			if err := c.SetTTL(ttl); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.WriteToUDPAddrPort([]byte("x"), netip.MustParseAddrPort(f.theirs("7000"))); err != nil {
+				t.Fatal(err)
+			}
+			got, buf := 0, make([]byte, 10)
+			if f.header == wire.IPv4Len {
+				_, m, _, err := p4.ReadFrom(buf)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = m.TTL
+			} else {
+				_, m, _, err := p6.ReadFrom(buf)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = m.HopLimit
+			}
+			if got != ttl {
+				t.Errorf("arrived with %d, not %d", got, ttl)
+			}
+		}
+	})
 }
 
 func TestReasons(t *testing.T) {
