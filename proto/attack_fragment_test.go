@@ -3,6 +3,7 @@ package proto
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -124,6 +125,10 @@ func TestForgedFragmentationNeeded(t *testing.T) {
 	if mtu() != 1500 {
 		t.Fatalf("a forged report made the MTU %d", mtu())
 	}
+	// A socket without a peer may have sent to anybody; the report makes us look for nobody.
+	stranger := quote(forgeUDP(sock.Local, netip.AddrPortFrom(netip.MustParseAddr("10.9.0.200"), 9), "x"))
+	v.want("of a stranger", v.hit(big(600, stranger)), drop.None, 0)
+	v.want("of where no route leads", v.hit(big(600, quote(forgeUDP(sock.Local, netip.AddrPortFrom(elsewhere, 9), "x")))), drop.ICMP4QuoteImplausible, 0)
 	v.want("one that can be true", v.hit(big(60, live)), drop.None, 0)
 	if mtu() != 552 {
 		t.Errorf("the smallest report made the MTU %d", mtu())

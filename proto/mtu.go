@@ -9,6 +9,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/ip"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/udp"
 )
 
@@ -18,14 +19,18 @@ import (
 // tooBig takes in a router's word that a packet of ours to dst, of length bytes, did not fit
 // into the next hop's mtu. It says what the path's MTU is now, or that the report cannot be right.
 func (s *Stack) tooBig(dst netip.Addr, mtu, length int, now mono.Time) (m int, ok bool) {
-	w, errno := s.path(dst, now)
-	if errno != 0 || w.port.Loop {
+	// Not by path, which asks for the neighbour: who forges a report is not to choose whom.
+	current, ok := s.linkMTU(dst)
+	if !ok || s.local(dst) {
 		return 0, false
 	}
-	if mtu == w.mtu && w.reported {
-		return mtu, true // another packet that was on its way met the same router
+	if known, ok := s.mtus.Lookup(dst, now); ok && known.MTU <= current {
+		if mtu == known.MTU {
+			return mtu, true // another packet that was on its way met the same router
+		}
+		current = known.MTU
 	}
-	p, ok := s.mtus.Report(dst, mtu, length, w.mtu, now)
+	p, ok := s.mtus.Report(dst, mtu, length, current, now)
 	if !ok {
 		return 0, false
 	}
@@ -34,6 +39,22 @@ func (s *Stack) tooBig(dst netip.Addr, mtu, length int, now mono.Time) (m int, o
 		s.peers.PathMTU(dst, p)
 	}
 	return p.MTU, true
+}
+
+// linkMTU is the longest packet to dst that its first link takes, and its route.
+func (s *Stack) linkMTU(dst netip.Addr) (mtu int, ok bool) {
+	if s.loop != nil && s.local(dst) {
+		return packetMax(dst, s.loop.MTU), true
+	}
+	r, ok := s.route(dst)
+	if !ok || r.Kind != route.Unicast {
+		return 0, false
+	}
+	mtu = packetMax(dst, s.ports[r.Port].MTU)
+	if r.MTU > 0 {
+		mtu = min(mtu, r.MTU)
+	}
+	return mtu, true
 }
 
 // LearnPathMTU takes in what another core has been told of a path.
@@ -53,7 +74,7 @@ func (s *Stack) forgetPath(dst netip.Addr) {
 func (w *path) reduce(m *ip.PathMTUs, now mono.Time) {
 	w.until = mono.Never
 	if p, ok := m.Lookup(w.dst, now); ok && p.MTU <= w.mtu {
-		w.mtu, w.small, w.until, w.reported = p.MTU, p.Small, p.Until, true
+		w.mtu, w.small, w.until = p.MTU, p.Small, p.Until
 	}
 }
 

@@ -27,8 +27,6 @@ type path struct {
 	mac   wire.MAC     // of a group, or everyone
 	until mono.Time    // when mtu is to be found out anew
 	small bool         // the path is of less than mtu: packets leave without DF
-	// reported says that mtu is a router's word, not the link's or the route's.
-	reported bool
 }
 
 // path returns the way to dst. The neighbour may yet be unresolved: resolved asks.
@@ -165,6 +163,9 @@ func (s *Stack) pathBy(port uint32, dst netip.Addr, now mono.Time) (*path, unix.
 		r = &route.Route{Port: int(port - 1)}
 	}
 	w, errno := s.pathOver(r, dst, now)
+	if errno == 0 {
+		w.reduce(s.mtus, now)
+	}
 	s.pinned = w
 	return &s.pinned, errno
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/neigh"
-	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
@@ -29,16 +28,11 @@ func (s *Stack) tcpConfig(cfg *Config) tcp.Config {
 // mss is the largest segment between two addresses, without header and options (RFC
 // 9293 §3.7.1: from the MTU of the link).
 func (s *Stack) mss(_, remote netip.Addr) uint16 {
-	mtu := s.ports[0].MTU
-	if s.loop != nil && s.local(remote) {
-		mtu = s.loop.MTU
-	} else if r, ok := s.route(remote); ok && r.Kind == route.Unicast {
-		mtu = s.ports[r.Port].MTU
-		if r.MTU > 0 {
-			mtu = min(mtu, r.MTU)
-		}
+	mtu, ok := s.linkMTU(remote)
+	if !ok {
+		mtu = packetMax(remote, s.ports[0].MTU)
 	}
-	return uint16(max(packetMax(remote, mtu)-headerLen(remote)-wire.TCPLen, 0))
+	return uint16(max(mtu-headerLen(remote)-wire.TCPLen, 0))
 }
 
 // missTCP hands the packet in Input over to the core that its connection lives on. Where that
