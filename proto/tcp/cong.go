@@ -43,7 +43,7 @@ func ParseAlgorithm(name string) (Algorithm, bool) {
 // congestion is one connection's congestion control: what all algorithms share, and
 // the state of the one that was chosen. The methods of this file are all that the rest
 // of TCP knows of it; each goes to the algorithm by a switch, since a segment makes no
-// interface call. A rate-based one sets pace as well.
+// interface call. A rate-based one sets pace as well, which pace.go keeps.
 type congestion struct {
 	cwnd, ssthresh uint32 // bytes
 	pace           uint64 // bytes a second, 0: none

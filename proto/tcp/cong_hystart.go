@@ -16,8 +16,8 @@ const (
 	hystartSamples     = 8                     // N_RTT_SAMPLE
 	conservativeGrowth = 4                     // CSS_GROWTH_DIVISOR
 	conservativeRounds = 5                     // CSS_ROUNDS
-	// hystartLimit is L where segments are not paced: what one acknowledgement counts for at most, in
-	// segments. It is infinite where they are.
+	// hystartLimit is L for a sender that does not pace (CUBIC does not, as in Linux): what one acknowledgement
+	// counts for at most, in segments.
 	hystartLimit = 8
 )
 

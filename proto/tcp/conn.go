@@ -71,9 +71,9 @@ type Conn struct {
 	}
 	rtt struct {
 		smooth, variance, min time.Duration
-		rto                   time.Duration
 	}
-	cc congestion
+	cc     congestion
+	paceAt mono.Time // the next segment goes out then, if there is a rate; see pace.go
 
 	rxTune struct { // receive buffer autotuning
 		at   mono.Time

@@ -33,6 +33,7 @@ type Info struct {
 	LastAckRecv              time.Duration
 	Recovering, InLoss       bool
 	Congestion               Algorithm
+	PacingRate               uint64 // bytes a second, 0: no limit
 }
 
 // Info returns what is known of c.
@@ -50,7 +51,7 @@ func (c *Conn) Info(now mono.Time) Info {
 		BytesAcked: c.tx.Head(), BytesRecv: c.rx.Tail(),
 		SegsIn: int(c.segsIn), SegsOut: int(c.segsOut),
 		LastDataSent: since(now, c.lastSend), LastDataRecv: since(now, c.lastData), LastAckRecv: since(now, c.lastRecv),
-		Congestion: c.cc.algorithm,
+		Congestion: c.cc.algorithm, PacingRate: c.rate(),
 	}
 	if f := c.flight; f != nil {
 		i.Sacked, i.Lost, i.Retrans = f.sacked, f.lost, f.again

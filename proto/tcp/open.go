@@ -66,7 +66,6 @@ func (t *TCP) newConn(k *key, opt *Options) (*Conn, unix.Errno) {
 	c.tx.Init(t.cfg.Pool, t.params.WmemDefault)
 	c.setBuffers()
 	c.quick = quickACKs
-	c.rtt.rto = rtoInitial
 	c.ts.offset = t.tsOffset(k)
 	c.snd.pathMSS = t.cfg.MSS(local, remote)
 	c.resetMSS()

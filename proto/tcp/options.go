@@ -25,6 +25,8 @@ type Options struct {
 	Linger2      time.Duration // TCP_LINGER2; 0: tcp_fin_timeout
 	Congestion   Algorithm     // TCP_CONGESTION; 0: the host's
 
+	MaxPacingRate uint64 // SO_MAX_PACING_RATE, bytes a second of segments with their headers; 0: no limit
+
 	TTL uint8 // IP_TTL, 0: the stack's default: for whoever writes the IP header
 	TOS uint8 // IP_TOS, likewise
 }

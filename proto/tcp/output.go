@@ -40,6 +40,10 @@ func (c *Conn) output(buf []byte, now mono.Time) int {
 
 // outputData sends what is lost, then what is new; in the second step of F-RTO it is the other way round.
 func (c *Conn) outputData(buf []byte, now mono.Time) int {
+	if c.paced(now) {
+		c.cwndLimited = false
+		return 0
+	}
 	f := c.flight
 	if c.want&wantTail != 0 {
 		if n := c.outputProbe(buf, now); n > 0 {
@@ -118,6 +122,7 @@ func (c *Conn) putData(buf []byte, start wire.Seq, n, header int, now mono.Time)
 	if n > 0 && off+uint64(n) == c.tx.Tail() {
 		flags |= wire.PSH // the end of what was written so far (RFC 9293 §3.9.1.2)
 	}
+	c.pace(header+n, now)
 	return c.put(buf, start, flags, header, n, now)
 }
 
@@ -206,8 +211,8 @@ func (c *Conn) held() bool {
 
 // beforeSend notes that data goes out.
 func (c *Conn) beforeSend(now mono.Time) {
-	if idle := now.Sub(c.lastSend); c.flight == nil && c.lastSend != 0 && idle > c.rtt.rto {
-		c.cc.restart(idle, c.rtt.rto, c.sendMSS(), !c.t.params.NoSlowStartIdle)
+	if idle := now.Sub(c.lastSend); c.flight == nil && c.lastSend != 0 && idle > c.baseRTO() {
+		c.cc.restart(idle, c.baseRTO(), c.sendMSS(), !c.t.params.NoSlowStartIdle)
 	}
 	if now.Sub(c.lastData) < delayedACK && c.lastData != 0 {
 		c.pingpong = true

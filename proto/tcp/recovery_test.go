@@ -7,8 +7,8 @@ import (
 
 const ms = time.Millisecond
 
-// sent opens a connection with SACK over a path with a round trip of 10 ms, of which one was measured with
-// data, and sends n full segments, of which the first may be acknowledged a moment after.
+// sent opens a connection with SACK over a path with a round trip of 10 ms, sends n full segments,
+// and lets that pass.
 func (s *script) sent(n int) *script {
 	s.t.Helper()
 	s.establishedSACK(60000)

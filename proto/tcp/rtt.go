@@ -8,8 +8,7 @@ import (
 
 // Read first: RFC 6298, RFC 7323 §4.
 
-// sampleRTT takes in one measured round trip (RFC 6298 §2). As in Linux, rtoMin is the
-// least that the variance adds, not the least of the sum.
+// sampleRTT takes in one measured round trip (RFC 6298 §2).
 func (c *Conn) sampleRTT(m time.Duration) {
 	m = max(m, 1)
 	r := &c.rtt
@@ -22,12 +21,21 @@ func (c *Conn) sampleRTT(m time.Duration) {
 		r.variance += (max(m-r.smooth, r.smooth-m) - r.variance) / 4
 		r.smooth += (m - r.smooth) / 8
 	}
-	r.rto = min(r.smooth+max(4*r.variance, rtoMin), rtoMax)
+}
+
+// baseRTO is the timeout without backoff (RFC 6298 §2.1-2.3). As in Linux, rtoMin is the
+// least that the variance adds, not the least of the sum.
+func (c *Conn) baseRTO() time.Duration {
+	r := &c.rtt
+	if r.smooth == 0 {
+		return rtoInitial
+	}
+	return min(r.smooth+max(4*r.variance, rtoMin), rtoMax)
 }
 
 // rto returns the timeout with the backoff of RFC 6298 §5.5.
 func (c *Conn) rto() time.Duration {
-	return min(c.rtt.rto<<min(c.backoff, 20), rtoMax)
+	return min(c.baseRTO()<<min(c.backoff, 20), rtoMax)
 }
 
 // echoed returns the round trip that an echoed timestamp tells (RTTM, RFC 7323 §4.1), to a

@@ -136,7 +136,7 @@ type delivery struct {
 	now   mono.Time
 	una   wire.Seq // SND.UNA before it
 	fack  wire.Seq // flight.fack before it
-	ecr   uint32   // the echoed timestamp, less ours of the origin of time, if echo
+	ecr   uint32   // the echoed timestamp on the clock of tsClock, if echo
 	echo  bool
 	least time.Duration // a round trip takes this long
 

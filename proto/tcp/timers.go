@@ -17,11 +17,11 @@ import (
 // acknowledgement, is a store: the timer fires when the old one would have been, finds nothing due, and is
 // armed again.
 const (
-	timerRetransmit = iota // of data, a SYN, or (persisting) a probe of a closed window: never two of them
+	timerRetransmit = iota // of data, a SYN, (persisting) a probe of a closed window, or of FIN-WAIT-2: never two of them
 	timerDelayedACK
 	timerKeepalive
-	timerFinWait2
 	timerCork
+	timerPace
 	timerMemory // a writer that found the pool exhausted may try again
 	timerIdle   // drained buffers go back
 	timerFree   // the slot goes back
@@ -74,9 +74,7 @@ func (c *Conn) expire(kind int, now mono.Time) {
 		c.t.ready(c)
 	case timerKeepalive:
 		c.expireKeepalive(now)
-	case timerFinWait2:
-		c.end(0, now)
-	case timerCork:
+	case timerCork, timerPace:
 		c.t.ready(c)
 	case timerMemory:
 		c.status.Clear(statusOutOfRoom)
@@ -91,6 +89,8 @@ func (c *Conn) expireRetransmit(now mono.Time) {
 	switch {
 	case c.state == SynSent || c.state == SynReceived:
 		c.expireSYN(now)
+	case c.state == FinWait2:
+		c.end(0, now)
 	case c.persisting:
 		c.expirePersist(now)
 	case c.flight != nil:
@@ -269,7 +269,7 @@ func (c *Conn) armFinWait2(now mono.Time) {
 		c.end(0, now)
 		return
 	}
-	c.arm(timerFinWait2, now.Add(orDefault(c.opt.Linger2, c.t.params.FinTimeout)))
+	c.arm(timerRetransmit, now.Add(orDefault(c.opt.Linger2, c.t.params.FinTimeout)))
 }
 
 // armIdle sees to it that the buffers are looked at when the connection has been silent.
