@@ -505,3 +505,48 @@ func TestPathMTU(t *testing.T) {
 	s.out(". 2001:2601(600) ack 1")
 	s.out("P. 2601:3001(400) ack 1")
 }
+
+// tcp_slow_start_after_idle = 0: the window outlives a silence.
+func TestNoRestartAfterIdle(t *testing.T) {
+	s := newScript(t, Params{NoSlowStartIdle: true}).established(60000)
+	s.c.cc.cwnd = 40000
+	s.write(10)
+	s.pull()
+	s.in(". 1:1(0) ack 11 win 60000")
+	s.after(time.Minute)
+	s.write(10)
+	s.pull()
+	if s.c.cc.cwnd != 40000 {
+		t.Errorf("cwnd is %d after a minute of silence", s.c.cc.cwnd)
+	}
+}
+
+// RFC 6298 §5.5 and §2.5: each timeout doubles the next, up to rtoMax.
+func TestBackoffHasALimit(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.write(10)
+	s.out("P. 1:11(10) ack 1")
+	wait := s.c.rto()
+	for range 12 {
+		s.timeout(wait)
+		s.out("P. 1:11(10) ack 1")
+		wait = min(2*wait, rtoMax)
+	}
+	if s.c.rto() != rtoMax {
+		t.Errorf("the timeout is %v", s.c.rto())
+	}
+}
+
+// RFC 7661 §4.1, RFC 9293 §3.8.2: what the program sends less than the window allows does not make it grow.
+func TestWindowGrowsOnlyWhenUsed(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	for range 30 {
+		s.write(2000)
+		s.pull()
+		s.pull()
+		s.in(sprintf(". 1:1(0) ack %d win 60000", 1+s.wrote))
+	}
+	if s.c.cc.cwnd != 10000 {
+		t.Errorf("cwnd is %d though a fifth of it was used", s.c.cc.cwnd)
+	}
+}
