@@ -306,6 +306,56 @@ var groupRows = []row{
 			e.reads("it reads", &e.peer, theirs, 10, 0)
 		}
 	}},
+	{"group of IPv6: join and leave", func(e *env) {
+		fd := e.me.inet6(unix.SOCK_DGRAM)
+		group := in6("ff05::1:1", 0).Addr
+		for _, opt := range []int{unix.IPV6_JOIN_GROUP, unix.IPV6_LEAVE_GROUP} {
+			join := func(what string, fd int, group [16]byte, index int) {
+				e.note(what, e.me.groups().SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, opt, &unix.IPv6Mreq{Multiaddr: group, Interface: uint32(index)}))
+			}
+			join("once", fd, group, e.me.index)
+			join("twice", fd, group, e.me.index)
+			join("no group", fd, e.me.ip6, e.me.index)
+			join("no interface", fd, in6("ff05::1:2", 0).Addr, 9999)
+			join("on a stream", e.me.inet6(unix.SOCK_STREAM), group, e.me.index)
+			join("on a socket of IPv4", e.me.udp(), group, e.me.index)
+			e.note("too short", e.me.api.SetsockoptString(fd, unix.IPPROTO_IPV6, opt, "1234567890123456789"))
+		}
+	}},
+	{"group of IPv6: options of what is sent", func(e *env) {
+		fd := e.me.inet6(unix.SOCK_DGRAM)
+		for _, opt := range []int{unix.IPV6_MULTICAST_HOPS, unix.IPV6_MULTICAST_LOOP, unix.IPV6_MULTICAST_ALL} {
+			for _, n := range []int{-2, -1, 0, 1, 2, 255, 256} {
+				err := e.me.api.SetsockoptInt(fd, unix.IPPROTO_IPV6, opt, n)
+				is, _ := e.me.api.GetsockoptInt(fd, unix.IPPROTO_IPV6, opt)
+				e.note(fmt.Sprint(opt, " ", n), err, is)
+			}
+		}
+		e.note("no interface", e.me.api.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, 9999))
+		e.note("ours", e.me.api.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, e.me.index))
+		is, err := e.me.api.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF)
+		e.note("is ours", is == e.me.index, err)
+		e.note("none", e.me.api.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, 0))
+	}},
+	{"group of IPv6: both ways", func(e *env) {
+		port := e.freePort()
+		for _, dir := range []struct {
+			name     string
+			from, to *side
+		}{{"the kernel sends", &e.peer, &e.me}, {"the kernel hears", &e.me, &e.peer}, {"to ourselves", &e.me, &e.me}} {
+			for _, group := range []string{"ff05::1:1", "ff02::1:1"} {
+				fd, sender := dir.to.inet6(unix.SOCK_DGRAM), dir.from.inet6(unix.SOCK_DGRAM)
+				dir.to.set(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+				e.must(dir.to.api.Bind(fd, in6("::", port)))
+				e.must(dir.to.groups().SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP,
+					&unix.IPv6Mreq{Multiaddr: in6(group, 0).Addr, Interface: uint32(dir.to.index)}))
+				e.must(dir.from.api.SetsockoptInt(sender, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, dir.from.index))
+				e.must(dir.from.api.Sendto(sender, []byte("hello"), 0, in6(group, port)))
+				e.reads(dir.name+" "+group, dir.to, fd, 10, 0)
+				dir.to.close(fd)
+			}
+		}
+	}},
 	{"broadcast: to everyone and to the link", func(e *env) {
 		port := e.freePort()
 		mine, theirs := e.me.bound(port), e.peer.bound(port)

@@ -107,7 +107,10 @@ func (s *Set) join(port int, group netip.Addr, mode Mode) (*Set, unix.Errno) {
 // the socket has not joined.
 func (s *Set) Leave(port int, group netip.Addr) (*Set, unix.Errno) {
 	i := s.find(port, group)
-	if i < 0 {
+	switch {
+	case group.Is6() && !group.IsMulticast(): // over IPv4 Linux does not look
+		return s, unix.EINVAL
+	case i < 0:
 		return s, unix.EADDRNOTAVAIL
 	}
 	return &Set{slices.Delete(slices.Clone(s.all), i, i+1)}, 0

@@ -1,0 +1,71 @@
+package socketapi
+
+import (
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/group"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// ListenMulticastUDP opens a UDP socket that receives what is sent to a group at a port, and nothing
+// else. It joins on the interface with an index (see [host.Host.Index]); 0 is the one that routes
+// lead to the group by. Several sockets may listen to one group and port.
+func (st *Stack) ListenMulticastUDP(to netip.AddrPort, index int) (*UDPConn, error) {
+	fail := func(err error) (*UDPConn, error) {
+		return nil, &net.OpError{Op: "listen", Net: "udp", Addr: net.UDPAddrFromAddrPort(to), Err: err}
+	}
+	s, errno := newDatagram(st.host, wire.ProtoUDP)
+	if errno != 0 {
+		return fail(os.NewSyscallError("socket", errno))
+	}
+	c := &UDPConn{s}
+	if errno := s.bind(to, sharing{reuseAddr: true}); errno != 0 {
+		s.close()
+		return fail(os.NewSyscallError("bind", errno))
+	}
+	if err := c.JoinGroup(to.Addr(), index); err != nil {
+		s.close()
+		return fail(err)
+	}
+	return c, nil
+}
+
+// JoinGroup receives what anyone sends to a group on an interface.
+func (c *UDPConn) JoinGroup(to netip.Addr, index int) error {
+	return c.groups(to, index, func(s *group.Set, port int) (*group.Set, unix.Errno) { return s.Join(port, to) })
+}
+
+// LeaveGroup undoes JoinGroup, or JoinSource of all sources.
+func (c *UDPConn) LeaveGroup(to netip.Addr, index int) error {
+	return c.groups(to, index, func(s *group.Set, port int) (*group.Set, unix.Errno) { return s.Leave(port, to) })
+}
+
+// JoinSource receives what one sender sends to a group on an interface (RFC 4607).
+func (c *UDPConn) JoinSource(to, source netip.Addr, index int) error {
+	return c.groups(to, index, func(s *group.Set, port int) (*group.Set, unix.Errno) { return s.JoinSource(port, to, source) })
+}
+
+// LeaveSource undoes JoinSource.
+func (c *UDPConn) LeaveSource(to, source netip.Addr, index int) error {
+	return c.groups(to, index, func(s *group.Set, port int) (*group.Set, unix.Errno) { return s.LeaveSource(port, to, source) })
+}
+
+// groups changes what the socket has joined.
+func (c *UDPConn) groups(to netip.Addr, index int, change func(*group.Set, int) (*group.Set, unix.Errno)) error {
+	port, ok := c.s.host.PortOf(index)
+	if index == 0 {
+		port, ok = c.s.host.GroupPort(to, netip.Addr{})
+	}
+	errno := unix.ENODEV
+	if ok {
+		errno = c.s.setGroups(func(s *group.Set) (*group.Set, unix.Errno) { return change(s, port) })
+	}
+	if errno != 0 {
+		return os.NewSyscallError("setsockopt", errno)
+	}
+	return nil
+}
