@@ -356,7 +356,8 @@ func play(t *testing.T, r row, port int, me, peer side) []string {
 	return e.notes
 }
 
-// kernelSide is the kernel's sockets in a namespace, with ping sockets for everyone.
+// kernelSide is the kernel's sockets in a namespace, with ping sockets for everyone and as many
+// ICMP errors as there are reasons.
 func kernelSide(t *testing.T, ns *netlab.NS, device, addr, addr6 string) side {
 	s := side{api: linux{ns}, ip: netip.MustParseAddr(addr).As4(), ip6: netip.MustParseAddr(addr6).As16()}
 	err := ns.Do(func() error {
@@ -365,7 +366,14 @@ func kernelSide(t *testing.T, ns *netlab.NS, device, addr, addr6 string) side {
 			return err
 		}
 		s.index, s.mac = ifi.Index, ifi.HardwareAddr
-		return os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 2147483647"), 0)
+		for key, value := range map[string]string{
+			"ipv4/ping_group_range": "0 2147483647", "ipv4/icmp_ratelimit": "0", "ipv6/icmp/ratelimit": "0",
+		} {
+			if err := os.WriteFile("/proc/sys/net/"+key, []byte(value), 0); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -388,7 +396,7 @@ func TestBerkeley(t *testing.T) {
 	if _, err := st.ListenUDP(netip.MustParseAddrPort("0.0.0.0:9")); err != nil { // no row's socket is the last
 		t.Fatal(err)
 	}
-	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, datagramRows, inet6Rows, groupRows, optionRows())
+	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, datagramRows, inet6Rows, groupRows, messageRows, rawRows, optionRows())
 	seen := map[string]bool{}
 	for i, r := range table {
 		if seen[r.name] {

@@ -186,6 +186,9 @@ func (t *Table) Connect(fd int, sa unix.Sockaddr) error {
 	if f == nil {
 		return unix.EBADF
 	}
+	if s, ok := f.socket.(*packetSocket); ok {
+		return s.without()
+	}
 	a, errno := addrOf(sa, f.common().family)
 	if errno != 0 {
 		return errno

@@ -141,7 +141,11 @@ func pin(m *udp.Message, index int, source netip.Addr, s *settings) unix.Errno {
 		}
 		source = wire.WithScope(source, uint32(s.host.Index(port)))
 	}
-	if !s.host.Local(source) {
+	switch {
+	case s.host.Local(source):
+	case source.Is4():
+		return unix.ENETUNREACH
+	default:
 		return unix.EINVAL
 	}
 	m.Source = source

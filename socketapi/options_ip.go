@@ -105,8 +105,8 @@ func getMTU(s socket, v *value) unix.Errno {
 		if conn := t.conn.Load(); conn != nil {
 			peer = conn.remote
 		}
-	} else {
-		peer, _ = s.peerName()
+	} else if d, ok := s.(interface{ peer() netip.AddrPort }); ok {
+		peer = d.peer()
 	}
 	if !peer.IsValid() {
 		return unix.ENOTCONN

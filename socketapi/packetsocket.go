@@ -121,9 +121,6 @@ func (s *packetSocket) sendLink(p, oob []byte, sa unix.Sockaddr, flags int) (int
 			return 0, errno
 		}
 		frame.Port, frame.Type = port, wire.EtherType(networkOrder(to.Protocol))
-		if link.Cooked && port >= 0 && !s.headless(port) && int(to.Halen) < len(frame.To) {
-			return 0, unix.EINVAL
-		}
 		copy(frame.To[:], to.Addr[:])
 	default:
 		return 0, unix.EINVAL

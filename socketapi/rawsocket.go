@@ -60,6 +60,9 @@ func (s *rawSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix
 	return s.sendMessage(p, oob, to, flags)
 }
 
+// peerName is ENOTCONN, connected or not: a peer without a port is none (Linux: inet_getname).
+func (s *rawSocket) peerName() (netip.AddrPort, unix.Errno) { return netip.AddrPort{}, unix.ENOTCONN }
+
 // tell gives the ends what they are told. mu is held, or nobody knows the socket.
 func (s *rawSocket) tell() {
 	s.d.change(func(end *udp.Socket) {

@@ -146,6 +146,8 @@ func (s *udpSocket) peerName() (netip.AddrPort, unix.Errno) {
 	return netip.AddrPort{}, unix.ENOTCONN
 }
 
+func (s *udpSocket) peer() netip.AddrPort { return s.d.peer() }
+
 func (s *udpSocket) takeError() unix.Errno { return unix.Errno(s.d.soErr.Take()) }
 
 func (s *udpSocket) accepting() bool { return false }
