@@ -107,3 +107,28 @@ func SetsockoptTimeval(fd, level, opt int, tv *unix.Timeval) (err error) {
 func SetsockoptString(fd, level, opt int, s string) (err error) {
 	return table().SetsockoptString(fd, level, opt, s)
 }
+
+func SendmsgBuffers(fd int, buffers [][]byte, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
+	return table().SendmsgBuffers(fd, buffers, oob, to, flags)
+}
+
+func RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
+	return table().RecvmsgBuffers(fd, buffers, oob, flags)
+}
+
+func GetsockoptICMPv6Filter(fd, level, opt int) (*unix.ICMPv6Filter, error) {
+	return table().GetsockoptICMPv6Filter(fd, level, opt)
+}
+
+func SetsockoptICMPv6Filter(fd, level, opt int, filter *unix.ICMPv6Filter) error {
+	return table().SetsockoptICMPv6Filter(fd, level, opt, filter)
+}
+
+func GetsockoptTpacketStats(fd, level, opt int) (*unix.TpacketStats, error) {
+	return table().GetsockoptTpacketStats(fd, level, opt)
+}
+
+// BindToDevice is SO_BINDTODEVICE.
+func BindToDevice(fd int, device string) (err error) {
+	return table().SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, device)
+}

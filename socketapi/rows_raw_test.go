@@ -250,6 +250,33 @@ var rawRows = concatRows(
 		}
 		e.note("no replies", filtered)
 	}),
+	bothFamilies("packet: how far the segments of a stream go", func(e *env, f ipFamily) {
+		watch := e.me.open(unix.AF_PACKET, unix.SOCK_DGRAM, int(networkOrder(unix.ETH_P_ALL)))
+		e.must(e.me.api.Bind(watch, &unix.SockaddrLinklayer{Ifindex: e.me.index, Protocol: networkOrder(unix.ETH_P_ALL)}))
+		l, port := e.peer.open(f.domain, unix.SOCK_STREAM, 0), e.freePort()
+		e.must(e.peer.api.Bind(l, f.in(&e.peer, port)))
+		e.must(e.peer.api.Listen(l, 1))
+		c := e.me.open(f.domain, unix.SOCK_STREAM, 0)
+		e.me.set(c, f.level, f.pick(unix.IP_TTL, unix.IPV6_UNICAST_HOPS), 7)
+		e.me.set(c, f.level, f.pick(unix.IP_TOS, unix.IPV6_TCLASS), 0x48)
+		e.note("connect", e.me.api.Connect(c, f.in(&e.peer, port)))
+		e.until("a segment that leaves", func() bool {
+			p := make([]byte, 2000)
+			n, from, err := e.me.api.Recvfrom(watch, p, unix.MSG_DONTWAIT)
+			if err != nil || from.(*unix.SockaddrLinklayer).Pkttype != unix.PACKET_OUTGOING {
+				return false
+			}
+			if ip, ok := wire.ParseIPv4(p[:n]); ok && f.four() && ip.Protocol() == wire.ProtoTCP {
+				e.note("segment", ip.TTL(), ip.TOS())
+				return true
+			}
+			if ip, ok := wire.ParseIPv6(p[:n]); ok && !f.four() && ip.NextHeader() == wire.ProtoTCP {
+				e.note("segment", ip.HopLimit(), ip.TrafficClass())
+				return true
+			}
+			return false
+		})
+	}),
 	[]row{
 		{"raw: IP_HDRINCL", func(e *env) {
 			f := ipFamilies[0]

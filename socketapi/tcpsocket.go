@@ -88,7 +88,7 @@ func (s *tcpSocket) listen(backlog int) unix.Errno {
 	}
 	s.backlog = backlog
 	if l := s.listener.Load(); l != nil {
-		l.change(backlog, s.options())
+		l.change(backlog, s.options(s.family == unix.AF_INET))
 		return 0
 	}
 	if s.hold == nil {
@@ -97,7 +97,7 @@ func (s *tcpSocket) listen(backlog int) unix.Errno {
 		}
 		s.autobound = true
 	}
-	l, errno := listen(s.host, s.hold, backlog, s.options())
+	l, errno := listen(s.host, s.hold, backlog, s.options(s.family == unix.AF_INET))
 	if errno == 0 {
 		s.listener.Store(l)
 	}
@@ -280,22 +280,27 @@ func (s *tcpSocket) takeError() unix.Errno {
 func (s *tcpSocket) accepting() bool { return s.listener.Load() != nil }
 
 // options is what TCP is told. mu is held.
-func (s *tcpSocket) options() tcp.Options {
+func (s *tcpSocket) options(four bool) tcp.Options {
 	o := s.opt
 	o.KeepAlive = s.keepAlive
 	o.RcvBuf, o.SndBuf = s.rcvBuf/2, s.sndBuf/2 // half of it is taken for overhead, as tcp_adv_win_scale does
 	o.TTL, o.TOS = uint8(s.ttl), uint8(s.tos)
+	if !four {
+		o.TTL, o.TOS = uint8(s.hops), uint8(s.tclass)
+	}
 	return o
 }
 
 // apply gives a connection or a listener its changed options. mu is held.
 func (s *tcpSocket) apply() unix.Errno {
 	if l := s.listener.Load(); l != nil {
-		l.change(s.backlog, s.options())
+		l.change(s.backlog, s.options(s.family == unix.AF_INET))
 	}
 	conn := s.conn.Load()
 	if conn == nil {
 		return 0
 	}
-	return conn.do(func(c *tcp.Conn, now mono.Time) unix.Errno { return c.SetOptions(s.options(), now) })
+	return conn.do(func(c *tcp.Conn, now mono.Time) unix.Errno {
+		return c.SetOptions(s.options(conn.remote.Addr().Is4()), now)
+	})
 }

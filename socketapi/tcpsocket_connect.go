@@ -68,7 +68,7 @@ func (s *tcpSocket) begin(to netip.AddrPort) (conn *stream, unfinished, errno un
 			local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
 		}
 	}
-	conn, errno = dialStream(s.host, local, to, s.hold, s.options())
+	conn, errno = dialStream(s.host, local, to, s.hold, s.options(to.Addr().Is4()))
 	if errno != 0 {
 		return nil, 0, errno
 	}
