@@ -48,6 +48,7 @@ type Datagrams struct {
 		at  *chunk // where the next record is
 		off int
 	}
+	scopes wire.Scopes // the consumer's
 }
 
 // Init makes d a queue of at most limit charged bytes, in chunks of pool.
@@ -162,7 +163,7 @@ func (d *Datagrams) Get(m *Datagram, p []byte, peek bool) (n int, ok bool) {
 		cur.at = d.first.Load()
 	}
 	cur.at, cur.off = d.step(cur.at, cur.off, recordLen, peek)
-	m.decode(cur.at.buf[cur.off:])
+	m.decode(cur.at.buf[cur.off:], &d.scopes)
 	cur.off += recordLen
 	for rest := m.Len; rest > 0; {
 		cur.at, cur.off = d.step(cur.at, cur.off, 1, peek)
@@ -229,11 +230,11 @@ func (m *Datagram) encode(b []byte, n int) {
 	le.PutUint32(b[64:], m.Dropped)
 }
 
-func (m *Datagram) decode(b []byte) {
+func (m *Datagram) decode(b []byte, scopes *wire.Scopes) {
 	b = b[:recordLen]
 	le := binary.LittleEndian
-	m.From = netip.AddrPortFrom(address(b[0:16], b[54], le.Uint32(b[56:])), le.Uint16(b[32:]))
-	m.To = netip.AddrPortFrom(address(b[16:32], b[55], le.Uint32(b[60:])), le.Uint16(b[34:]))
+	m.From = netip.AddrPortFrom(address(b[0:16], b[54], le.Uint32(b[56:]), scopes), le.Uint16(b[32:]))
+	m.To = netip.AddrPortFrom(address(b[16:32], b[55], le.Uint32(b[60:]), scopes), le.Uint16(b[34:]))
 	m.Iface = le.Uint32(b[36:])
 	m.Time = int64(le.Uint64(b[40:]))
 	m.Len = int(le.Uint32(b[48:]))
@@ -252,7 +253,7 @@ func family(a netip.Addr) byte {
 	return 6
 }
 
-func address(b []byte, family byte, scope uint32) netip.Addr {
+func address(b []byte, family byte, scope uint32, scopes *wire.Scopes) netip.Addr {
 	switch family {
 	case 0:
 		return netip.Addr{}
@@ -261,7 +262,7 @@ func address(b []byte, family byte, scope uint32) netip.Addr {
 	}
 	a := netip.AddrFrom16([16]byte(b))
 	if scope != 0 {
-		a = wire.WithScope(a, scope)
+		a = scopes.With(a, scope)
 	}
 	return a
 }

@@ -150,13 +150,13 @@ const (
 
 // Local returns our end.
 func (c *Conn) Local() netip.AddrPort {
-	local, _ := c.key.addrs()
+	local, _ := c.t.addrs(&c.key)
 	return netip.AddrPortFrom(local, c.key.localPort())
 }
 
 // Remote returns the peer's end.
 func (c *Conn) Remote() netip.AddrPort {
-	_, remote := c.key.addrs()
+	_, remote := c.t.addrs(&c.key)
 	return netip.AddrPortFrom(remote, c.key.remotePort())
 }
 

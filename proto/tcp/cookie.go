@@ -78,7 +78,7 @@ func (t *TCP) cookieTold(k *key, irs, cookie wire.Seq, now mono.Time) (mss uint1
 func (l *Listener) sendCookie(k *key, s *segment, now mono.Time) drop.Reason {
 	t := l.t
 	p := &t.params
-	local, remote := k.addrs()
+	local, remote := t.addrs(k)
 	mss := t.cfg.MSS(local, remote)
 	if l.opt.MaxSeg != 0 {
 		mss = min(mss, l.opt.MaxSeg)

@@ -50,7 +50,7 @@ func (t *TCP) Connect(local, remote netip.AddrPort, opt Options, now mono.Time) 
 // newConn makes a connection that is in the table and the directory, in state CLOSED. EADDRINUSE says
 // that another core has claimed it.
 func (t *TCP) newConn(k *key, opt *Options) (*Conn, unix.Errno) {
-	local, remote := k.addrs()
+	local, remote := t.addrs(k)
 	if t.cfg.Claim != nil && !t.cfg.Claim(netip.AddrPortFrom(local, k.localPort()), netip.AddrPortFrom(remote, k.remotePort())) {
 		return nil, unix.EADDRINUSE
 	}
@@ -79,7 +79,7 @@ func (t *TCP) newConn(k *key, opt *Options) (*Conn, unix.Errno) {
 // disclaim tells the directory that a connection has ended.
 func (t *TCP) disclaim(k *key) {
 	if t.cfg.Disclaim != nil {
-		local, remote := k.addrs()
+		local, remote := t.addrs(k)
 		t.cfg.Disclaim(netip.AddrPortFrom(local, k.localPort()), netip.AddrPortFrom(remote, k.remotePort()))
 	}
 }

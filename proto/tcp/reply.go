@@ -31,7 +31,7 @@ func (t *TCP) ReplyTo() netip.Addr {
 	if t.replyFirst == t.replyLast {
 		return netip.Addr{}
 	}
-	_, remote := t.replies[t.replyFirst%repliesMax].key.addrs()
+	_, remote := t.addrs(&t.replies[t.replyFirst%repliesMax].key)
 	return remote
 }
 
@@ -43,7 +43,7 @@ func (t *TCP) Reply(buf []byte, now mono.Time) (n int, local, remote netip.Addr)
 	}
 	r := &t.replies[t.replyFirst%repliesMax]
 	t.replyFirst++
-	local, remote = r.key.addrs()
+	local, remote = t.addrs(&r.key)
 	f := wire.TCPFields{
 		SrcPort: r.key.localPort(), DstPort: r.key.remotePort(),
 		Seq: r.seq, Ack: r.ack, Flags: r.flags, Window: r.wnd,

@@ -43,12 +43,12 @@ func (k *key) localPort() uint16  { return uint16(k.ports >> 48) }
 func (k *key) remotePort() uint16 { return uint16(k.ports >> 32) }
 func (k *key) is4() bool          { return k.local[0] == 0 && k.local[1]>>32 == 0xffff }
 
-// addrs returns the addresses as others write them.
-func (k *key) addrs() (local, remote netip.Addr) {
-	return k.addr(k.local), k.addr(k.remote)
+// addrs returns the addresses of a key as others write them.
+func (t *TCP) addrs(k *key) (local, remote netip.Addr) {
+	return k.addr(k.local, &t.scopes), k.addr(k.remote, &t.scopes)
 }
 
-func (k *key) addr(w [2]uint64) netip.Addr {
+func (k *key) addr(w [2]uint64, scopes *wire.Scopes) netip.Addr {
 	if w[0] == 0 && w[1]>>32 == 0xffff {
 		var a [4]byte
 		binary.BigEndian.PutUint32(a[:], uint32(w[1]))
@@ -59,7 +59,7 @@ func (k *key) addr(w [2]uint64) netip.Addr {
 	binary.BigEndian.PutUint64(a[8:], w[1])
 	addr := netip.AddrFrom16(a)
 	if scope := uint32(k.ports); scope != 0 && addr.IsLinkLocalUnicast() {
-		addr = wire.WithScope(addr, scope)
+		addr = scopes.With(addr, scope)
 	}
 	return addr
 }

@@ -53,7 +53,7 @@ func TestKeyKeepsAddresses(t *testing.T) {
 	for _, c := range [][2]string{{"192.0.2.1", "198.51.100.7"}, {"2001:db8::1", "2001:db8::2"}, {"fe80::1%3", "fe80::2%3"}} {
 		l, r := netip.MustParseAddr(c[0]), netip.MustParseAddr(c[1])
 		k := keyOf(l, 80, r, 443)
-		if gl, gr := k.addrs(); gl != l || gr != r || k.localPort() != 80 || k.remotePort() != 443 {
+		if gl, gr := new(TCP).addrs(&k); gl != l || gr != r || k.localPort() != 80 || k.remotePort() != 443 {
 			t.Errorf("%v %v became %v %v", l, r, gl, gr)
 		}
 	}

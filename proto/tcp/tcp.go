@@ -11,6 +11,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/siphash"
 	"github.com/xdpsock/xdpsock/proto/timer"
+	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 // Config is what the core lends to its TCP.
@@ -50,6 +51,7 @@ type TCP struct {
 	sip    siphash.Key
 
 	table     table
+	scopes    wire.Scopes // of link-local addresses
 	slabs     []*[slabConns]Conn
 	free      uint32 // index plus one of the first free connection, linked by next
 	conns     int    // in use

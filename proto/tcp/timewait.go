@@ -181,7 +181,7 @@ func (w *twSlab) input(r ref, s *segment, now mono.Time) drop.Reason {
 // timestamp is beyond all that the old one can have left in the network (RFC 6191 §2, MUST-9 of RFC 9293).
 func (w *twSlab) reopen(i uint32, s *segment, now mono.Time) drop.Reason {
 	e := w.at(i)
-	local, _ := e.key.addrs()
+	local, _ := w.t.addrs(&e.key)
 	l := w.t.listening(local, e.key.localPort())
 	if l == nil {
 		k := e.key

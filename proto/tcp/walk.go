@@ -51,7 +51,7 @@ func (t *TCP) Walk(from Cursor, most int, f func(Row)) Cursor {
 		case c.stage == walkConns && c.at < len(t.slabs)*slabConns:
 			most -= rowCost * t.conn(uint32(c.at)).show(f)
 		case c.stage == walkTimeWait && c.at < len(t.tw.slabs)*slabConns:
-			most -= rowCost * t.tw.at(uint32(c.at)+1).show(f)
+			most -= rowCost * t.showTimeWait(t.tw.at(uint32(c.at)+1), f)
 		default:
 			c = Cursor{stage: c.stage + 1}
 			continue
@@ -80,12 +80,12 @@ func (c *Conn) show(f func(Row)) (rows int) {
 	return 1
 }
 
-// show leaves out free entries, which have no key: port 0 is nobody's.
-func (e *twEntry) show(f func(Row)) (rows int) {
+// showTimeWait leaves out free entries, which have no key: port 0 is nobody's.
+func (t *TCP) showTimeWait(e *twEntry, f func(Row)) (rows int) {
 	if e.key.localPort() == 0 {
 		return 0
 	}
-	local, remote := e.key.addrs()
+	local, remote := t.addrs(&e.key)
 	f(Row{
 		Local: netip.AddrPortFrom(local, e.key.localPort()), Remote: netip.AddrPortFrom(remote, e.key.remotePort()),
 		State: TimeWait,

@@ -22,9 +22,22 @@ func Scope(a netip.Addr) uint32 {
 }
 
 // WithScope returns a in the zone of an interface index, without one if that is 0.
-func WithScope(a netip.Addr, index uint32) netip.Addr {
-	if index == 0 {
-		return a.WithZone("")
+func WithScope(a netip.Addr, index uint32) netip.Addr { return new(Scopes).With(a, index) }
+
+// Scopes is WithScope for who calls it for each packet: it remembers the last zone, so that
+// writing its name costs no allocation again.
+type Scopes struct {
+	index uint32
+	zone  string
+}
+
+// With returns a in the zone of an interface index, without one if that is 0.
+func (s *Scopes) With(a netip.Addr, index uint32) netip.Addr {
+	if index != s.index {
+		s.index, s.zone = index, ""
+		if index != 0 {
+			s.zone = strconv.FormatUint(uint64(index), 10)
+		}
 	}
-	return a.WithZone(strconv.FormatUint(uint64(index), 10))
+	return a.WithZone(s.zone)
 }
