@@ -142,7 +142,7 @@ func (d *direct) len() int {
 
 // hops is the initial TTL or hop limit of packets that leave by w, unless they have their own.
 func (w *path) hops() uint8 {
-	if w.dst.IsMulticast() {
+	if w.entry == nil && w.dst.IsMulticast() {
 		return multicastTTL
 	}
 	return cmp.Or(w.ttl, defaultTTL)

@@ -282,15 +282,12 @@ func (s *Stack) Busy() bool {
 // local says whether a is an address of ours, on whichever port: hosts are weak
 // (RFC 1122 §3.3.4.2), as Linux is. The loopback addresses are every host's.
 func (s *Stack) local(a netip.Addr) bool {
-	if a.IsLoopback() {
-		return true
-	}
 	for i := range s.ports {
 		if s.ports[i].owns(a) {
 			return true
 		}
 	}
-	return false
+	return a.IsLoopback()
 }
 
 // owns says whether a is an address of this port.

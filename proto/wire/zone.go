@@ -10,7 +10,13 @@ import (
 // Scope returns the zone of a as a number, the index of an interface; 0 is none. A zone that is no
 // number counts as none.
 func Scope(a netip.Addr) uint32 {
-	zone := a.Zone()
+	if a.Is4() {
+		return 0
+	}
+	return scope6(a.Zone())
+}
+
+func scope6(zone string) uint32 {
 	if zone == "" {
 		return 0
 	}
