@@ -51,6 +51,7 @@ type Route struct {
 	Dst    netip.Prefix // the default route is 0.0.0.0/0 or ::/0
 	Via    netip.Addr   // gateway; the zero Addr if the destination is on the link
 	Src    netip.Addr   // preferred source; may be the zero Addr
+	OnLink bool         // the gateway is on the link, whatever the other routes say of it
 	Metric int
 	MTU    int // 0: the link's
 }
@@ -211,7 +212,7 @@ func linkRoutes(h *netlink.Handle, index int) (routes []Route, err error) {
 			}
 			via, _ := netip.AddrFromSlice(r.Gw)
 			src, _ := netip.AddrFromSlice(r.Src)
-			routes = append(routes, Route{Dst: dst, Via: via.Unmap(), Src: src.Unmap(), Metric: r.Priority, MTU: r.MTU})
+			routes = append(routes, Route{Dst: dst, Via: via.Unmap(), Src: src.Unmap(), OnLink: r.Flags&unix.RTNH_F_ONLINK != 0, Metric: r.Priority, MTU: r.MTU})
 		}
 	}
 	return routes, nil

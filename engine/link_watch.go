@@ -54,9 +54,9 @@ const (
 func WatchLinks(report func(LinkEvent)) (w *LinkWatcher, err error) {
 	runtime.LockOSThread() // both sockets in one namespace
 	defer runtime.UnlockOSThread()
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	fd, err := listenNetlink(unix.RTNLGRP_LINK)
 	if err != nil {
-		return nil, fmt.Errorf("engine: watch links: netlink socket: %w", err)
+		return nil, fmt.Errorf("engine: watch links: %w", err)
 	}
 	w = &LinkWatcher{
 		fd: fd, done: make(chan struct{}), report: report, known: map[int]Link{}, buf: make([]byte, linkMessageMax),
@@ -67,13 +67,6 @@ func WatchLinks(report func(LinkEvent)) (w *LinkWatcher, err error) {
 			w = nil
 		}
 	}()
-	// SO_RCVBUFFORCE needs CAP_NET_ADMIN; without it the system's limit holds.
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, linkBuffer) != nil {
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, linkBuffer)
-	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (unix.RTNLGRP_LINK - 1)}); err != nil {
-		return w, fmt.Errorf("engine: watch links: %w", err)
-	}
 	if w.ask, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return w, fmt.Errorf("engine: watch links: netlink socket: %w", err)
 	}

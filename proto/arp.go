@@ -49,8 +49,9 @@ func (s *Stack) inputARP(b []byte) drop.Reason {
 	seen := neigh.Sighting{
 		Port: p.number, Addr: sender, MAC: senderMAC,
 		Solicited: !request && !s.in.group && ours,
-		Override:  sender == arp.TargetIP(),               // an announcement (RFC 5227 §3)
-		Create:    request && ours && s.onLink(p, sender), // who asks for us is about to talk to us
+		// An announcement (RFC 5227 §3), or who asks us: he wants the answer where he is now.
+		Override: sender == arp.TargetIP() || request && ours,
+		Create:   request && ours && s.onLink(p, sender), // who asks for us is about to talk to us
 	}
 	if !ours && s.Neigh.Lookup(p.number, sender) == nil {
 		return drop.ARPNotForUs

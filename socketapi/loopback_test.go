@@ -15,7 +15,7 @@ import (
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
-// The addresses of openSelf's host, and a third of its link that nobody has.
+// The addresses of openSelf's host, and the loopback addresses that every host has.
 var selves = []string{addrA, "10.98.1.1", "127.0.0.1", "127.1.2.3"}
 
 // openSelf opens a stack of several cores whose links lead nowhere: what arrives comes from itself.

@@ -56,6 +56,9 @@ type Interface struct {
 	Addrs []netip.Prefix
 	// Gateways are the default routers, at most one for each family. One of IPv6 may be link-local.
 	Gateways []netip.Addr
+	// Mirror takes from the kernel what it holds of an interface that has a Name, beside Addrs and
+	// Gateways, and follows its changes.
+	Mirror Mirror
 
 	// Auto believes the routers on the link: it makes addresses and routes of what they advertise
 	// (RFC 4861, RFC 4862). The addresses stay the same at each start (RFC 7217).
@@ -93,6 +96,7 @@ type Host struct {
 	net       networks
 	detection detection
 	groups    groups
+	mirrored  mirrored
 	directory *directory
 	clock     engine.Clock
 	ports     int           // interfaces; each core has one port more, its loop
@@ -147,7 +151,10 @@ func Open(cfg Config) (h *Host, err error) {
 	if err = h.startDetection(&cfg); err != nil {
 		return h, err
 	}
-	if err = h.takeAddrs(&cfg); err != nil || cfg.Manual {
+	if err = h.takeAddrs(&cfg); err != nil {
+		return h, err
+	}
+	if err = h.startMirrors(&cfg); err != nil || cfg.Manual {
 		return h, err
 	}
 	return h, h.awaitDetection()
@@ -173,6 +180,9 @@ func check(cfg *Config, devices [][]engine.Device) error {
 	}
 	for i, d := range devices {
 		in := &cfg.Interfaces[i]
+		if in.Mirror != 0 && in.Name == "" {
+			return fmt.Errorf("host: interface %d: only one that is opened by its name has addresses and routes in the kernel to mirror", i)
+		}
 		if len(d) == 0 {
 			return fmt.Errorf("host: interface %d has no device", i)
 		}
@@ -427,6 +437,7 @@ func (h *Host) undo(devices [][]engine.Device) error {
 	if h.links != nil {
 		errs = append(errs, h.links.Close())
 	}
+	errs = append(errs, h.stopMirrors()...)
 	for _, nic := range h.nics { // first: from here on every frame is the kernel's
 		errs = append(errs, nic.Close())
 	}

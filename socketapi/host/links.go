@@ -1,29 +1,42 @@
 package host
 
-import (
-	"slices"
-
-	"github.com/xdpsock/xdpsock/engine"
-)
+import "github.com/xdpsock/xdpsock/engine"
 
 // watchLinks makes the cores look at their devices when an interface goes: a sleeping
 // core hears nothing of that by itself (poll(2) does not report it).
 func (h *Host) watchLinks() (err error) {
-	var indexes []int
-	for _, nic := range h.nics {
-		indexes = append(indexes, nic.Info().Index)
-	}
-	if len(indexes) == 0 {
+	if len(h.nics) == 0 {
 		return nil
 	}
+	up := make([]bool, h.ports) // the watching goroutine's alone
 	h.links, err = engine.WatchLinks(func(ev engine.LinkEvent) {
-		if ev.Deleted && slices.Contains(indexes, ev.Link.Index) {
+		port, ok := h.PortOf(ev.Link.Index)
+		if !ok || port >= h.ports || h.byPort[port] == nil {
+			return
+		}
+		if ev.Deleted {
 			for _, c := range h.cores {
 				c.CheckPorts()
 			}
+			return
+		}
+		was := up[port]
+		up[port] = ev.Link.Up && ev.Link.Carrier
+		if was && !up[port] {
+			h.FlushNeighbours(port) // another link may be at the end of the cable when it comes back (Linux: neigh_carrier_down)
 		}
 	})
 	return err
+}
+
+// FlushNeighbours forgets who is on a port's link, as `ip neigh flush` does.
+func (h *Host) FlushNeighbours(port int) {
+	for _, c := range h.cores {
+		c.Lock()
+		c.Stack.Neigh.Flush(port, c.Now())
+		c.Flush()
+		c.Unlock()
+	}
 }
 
 // portFailed hears, with a core's lock held, that an interface has gone: its addresses and routes

@@ -93,9 +93,10 @@ func (h *Host) tableOf(n *network, addrs [][]route.Addr) *route.Table {
 	for port := range addrs {
 		routes = appendLinks(routes, port, addrs)
 	}
+	links := routes
 	for _, given := range n.routes {
 		for _, r := range given {
-			if r.Kind != route.Unicast || !h.net.gone[r.Port] {
+			if (r.Kind != route.Unicast || !h.net.gone[r.Port]) && !slices.Contains(links, r) {
 				routes = append(routes, r)
 			}
 		}
