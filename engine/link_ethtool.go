@@ -89,6 +89,21 @@ func (s ethtoolSocket) channels(name string) (c Channels, err error) {
 	}, nil
 }
 
+// ethFlagRXVLAN is ETH_FLAG_RXVLAN of linux/ethtool.h.
+const ethFlagRXVLAN = 1 << 8
+
+// StripsVLAN says whether an interface of the calling thread's network namespace takes 802.1Q tags out of the frames
+// it receives (ETHTOOL_GFLAGS), so that an XDP program and AF_XDP sockets do not see them.
+func StripsVLAN(name string) bool {
+	s, err := openEthtool()
+	if err != nil {
+		return false
+	}
+	defer s.close()
+	arg := &struct{ cmd, data uint32 }{cmd: unix.ETHTOOL_GFLAGS}
+	return s.ask(name, unsafe.Pointer(arg)) == nil && arg.data&ethFlagRXVLAN != 0
+}
+
 // sysfsQueues counts the queues that are set up, rx-0 and so on. /sys shows the links
 // of the namespace that it was mounted in, so what it shows must be recognized.
 func sysfsQueues(name string, index int, mac net.HardwareAddr) (rx, tx int, ok bool) {

@@ -68,6 +68,9 @@ func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
 		if !ok {
 			return drop.VLANShort
 		}
+		if id := l.TCI[0].ID(); id != 0 && etherType == wire.EtherTypeVLAN {
+			return s.inputVLAN(p, id, l.Tags, frame, now)
+		}
 		for _, tci := range l.TCI[:l.Tags] {
 			if tci.ID() != 0 { // 0 is a priority tag: the frame is of no VLAN (IEEE 802.1Q §9.6)
 				return drop.VLANNotForUs

@@ -15,6 +15,13 @@ import (
 // stack's own answers, what waited for a neighbour; then sockets and connections take turns.
 func (s *Stack) Output(port int, buf []byte, now mono.Time) int {
 	p := &s.ports[port]
+	if p.vlans != nil {
+		return s.outputVLANs(p, buf, now)
+	}
+	return s.outputPort(p, buf, now)
+}
+
+func (s *Stack) outputPort(p *port, buf []byte, now mono.Time) int {
 	if len(s.taps) == 0 {
 		return s.output(p, buf, now)
 	}

@@ -30,6 +30,12 @@ type PortConfig struct {
 	// (RFC 4007 §6): fe80::1%Index. 0 stands for the number of the port plus one. No two ports have the same.
 	Index uint32
 
+	// VLAN is the 802.1Q VLAN whose frames this port has, and Over the number of the port that carries
+	// them, tagged. 0: the port has a link of its own. Over has the same MAC and a VLAN of 0; its
+	// frames have room for the tag beside the MTU.
+	VLAN uint16
+	Over int
+
 	// Loop is the port by which packets to our own addresses and to the loopback addresses go and
 	// come back, of which a stack has one at most. It has no addresses of its own and is RawIP.
 	Loop bool
@@ -138,6 +144,9 @@ type port struct {
 	frames   ring.Datagrams // whole frames: ARP
 	packets  ring.Datagrams // IP packets of the stack's own, To says whom they are for
 	resolved []*neigh.Entry // neighbours whose parked datagrams can go
+	over     *port          // that carries the port's frames, with a VLAN's tag; nil: it does itself
+	vlans    []*port        // those that it carries
+	asked    int            // which of itself and vlans Output asks first
 	ready    *udp.Socket    // sockets with something in Send for this port, a queue
 	readyEnd **udp.Socket
 	cutting  cutting // a packet that leaves in fragments
@@ -181,6 +190,12 @@ func New(cfg Config) *Stack {
 		p.readyEnd = &p.ready
 		if p.Loop {
 			p.RawIP, s.loop = true, p
+		}
+	}
+	for i := range s.ports {
+		if p := &s.ports[i]; p.VLAN != 0 {
+			p.over = &s.ports[p.Over]
+			p.over.vlans = append(p.over.vlans, p)
 		}
 	}
 	// Numbers of its own, lest a neighbour that is confirmed once more change what TCP draws.

@@ -120,7 +120,7 @@ func (s *Stack) sortTCP(p *port, now mono.Time) {
 // moveTCP puts a connection that was met while p was asked into the lane of its port.
 func (s *Stack) moveTCP(c *tcp.Conn, p, to *port) {
 	s.TCP.Move(c, to.number)
-	s.moved = s.moved || to.number < p.number
+	s.moved = s.moved || to != p
 }
 
 // outputTCP writes one segment that leaves by p.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,8 @@ type stackFlags struct {
 	policy    string
 	mode      string
 	checksums string
+	vlan      uint16
+	mirror    []string
 }
 
 func (f *stackFlags) add(cmd *cobra.Command) {
@@ -29,6 +32,8 @@ func (f *stackFlags) add(cmd *cobra.Command) {
 	flags.StringVarP(&f.iface, "interface", "i", "", "interface to take packets from")
 	flags.StringArrayVarP(&f.addrs, "address", "a", nil, "own address with the prefix of the link, as 192.0.2.7/24; may be repeated")
 	flags.StringArrayVar(&f.gateways, "gateway", nil, "address of the router on the link")
+	flags.Uint16Var(&f.vlan, "vlan", 0, "802.1Q VLAN that the addresses are on, 1 to 4094; 0: frames without a tag")
+	flags.StringSliceVar(&f.mirror, "mirror", nil, "follow what the kernel has on the interface: routes, addresses or both; addresses that are taken over are heard by the kernel's programs no more")
 	flags.StringVar(&f.policy, "policy", engine.Balanced.String(), "how to idle: latency (never sleeps), balanced or efficient")
 	flags.StringVar(&f.mode, "mode", string(engine.ModeAuto), "how packets get here: auto, zerocopy, native, skb or packet")
 	flags.StringVar(&f.checksums, "checksums", "auto", "unfinished TCP and UDP checksums: auto (good on virtual links), verify or trust")
@@ -39,10 +44,20 @@ func (f *stackFlags) config() (cfg host.Config, err error) {
 	switch {
 	case f.iface == "":
 		return cfg, usagef("no interface: say with -i which one to take packets from")
-	case len(f.addrs) == 0:
+	case len(f.addrs) == 0 && !slices.Contains(f.mirror, "addresses"):
 		return cfg, usagef("no address: give the engine one of its own with -a, such as -a 192.0.2.7/24")
 	}
-	in := host.Interface{Name: f.iface}
+	in := host.Interface{Name: f.iface, VLAN: f.vlan}
+	for _, what := range f.mirror {
+		switch what {
+		case "routes":
+			in.Mirror |= host.MirrorRoutes
+		case "addresses":
+			in.Mirror |= host.MirrorAddrs
+		default:
+			return cfg, usagef("--mirror %q is none of routes, addresses", what)
+		}
+	}
 	if in.Addrs, err = parsePrefixes(f.addrs); err != nil {
 		return cfg, err
 	}

@@ -34,13 +34,15 @@ type Core struct {
 // handler is a Core as its engine sees it.
 type handler Core
 
-func (h *handler) Input(port int, frames []engine.Frame, now mono.Time) {
+func (h *handler) Input(device int, frames []engine.Frame, now mono.Time) {
+	port := h.host.portOf[device]
 	for i := range frames {
 		h.Stack.Input(port, frames[i].Data, now)
 	}
 }
 
-func (h *handler) Output(port int, frames []engine.Frame, now mono.Time) int {
+func (h *handler) Output(device int, frames []engine.Frame, now mono.Time) int {
+	port := h.host.portOf[device]
 	for i := range frames {
 		n := h.Stack.Output(port, frames[i].Data, now)
 		if n == 0 {
@@ -80,7 +82,12 @@ func (h *handler) Wake() (woken int) {
 }
 
 // PortFailed ends what goes on at a core whose interface has gone.
-func (h *handler) PortFailed(port int, _ error) { h.host.portFailed((*Core)(h), port) }
+func (h *handler) PortFailed(device int, _ error) {
+	h.host.portFailed((*Core)(h), h.host.portOf[device])
+}
+
+// Send pulls one packet for a port: see [engine.Core.Send].
+func (c *Core) Send(port int) { c.Core.Send(c.host.deviceOf[port]) }
 
 // A Post is something that a program asks a core to do. It is asked for again only
 // after it was done, so a socket needs one.

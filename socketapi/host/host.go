@@ -46,6 +46,11 @@ type Interface struct {
 	Queues   []int
 	BusyPoll bool
 
+	// VLAN is the 802.1Q VLAN, 1 to 4094, that the addresses are on; 0: frames without a tag, and those with
+	// one for priority alone. Interfaces of one Name and several VLANs share the devices: Mode, Queues and
+	// BusyPoll are those of the one without VLAN, if there is one, else of the first. It needs a Name.
+	VLAN uint16
+
 	// Devices is instead of Name: one device for each core. They are closed with the host,
 	// also when Open fails.
 	Devices []engine.Device
@@ -100,6 +105,9 @@ type Host struct {
 	directory *directory
 	clock     engine.Clock
 	ports     int           // interfaces; each core has one port more, its loop
+	over      []int         // by interface: the one whose devices it has, itself but for a VLAN
+	portOf    []int         // by device of a core
+	deviceOf  []int         // by port
 	indexes   []int         // by port: what programs name the interfaces by
 	names     []string      // by port: what people name them by
 	turn      atomic.Uint32 // of cores, for Choose
@@ -121,7 +129,10 @@ func Open(cfg Config) (h *Host, err error) {
 	if h.clock == nil {
 		h.clock = engine.SystemClock
 	}
-	devices := make([][]engine.Device, len(cfg.Interfaces)) // by interface, then core
+	if cfg.Interfaces, h.over, err = trunks(cfg.Interfaces); err != nil {
+		return nil, err
+	}
+	devices := make([][]engine.Device, len(cfg.Interfaces)) // by interface, then core; those of a VLAN are none
 	defer func() {
 		if err != nil {
 			h.undo(devices)
@@ -132,14 +143,14 @@ func Open(cfg Config) (h *Host, err error) {
 		devices[i] = slices.Clone(cfg.Interfaces[i].Devices) // makeCores takes them out
 	}
 	for i := range cfg.Interfaces {
-		if in := &cfg.Interfaces[i]; in.Name != "" {
+		if in := &cfg.Interfaces[i]; in.Name != "" && in.VLAN == 0 {
 			if devices[i], err = h.openInterface(in); err != nil {
 				devices[i] = slices.Clone(in.Devices)
 				return h, err
 			}
 		}
 	}
-	if err = check(&cfg, devices); err != nil {
+	if err = check(&cfg, h.over, devices); err != nil {
 		return h, err
 	}
 	if err = h.makeCores(&cfg, devices); err != nil {
@@ -174,21 +185,24 @@ func (h *Host) openInterface(in *Interface) ([]engine.Device, error) {
 }
 
 // check finds what cannot work before anything runs.
-func check(cfg *Config, devices [][]engine.Device) error {
+func check(cfg *Config, over []int, devices [][]engine.Device) error {
 	if len(devices) == 0 {
 		return errors.New("host: no interface: a host needs at least one")
 	}
-	for i, d := range devices {
-		in := &cfg.Interfaces[i]
+	for i := range devices {
+		in, d := &cfg.Interfaces[i], devices[over[i]]
 		if in.Mirror != 0 && in.Name == "" {
 			return fmt.Errorf("host: interface %d: only one that is opened by its name has addresses and routes in the kernel to mirror", i)
 		}
 		if len(d) == 0 {
 			return fmt.Errorf("host: interface %d has no device", i)
 		}
-		if len(d) != len(devices[0]) {
+		if len(d) != len(devices[over[0]]) {
 			return fmt.Errorf("host: %s has %d queues and %s has %d, but every core needs one of each: make them equal with 'ethtool -L IFACE combined N'",
-				devices[0][0].Info().Name, len(devices[0]), d[0].Info().Name, len(d))
+				devices[over[0]][0].Info().Name, len(devices[over[0]]), d[0].Info().Name, len(d))
+		}
+		if err := checkVLAN(in, d[0].Info()); err != nil {
+			return err
 		}
 		if err := checkAddrs(in, d[0].Info()); err != nil {
 			return err
@@ -212,15 +226,12 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 	h.setIndexes(cfg)
 	h.net.now, h.net.gone = newNetwork(h.ports), make([]bool, h.ports)
 	h.net.own.Store(new(map[netip.Addr]struct{}))
-	for _, d := range devices {
-		h.names = append(h.names, d[0].Info().Name)
-	}
-	h.names = append(h.names, loopName)
+	h.setDevices(cfg, devices)
 	var secret [16]byte
 	binary.LittleEndian.PutUint64(secret[:], random.Uint64())
 	binary.LittleEndian.PutUint64(secret[8:], random.Uint64())
 
-	count := len(devices[0])
+	count := len(devices[h.over[0]])
 	for i := range count {
 		c := &Core{Index: i, host: h, to: make([]bool, count)}
 		c.mail.frames.Init(ring.NewPool(mailMax), mailMax)
@@ -230,7 +241,8 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 			pcfg.Peers = (*peers)(c)
 		}
 		for j := range devices {
-			p := portConfig(&cfg.Interfaces[j], devices[j][i].Info())
+			p := portConfig(&cfg.Interfaces[j], devices[h.over[j]][i].Info())
+			p.Over = h.over[j]
 			p.Index = uint32(h.indexes[j])
 			pcfg.Ports = append(pcfg.Ports, p)
 		}
@@ -248,9 +260,9 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 	}
 	h.makeDetection(cfg, stable)
 	for i, c := range h.cores {
-		own := make([]engine.Device, len(devices), len(devices)+1)
-		for j := range devices {
-			own[j] = devices[j][i]
+		var own []engine.Device
+		for _, port := range h.portOf[:len(h.portOf)-1] {
+			own = append(own, devices[port][i])
 		}
 		own = append(own, c.loop)
 		core, err := engine.Open(engine.Config{
@@ -260,8 +272,8 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 			return err
 		}
 		c.Core = core
-		for j := range devices {
-			devices[j][i] = nil // the core's from here on
+		for _, port := range h.portOf[:len(h.portOf)-1] {
+			devices[port][i] = nil // the core's from here on
 		}
 	}
 	return nil
@@ -272,7 +284,10 @@ func portConfig(in *Interface, info engine.Info) proto.PortConfig {
 	if !info.RawIP {
 		room -= wire.EthernetLen
 	}
-	p := proto.PortConfig{MTU: min(info.MTU, room), RawIP: info.RawIP}
+	if in.VLAN != 0 {
+		room -= wire.VLANLen
+	}
+	p := proto.PortConfig{MTU: min(info.MTU, room), RawIP: info.RawIP, VLAN: in.VLAN}
 	copy(p.MAC[:], info.Addr)
 	switch in.Checksums {
 	case ChecksumsAuto:

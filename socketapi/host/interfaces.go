@@ -46,12 +46,15 @@ func (h *Host) setIndexes(cfg *Config) {
 	nics := h.nics
 	for j := range cfg.Interfaces {
 		index, nic := deviceIndex+j, (*engine.NIC)(nil)
-		if cfg.Interfaces[j].Name != "" {
+		if cfg.Interfaces[j].Name != "" && cfg.Interfaces[j].VLAN == 0 {
 			nic, nics = nics[0], nics[1:]
 			index = nic.Info().Index
 		}
 		h.indexes = append(h.indexes, index)
 		h.byPort = append(h.byPort, nic)
+	}
+	for j, over := range h.over {
+		h.byPort[j] = h.byPort[over]
 	}
 	h.indexes = append(h.indexes, loopIndex)
 }

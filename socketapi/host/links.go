@@ -23,7 +23,7 @@ func (h *Host) watchLinks() (err error) {
 		was := up[port]
 		up[port] = ev.Link.Up && ev.Link.Carrier
 		if was && !up[port] {
-			h.FlushNeighbours(port) // another link may be at the end of the cable when it comes back (Linux: neigh_carrier_down)
+			h.carried(port, h.FlushNeighbours) // another link may be at the end of the cable when it comes back (Linux: neigh_carrier_down)
 		}
 	})
 	return err
@@ -48,7 +48,7 @@ func (h *Host) portFailed(c *Core, port int) {
 	defer h.mu.Unlock()
 	switch {
 	case h.closed || h.lost:
-	case c.lost == h.ports:
+	case c.lost == len(h.portOf)-1:
 		h.lost = true
 		h.ending.Go(h.endCores) // which takes the lock that is held
 	default:
@@ -61,7 +61,7 @@ func (h *Host) portGone(port int) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
 	if !h.net.gone[port] {
-		h.net.gone[port] = true
+		h.carried(port, func(port int) { h.net.gone[port] = true })
 		h.install(h.net.now, h.addrsOf(h.net.now))
 	}
 }
