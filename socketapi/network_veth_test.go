@@ -111,19 +111,26 @@ func answers(t *testing.T, kernel *netlab.NS, to string, wait time.Duration) boo
 	return false
 }
 
-// echoAll serves port 7 of all addresses.
-func echoAll(t *testing.T, st *Stack) {
+// acceptAll takes connections to port 7 of all addresses and closes them: an address that goes takes the
+// peer's FIN along, so nobody waits for it.
+func acceptAll(t *testing.T, st *Stack) {
 	t.Helper()
 	l, err := st.Listen("tcp", "[::]:7")
 	fatal(t, err)
-	done := serveEcho(l)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+			c.Close()
+		}
+	}()
 	t.Cleanup(func() { l.Close(); <-done })
 }
 
 // TestAddressesOfARunningHost: a kernel reaches an address while the host has it.
 func TestAddressesOfARunningHost(t *testing.T) {
 	st, kernel := lab(t, 1, "")
-	echoAll(t, st)
+	acceptAll(t, st)
 	for _, a := range []string{"10.99.0.7/24", "fd99::7/64"} {
 		p := netip.MustParsePrefix(a)
 		to := netip.AddrPortFrom(p.Addr(), 7).String()
@@ -156,7 +163,7 @@ func TestMirrorFollowsTheKernel(t *testing.T) {
 		netlab.End{NS: ours, Name: "va", Addrs: enginePrefixes},
 		netlab.End{NS: kernel, Name: "vb", Addrs: kernelPrefixes})
 	st := openAt(t, ours, host.Interface{Name: "va", Mirror: host.MirrorAddrs | host.MirrorRoutes})
-	echoAll(t, st)
+	acceptAll(t, st)
 	for _, a := range []string{engineAddr + ":7", "[" + engineAddr6 + "]:7"} {
 		if !answers(t, kernel, a, longest) {
 			t.Errorf("%s does not answer", a)
@@ -280,7 +287,7 @@ func TestTwoInterfaces(t *testing.T) {
 	st := openAt(t, ours,
 		host.Interface{Name: "va", Addrs: prefixes("10.99.0.2/24")},
 		host.Interface{Name: "vc", Addrs: prefixes("10.66.0.2/24", "fd66::2/64")})
-	echoAll(t, st)
+	acceptAll(t, st)
 	for _, row := range []struct {
 		at *netlab.NS
 		to string
