@@ -17,7 +17,8 @@ func TestPostsOfWokenGoTogether(t *testing.T) {
 	for round := range 3 {
 		for i := range postBatch - 1 {
 			h.ask(c)
-			c.Lock() // a short use of the lock does not end the batch
+			c.Lock()
+			c.Now() // a short use of the lock does not end the batch
 			c.Unlock()
 			if seen := h.seen.Load(); seen != int64(round*postBatch) {
 				t.Fatalf("post %d of round %d: %d were seen", i, round, seen)
@@ -52,6 +53,7 @@ func TestPostsOfWokenGoTogether(t *testing.T) {
 	h.ask(c)
 	c.batch.yielding.Store(false)
 	c.Lock()
+	c.Now()
 	c.Unlock()
 	if h.seen.Load() != before+3 {
 		t.Error("a batch was left when its driver no longer yielded")
