@@ -294,6 +294,10 @@ type PacketFilter struct {
 	// packets to them are taken, and ARP about them. As soon as there is one, so are
 	// packets to groups and to everyone, and frames whose VLAN tag the kernel has left on.
 	Addrs []netip.Addr
+
+	// Groups takes packets to groups and to everyone also while there is no address: that is how a
+	// host gets its first one.
+	Groups bool
 }
 
 // htons is for the one field that the kernel wants in network order.

@@ -41,7 +41,7 @@ func (f *PacketFilter) assemble() ([]unix.SockFilter, error) {
 	if f.Everything {
 		return []unix.SockFilter{ret(filterTake)}, nil
 	}
-	if len(f.Addrs) == 0 {
+	if len(f.Addrs) == 0 && !f.Groups {
 		return []unix.SockFilter{ret(filterDrop)}, nil
 	}
 	if len(f.Addrs) > packetAddrsMax {

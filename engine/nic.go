@@ -258,7 +258,8 @@ func (n *NIC) refused(what string, err error) {
 
 // openPacket opens an AF_PACKET device for all queues: the kernel joins them.
 func (n *NIC) openPacket(groups bool) error {
-	p, err := OpenPacket(PacketConfig{Interface: n.info.Interface})
+	n.filter.Groups = groups
+	p, err := OpenPacket(PacketConfig{Interface: n.info.Interface, Filter: n.filter})
 	if err != nil {
 		return err
 	}

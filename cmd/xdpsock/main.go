@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -136,6 +137,7 @@ func oneArg(name string) cobra.PositionalArgs {
 // An output is where a command says something: in lines for people, or in objects for
 // machines.
 type output struct {
+	mu   sync.Mutex // news of a lease comes at any time
 	w    io.Writer
 	json bool
 }
@@ -148,6 +150,8 @@ func outputOf(cmd *cobra.Command) *output {
 // say prints for people, and nothing for machines.
 func (o *output) say(format string, args ...any) {
 	if !o.json {
+		o.mu.Lock()
+		defer o.mu.Unlock()
 		fmt.Fprintf(o.w, format+"\n", args...)
 	}
 }
@@ -161,5 +165,7 @@ func (o *output) emit(v any) {
 	if err != nil {
 		panic(err) // a type of ours that JSON does not know
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	fmt.Fprintf(o.w, "%s\n", b)
 }

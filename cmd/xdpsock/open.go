@@ -1,17 +1,22 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/engine"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/socketapi"
+	"github.com/xdpsock/xdpsock/socketapi/dhcp"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
@@ -25,15 +30,19 @@ type stackFlags struct {
 	checksums string
 	vlan      uint16
 	mirror    []string
+	noDetect  bool
+
+	dhcp bool // one of addrs is "dhcp"
 }
 
 func (f *stackFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&f.iface, "interface", "i", "", "interface to take packets from")
-	flags.StringArrayVarP(&f.addrs, "address", "a", nil, "own address with the prefix of the link, as 192.0.2.7/24; may be repeated")
+	flags.StringArrayVarP(&f.addrs, "address", "a", nil, "own address with the prefix of the link, as 192.0.2.7/24; or dhcp, auto (IPv6 from routers), local (169.254/16); may be repeated")
 	flags.StringArrayVar(&f.gateways, "gateway", nil, "address of the router on the link")
 	flags.Uint16Var(&f.vlan, "vlan", 0, "802.1Q VLAN that the addresses are on, 1 to 4094; 0: frames without a tag")
 	flags.StringSliceVar(&f.mirror, "mirror", nil, "follow what the kernel has on the interface: routes, addresses or both; addresses that are taken over are heard by the kernel's programs no more")
+	flags.BoolVar(&f.noDetect, "no-detect", false, "use IPv6 addresses at once, without finding out whether another station has them")
 	flags.StringVar(&f.policy, "policy", engine.Balanced.String(), "how to idle: latency (never sleeps), balanced or efficient")
 	flags.StringVar(&f.mode, "mode", string(engine.ModeAuto), "how packets get here: auto, zerocopy, native, skb or packet")
 	flags.StringVar(&f.checksums, "checksums", "auto", "unfinished TCP and UDP checksums: auto (good on virtual links), verify or trust")
@@ -45,7 +54,7 @@ func (f *stackFlags) config() (cfg host.Config, err error) {
 	case f.iface == "":
 		return cfg, usagef("no interface: say with -i which one to take packets from")
 	case len(f.addrs) == 0 && !slices.Contains(f.mirror, "addresses"):
-		return cfg, usagef("no address: give the engine one of its own with -a, such as -a 192.0.2.7/24")
+		return cfg, usagef("no address: give the engine one of its own with -a, such as -a 192.0.2.7/24, or -a dhcp")
 	}
 	in := host.Interface{Name: f.iface, VLAN: f.vlan}
 	for _, what := range f.mirror {
@@ -58,8 +67,11 @@ func (f *stackFlags) config() (cfg host.Config, err error) {
 			return cfg, usagef("--mirror %q is none of routes, addresses", what)
 		}
 	}
-	if in.Addrs, err = parsePrefixes(f.addrs); err != nil {
+	if err := f.parseAddrs(&in); err != nil {
 		return cfg, err
+	}
+	if f.noDetect {
+		in.Detect = host.DetectNone
 	}
 	for _, s := range f.gateways {
 		gw, err := netip.ParseAddr(s)
@@ -88,6 +100,25 @@ func (f *stackFlags) config() (cfg host.Config, err error) {
 	return cfg, nil
 }
 
+// parseAddrs reads the addresses, and the words that stand for ways to get one.
+func (f *stackFlags) parseAddrs(in *host.Interface) (err error) {
+	var list []string
+	for _, s := range f.addrs {
+		switch s {
+		case "dhcp":
+			f.dhcp = true
+		case "auto":
+			in.Auto = true
+		case "local":
+			in.LinkLocal = true
+		default:
+			list = append(list, s)
+		}
+	}
+	in.Addrs, err = parsePrefixes(list)
+	return err
+}
+
 func parsePrefixes(list []string) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
 	for _, s := range list {
@@ -96,7 +127,7 @@ func parsePrefixes(list []string) ([]netip.Prefix, error) {
 			if _, err := netip.ParseAddr(s); err == nil {
 				return nil, usagef("address %s has no prefix length: write it as %s/24, with the prefix of the link", s, s)
 			}
-			return nil, usagef("address %q is not in CIDR form, such as 192.0.2.7/24", s)
+			return nil, usagef("address %q is neither in CIDR form, such as 192.0.2.7/24, nor one of dhcp, auto, local", s)
 		}
 		prefixes = append(prefixes, p)
 	}
@@ -112,8 +143,104 @@ func parseMode(s string) (engine.Mode, error) {
 	return "", usagef("--mode %q is none of auto, zerocopy, native, skb, packet", s)
 }
 
-// open opens a stack as the flags say.
-func (f *stackFlags) open() (*socketapi.Stack, error) {
+// open opens a stack as the flags say, and waits for the addresses that are asked for. end gives back
+// what was lent and closes the stack.
+func (f *stackFlags) open(ctx context.Context, out *output) (st *socketapi.Stack, end func() error, err error) {
+	st, err = f.openStack()
+	if err != nil {
+		return nil, nil, err
+	}
+	end = st.Close
+	defer func() {
+		if err != nil {
+			end()
+		}
+	}()
+	if f.dhcp {
+		out.say("%s: asking for an address by DHCP", f.iface)
+		// Ctrl-C ends the asking, but not the lease: it is held until the last answer has been sent.
+		life, give := context.WithCancel(context.WithoutCancel(ctx))
+		asked := context.AfterFunc(ctx, give)
+		client, err := dhcp.Open(life, dhcp.Config{Link: dhcp.OnStack(st, 0), Notify: func(e dhcp.Event) { sayLease(out, e) }})
+		asked()
+		if err != nil {
+			give()
+			return nil, nil, err
+		}
+		end = func() error { defer give(); return errors.Join(client.Close(), st.Close()) }
+	}
+	return st, end, f.awaitAddrs(ctx, st)
+}
+
+// autoMax is how long a router, or a link-local address, is waited for: three solicitations, four
+// seconds apart (RFC 4861 §10), and detection.
+const autoMax = 20 * time.Second
+
+// awaitAddrs waits for the addresses that the stack gets by itself.
+func (f *stackFlags) awaitAddrs(ctx context.Context, st *socketapi.Stack) error {
+	for word, is := range map[string]func(netip.Addr) bool{
+		"auto":  func(a netip.Addr) bool { return a.Is6() && !a.IsLinkLocalUnicast() },
+		"local": func(a netip.Addr) bool { return a.Is4() && a.IsLinkLocalUnicast() },
+	} {
+		if !slices.Contains(f.addrs, word) {
+			continue
+		}
+		wait, cancel := context.WithTimeout(ctx, autoMax)
+		err := st.Host().Await(wait, 0, func(list []route.Addr) bool {
+			return slices.ContainsFunc(list, func(a route.Addr) bool { return a.Usable() && is(a.Prefix.Addr()) })
+		})
+		cancel()
+		switch {
+		case err == nil:
+		case errors.Is(err, context.DeadlineExceeded) && word == "auto":
+			return fmt.Errorf("no router on the link of %s has advertised a prefix within %v: is there one? 'rdisc6 %s' asks from the kernel; otherwise give an address with -a", f.iface, autoMax, f.iface)
+		default:
+			return fmt.Errorf("wait for an address of %s (-a %s): %w", f.iface, word, err)
+		}
+	}
+	return nil
+}
+
+// own is the stack's addresses, for people.
+func own(st *socketapi.Stack) (list []string) {
+	for _, a := range st.Host().Addrs() {
+		if a.Usable() && !a.Prefix.Addr().IsLoopback() {
+			list = append(list, a.Prefix.String())
+		}
+	}
+	return list
+}
+
+// leaseEvent is what happens to a lease, for machines.
+type leaseEvent struct {
+	Event   string       `json:"event"` // "lease"
+	What    string       `json:"what"`  // "bound", "renewed", "retrying", "lost" or "released"
+	Addr    netip.Prefix `json:"address"`
+	Server  netip.Addr   `json:"server"`
+	DNS     []netip.Addr `json:"dns,omitempty"`
+	Expires time.Time    `json:"expires"`
+	Error   string       `json:"error,omitempty"`
+}
+
+// sayLease prints what happens to a lease.
+func sayLease(out *output, e dhcp.Event) {
+	l := leaseEvent{"lease", string(e.What), e.Lease.Addr, e.Lease.Server, e.Lease.DNS, e.Lease.Expires, ""}
+	if e.Err != nil {
+		l.Error = e.Err.Error()
+	}
+	out.emit(l)
+	switch {
+	case e.Err != nil:
+		out.say("lease %s: %s: %v", e.Lease.Addr, e.What, e.Err)
+	case e.What == dhcp.Released:
+		out.say("lease %s: released", e.Lease.Addr)
+	default:
+		out.say("lease %s: %s by %s until %s", e.Lease.Addr, e.What, e.Lease.Server, e.Lease.Expires.Format(time.TimeOnly))
+	}
+}
+
+// openStack opens a stack as the flags say.
+func (f *stackFlags) openStack() (*socketapi.Stack, error) {
 	cfg, err := f.config()
 	if err != nil {
 		return nil, err

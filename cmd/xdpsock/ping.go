@@ -149,12 +149,12 @@ type rtt struct {
 var errNoReply = errors.New("no reply")
 
 func runPing(ctx context.Context, out *output, flags *stackFlags, p pingFlags, target netip.Addr) (err error) {
-	stack, err := flags.open()
+	stack, end, err := flags.open(ctx, out)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if e := stack.Close(); err == nil {
+		if e := end(); err == nil {
 			err = e
 		}
 	}()
@@ -165,7 +165,7 @@ func runPing(ctx context.Context, out *output, flags *stackFlags, p pingFlags, t
 	if err := conn.SetTTL(p.ttl); err != nil {
 		return err
 	}
-	l := linkOf(stack.Host().NICs()[0], flags.addrs)
+	l := linkOf(stack.Host().NICs()[0], own(stack))
 	l.say(out)
 	target = scoped(stack.Host(), target)
 	out.say("PING %s %d(%d) bytes of data.", shown(stack.Host(), target), p.size, p.size+headersOf(target))

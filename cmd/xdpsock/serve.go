@@ -89,7 +89,8 @@ with the SHA-256 of what was posted.`,
 		Example: `  sudo xdpsock serve -i eth1 -a 192.0.2.7/24
   sudo xdpsock serve -i eth1 -a 192.0.2.7/24 --gateway 192.0.2.1 --echo 7007 --policy latency
   sudo xdpsock serve -i eth1 -a 192.0.2.7/24 -a 2001:db8::7/64
-  sudo xdpsock serve -i eth1 -a 192.0.2.7/24 --http 8080 --json`,
+  sudo xdpsock serve -i eth1 -a 192.0.2.7/24 --http 8080 --json
+  sudo xdpsock serve -i eth1 -a dhcp -a auto`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := at.check(cmd); err != nil {
@@ -122,12 +123,12 @@ type summary struct {
 }
 
 func serve(ctx context.Context, out *output, stderr io.Writer, flags *stackFlags, at ports, place controlFlags) (err error) {
-	stack, err := flags.open()
+	stack, end, err := flags.open(ctx, out)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if e := stack.Close(); err == nil {
+		if e := end(); err == nil {
 			err = e
 		}
 	}()
@@ -153,9 +154,9 @@ func serve(ctx context.Context, out *output, stderr io.Writer, flags *stackFlags
 		return err
 	}
 	began := time.Now()
-	l := linkOf(stack.Host().NICs()[0], flags.addrs)
+	l := linkOf(stack.Host().NICs()[0], own(stack))
 	l.say(out)
-	out.say("policy %s; own %s", flags.policy, strings.Join(flags.addrs, ", "))
+	out.say("policy %s; own %s", flags.policy, strings.Join(own(stack), ", "))
 	sayServices(out, group.Stats())
 	out.emit(ready{"ready", &l, flags.policy, group.Stats()})
 

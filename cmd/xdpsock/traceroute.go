@@ -90,12 +90,12 @@ to be unreachable, !X where it is prohibited, !F-MTU where the packet is too big
 }
 
 func runTraceroute(ctx context.Context, out *output, flags *stackFlags, f traceFlags, target netip.Addr) (err error) {
-	stack, err := flags.open()
+	stack, end, err := flags.open(ctx, out)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if e := stack.Close(); err == nil {
+		if e := end(); err == nil {
 			err = e
 		}
 	}()
