@@ -3,12 +3,13 @@ package host
 import "github.com/xdpsock/xdpsock/engine"
 
 // watchLinks makes the cores look at their devices when an interface goes: a sleeping
-// core hears nothing of that by itself (poll(2) does not report it).
+// core hears nothing of that by itself (poll(2) does not report it). And when a cable comes back,
+// routers are asked for again: it may be another network.
 func (h *Host) watchLinks() (err error) {
 	if len(h.nics) == 0 {
 		return nil
 	}
-	up := make([]bool, h.ports) // the watching goroutine's alone
+	up, apart := make([]bool, h.ports), make([]bool, h.ports) // the watching goroutine's alone
 	h.links, err = engine.WatchLinks(func(ev engine.LinkEvent) {
 		port, ok := h.PortOf(ev.Link.Index)
 		if !ok || port >= h.ports || h.byPort[port] == nil {
@@ -25,6 +26,10 @@ func (h *Host) watchLinks() (err error) {
 		if was && !up[port] {
 			h.carried(port, h.FlushNeighbours) // another link may be at the end of the cable when it comes back (Linux: neigh_carrier_down)
 		}
+		if apart[port] && up[port] {
+			h.carried(port, h.restartDetection)
+		}
+		apart[port] = !up[port]
 	})
 	return err
 }
