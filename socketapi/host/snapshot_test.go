@@ -167,12 +167,14 @@ func TestSnapshotOfManySockets(t *testing.T) {
 	r := newRig(t, 1)
 	c := r.h.Cores()[0]
 	const count = 3000
+	c.Lock()
 	for i := range count {
 		c.Stack.UDP.Add(&udp.Socket{Local: netip.AddrPortFrom(ourAddr, uint16(1+i*21)), Gate: new(ring.Gate)})
 		if _, errno := c.Stack.TCP.Connect(netip.AddrPortFrom(ourAddr, uint16(1+i)), netip.AddrPortFrom(peerAddr, 80), tcp.Options{}, mono.Time(1e9)); errno != 0 {
 			t.Fatal(errno)
 		}
 	}
+	c.Unlock()
 	list, more := r.h.Sockets(1 << 20)
 	if len(list) != 2*count || more {
 		t.Errorf("%d sockets, more: %v", len(list), more)
