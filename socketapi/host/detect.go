@@ -104,7 +104,21 @@ func (h *Host) startDetection(cfg *Config) error {
 	}
 	c.Flush()
 	c.Unlock()
-	err := h.takeNews()
+	if err := h.takeNews(); err != nil || cfg.Manual {
+		return err
+	}
+	h.detection.done.Go(h.follow)
+	return nil
+}
+
+// settle takes in what a Manual host's machines have found out while it opened, so that nothing
+// of that comes later by itself, and then what comes.
+func (h *Host) settle() (err error) {
+	select {
+	case <-h.detection.news:
+		err = h.takeNews()
+	default:
+	}
 	h.detection.done.Go(h.follow)
 	return err
 }

@@ -165,8 +165,11 @@ func Open(cfg Config) (h *Host, err error) {
 	if err = h.takeAddrs(&cfg); err != nil {
 		return h, err
 	}
-	if err = h.startMirrors(&cfg); err != nil || cfg.Manual {
+	if err = h.startMirrors(&cfg); err != nil {
 		return h, err
+	}
+	if cfg.Manual {
+		return h, h.settle()
 	}
 	return h, h.awaitDetection()
 }
