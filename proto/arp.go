@@ -53,8 +53,12 @@ func (s *Stack) inputARP(b []byte) drop.Reason {
 		Override: sender == arp.TargetIP() || request && ours,
 		Create:   request && ours && s.onLink(p, sender), // who asks for us is about to talk to us
 	}
-	if !ours && s.Neigh.Lookup(p.number, sender) == nil {
+	switch known := s.Neigh.Lookup(p.number, sender) != nil; {
+	case known:
+	case !ours:
 		return drop.ARPNotForUs
+	case !request && s.peers == nil: // of several cores another may have asked
+		return drop.ARPUnsolicited
 	}
 	s.sighted(seen, now)
 	if request && ours {

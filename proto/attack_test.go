@@ -149,7 +149,7 @@ func TestSpoofedARP(t *testing.T) {
 	v.want("from everyone", v.hit(arp(wire.ARPRequest, wire.Broadcast, ipA, ipB)), drop.ARPBadSender, 0)
 	v.want("for the broadcast address", v.hit(arp(wire.ARPReply, evil, directed, ipB)), drop.ARPBadSender, 0)
 	v.want("between strangers", v.hit(arp(wire.ARPReply, evil, stranger, netip.MustParseAddr("10.9.0.51"))), drop.ARPNotForUs, 0)
-	v.hit(arp(wire.ARPReply, evil, stranger, ipB)) // to us, but nobody asked
+	v.want("to us, but nobody asked", v.hit(arp(wire.ARPReply, evil, stranger, ipB)), drop.ARPUnsolicited, 0)
 	if e := v.b.Neigh.Lookup(0, stranger); e != nil {
 		t.Error("an answer that nobody asked for made a neighbour")
 	}

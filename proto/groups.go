@@ -244,7 +244,7 @@ func staysHere(dst netip.Addr, ttl uint8) bool {
 func (s *Stack) bringBack(d *direct) {
 	in := &s.in
 	in.port, in.frame, in.ip, in.src, in.dst, in.now = d.port, nil, nil, d.src.Addr(), d.dst.Addr().WithZone(""), d.now
-	in.ttl, in.tos, in.group = 0, d.sock.TOS, true
+	in.ttl, in.tos, in.group = d.ttl, d.tos, true
 	s.deliverGroup(netip.AddrPortFrom(in.dst, d.dst.Port()), d.src, d.payload) // what finds no room is the socket's to count
 }
 

@@ -174,6 +174,34 @@ func TestMulticastComesBackToMembers(t *testing.T) { // RFC 1112 §6.1; IP_MULTI
 	})
 }
 
+// What comes back says of its hops and its class what others see of it (IP_RECVTTL, IP_RECVTOS).
+func TestMulticastComesBackAsItLeaves(t *testing.T) {
+	eachGroupFamily(t, func(t *testing.T, f *groupFamily) {
+		a := newHost(macA, f.a)
+		sock := newSocket(a, &a.UDP, at(f.any, 7))
+		join(t, a, sock, joins(f.group))
+		sock.TOS, sock.TClass = 0x20, 0x40
+		sock.Multicast4.TTL, sock.Multicast4.HasTTL = 9, true
+		sock.Multicast6.TTL, sock.Multicast6.HasTTL = 9, true
+		class := map[bool]uint8{true: 0x20, false: 0x40}[f.a.Is4()]
+		for _, m := range []*udp.Message{{}, {TTL: 3, HasTTL: true, TOS: 0x88, HasTOS: true}} {
+			m.To, m.Payload = netip.AddrPortFrom(f.group, 7), []byte("x")
+			ttl, tos := uint8(9), class
+			if m.HasTTL {
+				ttl, tos = m.TTL, m.TOS
+			}
+			if _, e := a.OfferMessage(wire.ProtoUDP, sock, m, 1); e != 0 {
+				t.Fatal(e)
+			}
+			sayings(a, 1)
+			var r ring.Datagram
+			if _, ok := sock.Recv.Get(&r, make([]byte, 10), false); !ok || r.TTL != ttl || r.TOS != tos {
+				t.Errorf("%v: TTL %d, TOS %#x; want %d, %#x", ok, r.TTL, r.TOS, ttl, tos)
+			}
+		}
+	})
+}
+
 // A datagram that waits for room in the device comes back once, when it is taken.
 func TestMulticastComesBackOnce(t *testing.T) {
 	a := newHost(macA, ipA)

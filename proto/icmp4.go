@@ -22,13 +22,14 @@ func (s *Stack) inputICMP4(b []byte) drop.Reason {
 		return drop.ICMP4Checksum
 	}
 	switch t := icmp.Type(); {
+	case s.in.group: // RFC 1122 §3.2.2.6 allows silence, and smurf makes it wise; what we sent is answered to us alone
+		return drop.ICMP4Broadcast
 	case t == wire.ICMP4Echo:
-		if s.in.group { // RFC 1122 §3.2.2.6 allows silence; smurf makes it wise
-			return drop.ICMP4Broadcast
-		}
 		return s.echo4(icmp)
 	case t == wire.ICMP4EchoReply:
 		return s.deliverEcho(icmp.Ident(), icmp, drop.ICMP4EchoUnmatched)
+	case t == wire.ICMP4Redirect:
+		return drop.ICMP4RedirectRefused // RFC 1122 §3.3.1.2 would have it followed; it cannot be told from a forged one
 	case t.IsError():
 		return s.inputError4(icmp)
 	}
@@ -39,13 +40,20 @@ func (s *Stack) inputICMP4(b []byte) drop.Reason {
 // asked (RFC 1122 §3.2.2.6).
 func (s *Stack) echo4(request wire.ICMP4) drop.Reason {
 	b := s.scratch[:]
-	n := wire.PutIPv4(b, &wire.IPv4Fields{
-		DF: true, TOS: s.in.tos, TTL: defaultTTL, Protocol: wire.ProtoICMP,
-		Src: s.in.dst, Dst: s.in.src, PayloadLen: len(request),
-	})
+	n := s.putICMP4(b, s.in.tos, len(request))
 	n += copy(b[n:], request)
 	wire.ICMP4(b[wire.IPv4Len:n]).EchoReply()
 	return s.post(s.in.src, b[:n], s.in.now)
+}
+
+// putICMP4 writes the header of an answer to the packet in Input, of so many bytes. Routers may cut it:
+// who hears that it was too big for the path has no socket to tell (Linux: icmp_sk_init).
+func (s *Stack) putICMP4(b []byte, tos uint8, length int) int {
+	in := &s.in
+	return wire.PutIPv4(b, &wire.IPv4Fields{
+		ID: s.idents.Next4(in.dst, in.src, wire.ProtoICMP, in.now), TOS: tos, TTL: defaultTTL, Protocol: wire.ProtoICMP,
+		Src: in.dst, Dst: in.src, PayloadLen: length,
+	})
 }
 
 // deliverEcho hands an echo reply, from its ICMP header on, to its ping socket.
@@ -82,10 +90,7 @@ func (s *Stack) sendError4(t wire.ICMP4Type, code uint8, rest uint32) {
 	}
 	quote := in.ip[:min(len(in.ip), quoteMax)]
 	b := s.scratch[:]
-	n := wire.PutIPv4(b, &wire.IPv4Fields{
-		DF: true, TOS: 0xc0, TTL: defaultTTL, Protocol: wire.ProtoICMP, // internetwork control (RFC 1812 §4.3.2.5)
-		Src: in.dst, Dst: in.src, PayloadLen: wire.ICMP4Len + len(quote),
-	})
+	n := s.putICMP4(b, 0xc0, wire.ICMP4Len+len(quote)) // internetwork control (RFC 1812 §4.3.2.5)
 	n += wire.PutICMP4(b[n:], t, code, rest)
 	n += copy(b[n:], quote)
 	wire.ICMP4(b[wire.IPv4Len:n]).Seal()

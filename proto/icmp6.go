@@ -35,6 +35,9 @@ func (s *Stack) inputICMP6(b []byte, pseudo wire.Sum) drop.Reason {
 	case t == wire.ICMP6EchoReply:
 		return s.deliverEcho(icmp.Ident(), icmp, drop.ICMP6EchoUnmatched)
 	case t.IsError():
+		if s.in.group { // they go to the source of what they quote, which is one
+			return drop.ICMP6Multicast
+		}
 		return s.inputError6(icmp)
 	case t == wire.ICMP6MLDQuery, t == wire.ICMP6MLDReport, t == wire.ICMP6MLDDone, t == wire.ICMP6MLDv2Report:
 		return s.inputMLD(icmp)
@@ -108,7 +111,12 @@ func (s *Stack) sendError6(t wire.ICMP6Type, code uint8, rest uint32, group bool
 // never answered by an error (RFC 4443 §2.4 (e.1), (e.2)).
 func isError6(ip wire.IPv6) bool {
 	e := wire.WalkQuotedExtensions(ip)
-	if e.Fault != wire.ExtOK || e.Protocol != wire.ProtoICMPv6 {
+	switch {
+	case e.Fault != wire.ExtOK:
+		return false
+	case e.Protocol == wire.ProtoFragment: // a later one does not say of what message it is
+		return e.FragmentNext == wire.ProtoICMPv6
+	case e.Protocol != wire.ProtoICMPv6:
 		return false
 	}
 	if e.Offset >= len(ip) {

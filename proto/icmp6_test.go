@@ -94,6 +94,7 @@ func TestErrorsThatAreNeverSent(t *testing.T) {
 		"(e.1) about an error":                            {icmp6(ipA6, ipB6, wire.ICMP6Unreachable, 0, 0, nil).behind(bad), drop.IP6OptionUnknown},
 		"(e.1) about an error of an unknown type":         {icmp6(ipA6, ipB6, 127, 0, 0, nil).behind(bad), drop.IP6OptionUnknown},
 		"(e.1) about what may be one":                     {packet6{src: ipA6, dst: ipB6, next: wire.ProtoICMPv6}.behind(bad), drop.IP6OptionUnknown},
+		"(e.1) about a later fragment of what may be one": {packet6{src: ipA6, dst: ipB6, next: wire.ProtoICMPv6, payload: make([]byte, 9)}.behind(extension{wire.ProtoFragment, []byte{0, 0, 9, 0, 0, 0, 9}}), drop.FragmentBad},
 		"(e.2) about a redirect":                          {icmp6(ipA6, ipB6, wire.ICMP6Redirect, 0, 0, nil).behind(bad), drop.IP6OptionUnknown},
 		"(e.3) no port of a group":                        {packet6{src: ipA6, dst: all, mac: wire.MulticastMAC(all), next: none.next, payload: none.payload}, drop.UDPNoSocket},
 		"(e.3) action 11 to a group":                      {packet6{src: ipA6, dst: all, mac: wire.MulticastMAC(all), next: none.next, payload: none.payload}.behind(extension{wire.ProtoDestOpts, []byte{0, 0xc0, 4, 0, 0, 0, 0}}), drop.IP6OptionUnknown},

@@ -36,6 +36,9 @@ var (
 // inputQuote hands an ICMP error to the socket that sent the packet it quotes. It is
 // believed if that socket exists.
 func (s *Stack) inputQuote(q *quote) drop.Reason {
+	if !s.in.port.Loop && s.local(q.remote) {
+		return q.drops.unknown // what goes to ourselves meets no router
+	}
 	s.errorRaw(q)
 	switch q.protocol {
 	case wire.ProtoUDP:
@@ -49,10 +52,10 @@ func (s *Stack) inputQuote(q *quote) drop.Reason {
 		if len(q.transport) < wire.ICMP4Len {
 			return q.drops.short
 		}
-		// Errors about errors are none, so it was a request of a ping socket.
+		// Errors about errors are none, so it was a request of a ping socket, or our reply to one.
 		echo, ok := quotedEcho(q.protocol, q.transport)
 		if !ok {
-			return q.drops.unknown
+			return s.errorReply(q)
 		}
 		q.err.To = netip.AddrPortFrom(q.remote, 0)
 		return s.reportError(s.Ping.Lookup(netip.AddrPortFrom(q.local, echo), q.err.To), q, q.transport)
@@ -74,6 +77,19 @@ func quotedEcho(p wire.Protocol, message []byte) (ident uint16, ok bool) {
 	}
 	h := wire.ICMP6(message)
 	return h.Ident(), h.Type() == wire.ICMP6Echo
+}
+
+// errorReply takes an error about an echo reply, which says something to nobody but that the path is
+// narrow. Over IPv4 routers cut it; over IPv6 nothing is left but to believe them: who is
+// lied to sends packets of 1280 bytes for a while.
+func (s *Stack) errorReply(q *quote) drop.Reason {
+	if q.err.Errno != unix.EMSGSIZE || q.protocol != wire.ProtoICMPv6 || wire.ICMP6(q.transport).Type() != wire.ICMP6EchoReply {
+		return q.drops.unknown
+	}
+	if _, ok := s.tooBig(q.remote, q.mtu, q.length, s.in.now); !ok {
+		return q.drops.implausible
+	}
+	return drop.None
 }
 
 // reportError tells a datagram socket, if there is one, what a packet of its met.

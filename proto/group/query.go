@@ -168,6 +168,10 @@ func (l *link) plan(q *query, now mono.Time) {
 
 // ask adds to the senders that were asked about. Too many are answered by the group.
 func (r *record) ask(sources wire.Addrs) {
+	if sources.Len() > askedMax {
+		r.asked = r.asked[:0]
+		return
+	}
 	for i := range sources.Len() {
 		a := sources.At(i)
 		if slices.Contains(r.asked, a) {
