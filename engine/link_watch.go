@@ -1,10 +1,7 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
-	"runtime"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,105 +19,38 @@ type LinkEvent struct {
 
 // A LinkWatcher reports what happens to links. See [WatchLinks].
 type LinkWatcher struct {
-	fd      int             // receives changes
-	ask     *netlink.Handle // asks for all links
-	sleeper sleeper
-	closed  atomic.Bool
-	done    chan struct{}
+	follower
 
 	// The watching goroutine's alone.
 	report func(LinkEvent)
 	known  map[int]Link
-	buf    []byte
+	all    bool // all links are to be asked for
 }
 
-const (
-	// linkBuffer is the socket's receive buffer in bytes: a message takes about 4 KiB of
-	// it, so it holds some five hundred. What does not fit is found by asking for all links.
-	linkBuffer = 2 << 20
-
-	// linkMessageMax is the longest the kernel sends at once (NLMSG_GOODSIZE and more,
-	// as recvmsg's callers are told to expect).
-	linkMessageMax = 64 << 10
-
-	// askAgain is the pause before all links are asked for once more, after that has failed.
-	askAgain = 100 * time.Millisecond
-)
+// askAgain is the pause before all links are asked for once more, after that has failed.
+const askAgain = 100 * time.Millisecond
 
 // WatchLinks calls report for every change of a link of the calling thread's network
 // namespace, from a goroutine of its own, one after the other. The links that are there
 // already come first, so that nothing is missed between looking and watching; a link may be
 // reported more often than it changes. report must not call Close.
-func WatchLinks(report func(LinkEvent)) (w *LinkWatcher, err error) {
-	runtime.LockOSThread() // both sockets in one namespace
-	defer runtime.UnlockOSThread()
-	fd, err := listenNetlink(unix.RTNLGRP_LINK)
-	if err != nil {
+func WatchLinks(report func(LinkEvent)) (*LinkWatcher, error) {
+	w := &LinkWatcher{report: report, known: map[int]Link{}, all: true}
+	if err := w.open(unix.RTNLGRP_LINK); err != nil {
 		return nil, fmt.Errorf("engine: watch links: %w", err)
 	}
-	w = &LinkWatcher{
-		fd: fd, done: make(chan struct{}), report: report, known: map[int]Link{}, buf: make([]byte, linkMessageMax),
-	}
-	defer func() {
-		if err != nil {
-			w.release()
-			w = nil
-		}
-	}()
-	if w.ask, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
-		return w, fmt.Errorf("engine: watch links: netlink socket: %w", err)
-	}
-	if err := w.sleeper.open(fd); err != nil {
-		return w, err
-	}
-	go w.watch()
+	go w.follow(w)
 	return w, nil
 }
 
-// Close ends the watching. When it returns no report is under way and none will come.
-// Closing twice is harmless.
-func (w *LinkWatcher) Close() error {
-	if w.closed.Swap(true) {
-		<-w.done
-		return nil
-	}
-	w.sleeper.wake()
-	<-w.done
-	return w.release()
-}
-
-func (w *LinkWatcher) release() error {
-	if w.ask != nil {
-		w.ask.Close()
-	}
-	return errors.Join(w.sleeper.close(), unix.Close(w.fd))
-}
-
-// watch reads until the socket is empty, asks for all links if need be, and sleeps. In
-// that order: a socket that has said ENOBUFS does not say it again before it was empty,
-// so asking earlier would miss what is lost in between.
-func (w *LinkWatcher) watch() {
-	defer close(w.done)
-	all := true // all links are to be asked for
-	for !w.closed.Load() {
-		n, from, err := unix.Recvfrom(w.fd, w.buf, 0)
-		switch {
-		case err == nil:
-			if k, ok := from.(*unix.SockaddrNetlink); ok && k.Pid == 0 { // the kernel and no other process
-				w.read(w.buf[:n])
-			}
-		case err == unix.ENOBUFS: // changes are lost
-			all = true
-		default: // EAGAIN; nothing else is known to happen
-			until := mono.Never
-			if all {
-				if all = !w.refresh(); all {
-					until = SystemClock.Now().Add(askAgain)
-				}
-			}
-			w.sleeper.wait(until, SystemClock, nil)
+// quiet asks for all links if need be.
+func (w *LinkWatcher) quiet(now mono.Time) mono.Time {
+	if w.all {
+		if w.all = !w.refresh(); w.all {
+			return now.Add(askAgain)
 		}
 	}
+	return mono.Never
 }
 
 // refresh reports all links, and those that have gone unseen.
@@ -142,8 +72,9 @@ func (w *LinkWatcher) refresh() bool {
 	return true
 }
 
-// read takes apart what one recvmsg gave.
-func (w *LinkWatcher) read(b []byte) {
+// heard takes apart what the kernel says of links.
+func (w *LinkWatcher) heard(b []byte) {
+	w.all = w.all || b == nil
 	msgs, err := syscall.ParseNetlinkMessage(b)
 	if err != nil {
 		return
