@@ -43,17 +43,7 @@ type Link struct {
 	PeerIndex, PeerNSID int
 
 	Addrs  []netip.Prefix
-	Routes []Route // of the main table, by way of this interface
-}
-
-// A Route is one of the kernel's routes by way of a link.
-type Route struct {
-	Dst    netip.Prefix // the default route is 0.0.0.0/0 or ::/0
-	Via    netip.Addr   // gateway; the zero Addr if the destination is on the link
-	Src    netip.Addr   // preferred source; may be the zero Addr
-	OnLink bool         // the gateway is on the link, whatever the other routes say of it
-	Metric int
-	MTU    int // 0: the link's
+	Routes []Route // by way of this interface, and those to nowhere
 }
 
 // dumpTries is how often a dump is begun again that a change has interrupted: a machine
@@ -189,33 +179,6 @@ func linkAddrs(h *netlink.Handle, k netlink.Link) (addrs []netip.Prefix, err err
 		}
 	}
 	return addrs, nil
-}
-
-func linkRoutes(h *netlink.Handle, index int) (routes []Route, err error) {
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		list, err := undisturbed(func() ([]netlink.Route, error) {
-			return h.RouteListFiltered(family, &netlink.Route{LinkIndex: index}, netlink.RT_FILTER_OIF)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("routes: %w", err)
-		}
-		for _, r := range list {
-			if r.Type != unix.RTN_UNICAST {
-				continue
-			}
-			dst, ok := prefixOf(r.Dst)
-			if !ok { // the default route, as older kernels tell it
-				dst = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-				if family == netlink.FAMILY_V6 {
-					dst = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-				}
-			}
-			via, _ := netip.AddrFromSlice(r.Gw)
-			src, _ := netip.AddrFromSlice(r.Src)
-			routes = append(routes, Route{Dst: dst, Via: via.Unmap(), Src: src.Unmap(), OnLink: r.Flags&unix.RTNH_F_ONLINK != 0, Metric: r.Priority, MTU: r.MTU})
-		}
-	}
-	return routes, nil
 }
 
 func prefixOf(n *net.IPNet) (netip.Prefix, bool) {

@@ -348,6 +348,68 @@ func TestWatchLinksOverflow(t *testing.T) {
 	e.await(t, "the last MTU", from, func(ev LinkEvent) bool { return ev.Link.Name == "va" && ev.Link.MTU == 1049 })
 }
 
+// TestWatchKernelOverflow makes more changes than the socket holds while the report is stuck: all of them are
+// known in the end.
+func TestWatchKernelOverflow(t *testing.T) {
+	ip, err := exec.LookPath("ip")
+	if err != nil {
+		t.Skip("no ip(8) to make routes with")
+	}
+	ns := netlab.TestNS(t, netlab.NoIPv6())
+	va := netlab.TestVeth(t, netlab.End{NS: ns, Name: "va", Addrs: []netip.Prefix{netip.MustParsePrefix("10.99.0.1/24")}}, netlab.End{NS: ns, Name: "vb"})
+	const routes = 300
+	stuck, let, all := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	var w *KernelWatcher
+	first := true
+	if err := ns.Do(func() (err error) {
+		w, err = WatchKernel(va.A.Index, func(k Kernel) {
+			if first {
+				first = false
+				return
+			}
+			if len(k.Routes) == routes+1 { // that of the link as well
+				once.Do(func() { close(all) })
+			}
+			select {
+			case stuck <- struct{}{}:
+			default:
+			}
+			<-let
+		})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4096); err != nil {
+		t.Fatal(err)
+	}
+	add := func(from, to int) {
+		var lines strings.Builder
+		for i := from; i < to; i++ {
+			fmt.Fprintf(&lines, "route add 10.5.%d.%d/32 via 10.99.0.9\n", i>>8, i&255)
+		}
+		cmd := ns.Command(ip, "-batch", "-")
+		cmd.Stdin = strings.NewReader(lines.String())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	add(0, 1)
+	<-stuck
+	add(1, routes)
+	if _, _, err := unix.Recvfrom(w.fd, make([]byte, 1), unix.MSG_PEEK); err != unix.ENOBUFS {
+		t.Errorf("the socket holds it all: %v", err)
+	}
+	close(let)
+	select {
+	case <-all:
+	case <-time.After(30 * time.Second):
+		t.Error("not all routes are known")
+	}
+}
+
 func TestWatchLinksIgnoresBridgePorts(t *testing.T) {
 	ip, err := exec.LookPath("ip")
 	if err != nil {

@@ -123,7 +123,7 @@ func (s *Stack) route(dst netip.Addr) (route.Route, bool) {
 		p, ok := s.zonePort(dst.Zone())
 		return route.Route{Port: p}, ok
 	}
-	if r, ok := s.Routes.Lookup(dst); ok {
+	if r, ok := s.Routes.Choose(dst, s.flowKey[0]); ok {
 		return *r, r.Kind != route.Throw && (r.Kind != route.Unicast || r.Port >= 0 && r.Port < len(s.ports))
 	}
 	// Groups, and everyone, are on the first port, where no route says otherwise.

@@ -210,6 +210,92 @@ func TestMirrorFollowsTheKernel(t *testing.T) {
 	}
 }
 
+// TestMirrorAnswersAsTheKernel: routes that lead nowhere, that share a prefix, of the table default, and with an MTU, in both
+// families; a program of the kernel's hears the same of them.
+func TestMirrorAnswersAsTheKernel(t *testing.T) {
+	netlab.RequireRoot(t)
+	ours, kernel := netlab.TestNS(t), netlab.TestNS(t)
+	netlab.TestVeth(t,
+		netlab.End{NS: ours, Name: "va", Addrs: prefixes("10.99.0.3/24", "fd99::3/64")},
+		netlab.End{NS: kernel, Name: "vb", Addrs: prefixes("10.99.0.1/24", "10.99.0.11/24", "fd99::1/64", "fd99::11/64")})
+	st := openAt(t, ours, host.Interface{Name: "va", Addrs: prefixes("10.99.0.2/24", "fd99::2/64"), Mirror: host.MirrorRoutes, Detect: host.DetectNone})
+	batch := func(lines ...string) {
+		t.Helper()
+		cmd := ours.Command("ip", "-batch", "-")
+		cmd.Stdin = strings.NewReader(strings.Join(lines, "\n"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("ip -batch: %v\n%s", err, out)
+		}
+	}
+	var dsts []string
+	for _, f := range []struct{ link, way, more, net, host string }{
+		{"10.99.0.1", "10.99.0.11", "10.6%d.0.0/16", "10.6%d.7.0/24", "10.6%d.7.9"},
+		{"fd99::1", "fd99::11", "fd6%d::/32", "fd6%d:0:7::/48", "fd6%d:0:7::9"},
+	} {
+		n := func(format string, i int) string { return fmt.Sprintf(format, i) }
+		batch(
+			"route add blackhole "+n(f.more, 1), "route add unreachable "+n(f.more, 2), "route add prohibit "+n(f.more, 3), "route add throw "+n(f.more, 4),
+			"route add "+n(f.net, 1)+" via "+f.link, // a hole in what leads nowhere
+			"route add "+n(f.more, 5)+" via "+f.link+" mtu 1300",
+			"route add "+n(f.more, 6)+" via "+f.link+" table default", // which main says nothing about
+			"route add "+n(f.net, 2)+" via "+f.link+" table default",  // and which it does
+			"route add "+n(f.more, 7)+" nexthop via "+f.link+" dev va weight 1 nexthop via "+f.way+" dev va weight 3",
+		)
+		for i := 1; i <= 9; i++ {
+			dsts = append(dsts, n(f.host, i))
+			if i <= 4 {
+				dsts = append(dsts, strings.Replace(n(f.host, i), "7", "8", 1))
+			}
+		}
+	}
+	batch("nexthop add id 1 via 10.99.0.1 dev va", "nexthop add id 2 via 10.99.0.11 dev va", "nexthop add id 9 group 1/2,5", "route add 10.68.0.0/16 nhid 9")
+	// What a program of the kernel's hears when it connects, and the path's MTU.
+	asked := func(dial func(network, to string) (net.Conn, error), dst string) string {
+		c, err := dial("udp", net.JoinHostPort(dst, "9"))
+		if err != nil {
+			var errno unix.Errno
+			errors.As(err, &errno)
+			return errno.Error()
+		}
+		c.Close()
+		return "ok"
+	}
+	for _, dst := range dsts {
+		want := asked(ours.Dial, dst)
+		got := ""
+		for end := time.Now().Add(longest); got != want && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			got = asked(st.Dial, dst)
+		}
+		if got != want {
+			t.Errorf("%s: %s, and the kernel says %s", dst, got, want)
+		}
+	}
+	for _, dst := range []string{"10.65.7.9", "fd65:0:7::9"} {
+		if mtu := pathMTU(t, st, dst); mtu != 1300 {
+			t.Errorf("%s: MTU %d", dst, mtu)
+		}
+	}
+	ways := func(prefix string) (list []string) {
+		for _, r := range st.Host().Routes() {
+			if r.Prefix == netip.MustParsePrefix(prefix) {
+				list = append(list, fmt.Sprintf("%v/%d", r.Gateway, r.Weight))
+			}
+		}
+		return list
+	}
+	for prefix, want := range map[string]string{
+		"10.67.0.0/16": "[10.99.0.1/1 10.99.0.11/3]", "fd67::/32": "[fd99::1/1 fd99::11/3]", "10.68.0.0/16": "[10.99.0.1/1 10.99.0.11/5]",
+	} {
+		eventually(t, prefix+" "+want, func() bool { return fmt.Sprint(ways(prefix)) == want })
+	}
+	batch("nexthop replace id 9 group 2", "route del blackhole 10.61.0.0/16", "route del unreachable fd62::/32")
+	eventually(t, "another group", func() bool { return fmt.Sprint(ways("10.68.0.0/16")) == "[10.99.0.11/0]" })
+	eventually(t, "no blackhole", func() bool { return asked(st.Dial, "10.61.8.9") == asked(ours.Dial, "10.61.8.9") })
+	if got := asked(st.Dial, "fd62:0:8::9"); got != unix.ENETUNREACH.Error() {
+		t.Errorf("unreachable no more: %s", got)
+	}
+}
+
 // TestMirrorOfRoutesAlone: the engine has an address of its own beside the kernel's, and leaves by the
 // kernel's router.
 func TestMirrorOfRoutesAlone(t *testing.T) {

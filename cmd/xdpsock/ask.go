@@ -146,13 +146,15 @@ func sayNeighbours(out *output, a *control.Answer, _ *askFlags) {
 }
 
 func sayRoutes(out *output, a *control.Answer, _ *askFlags) {
-	out.table("DESTINATION\tTYPE\tGATEWAY\tINTERFACE\tSOURCE\tMETRIC\tMTU", func(w io.Writer) {
+	out.table("DESTINATION\tTYPE\tGATEWAY\tINTERFACE\tSOURCE\tMETRIC\tMTU\tWEIGHT", func(w io.Writer) {
 		for _, r := range a.Routes {
-			mtu := any("")
-			if r.MTU > 0 {
-				mtu = r.MTU
+			orNothing := func(n int) any {
+				if n > 0 {
+					return n
+				}
+				return ""
 			}
-			row(w, r.Prefix, r.Type, r.Gateway, r.Interface, r.Source, r.Metric, mtu)
+			row(w, r.Prefix, r.Type, r.Gateway, r.Interface, r.Source, r.Metric, orNothing(r.MTU), orNothing(r.Weight))
 		}
 	})
 	for _, r := range a.Routes {

@@ -6,6 +6,8 @@ package route
 
 import (
 	"cmp"
+	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"slices"
 )
@@ -45,6 +47,10 @@ type Route struct {
 	MTU     int        // bytes of an IP packet; 0: the port's
 	Metric  int        // of two routes with one prefix the lower wins
 	Kind    Kind
+
+	// Weight makes the route one of several that share what goes to one prefix by one metric, each as
+	// much as its weight: see Choose. 0: it shares with none.
+	Weight int
 }
 
 // Hop is whom to hand a packet for dst to.
@@ -106,29 +112,72 @@ func (f *familyTable) add(p netip.Prefix, i int) {
 	}
 }
 
-// Lookup returns the route to dst, false if there is none. The stack remembers the answer for
-// each destination.
+// Lookup returns the route to dst, false if there is none; of several that share it the first. The stack
+// remembers the answer for each destination.
 func (t *Table) Lookup(dst netip.Addr) (*Route, bool) {
-	dst = dst.WithZone("")
-	f := t.family(dst)
-	for _, bits := range f.lengths {
-		p, err := dst.Prefix(bits)
-		if err != nil {
-			return nil, false // dst is not valid
+	i, ok := t.lookup(dst)
+	if !ok {
+		return nil, false
+	}
+	return &t.routes[i], true
+}
+
+// Choose is Lookup where several routes share a prefix: all of a destination's packets take one of them, which is
+// chosen by a hash with the seed (Linux: fib_multipath_hash_policy 0, of the addresses).
+func (t *Table) Choose(dst netip.Addr, seed uint64) (*Route, bool) {
+	i, ok := t.lookup(dst)
+	if !ok {
+		return nil, false
+	}
+	first := &t.routes[i]
+	if first.Weight > 0 {
+		total := 0
+		for j := i; j < len(t.routes) && first.shares(&t.routes[j]); j++ {
+			total += t.routes[j].Weight
 		}
-		if i, ok := f.best[p]; ok {
-			return &t.routes[i], true
+		for at := int(hash(dst, seed) * uint64(total) >> 32); at >= t.routes[i].Weight; i++ {
+			at -= t.routes[i].Weight
 		}
 	}
-	return nil, false
+	return &t.routes[i], true
+}
+
+// shares says whether what goes to a prefix is shared by two routes.
+func (r *Route) shares(other *Route) bool {
+	return other.Weight > 0 && other.Prefix == r.Prefix && other.Metric == r.Metric && other.Kind == r.Kind
+}
+
+// hash is 32 bits of an address and a seed: who does not know the seed cannot choose what they are.
+func hash(a netip.Addr, seed uint64) uint64 {
+	b := a.As16()
+	word := binary.LittleEndian.Uint64
+	high, low := bits.Mul64(word(b[:8])^seed, word(b[8:])^bits.RotateLeft64(seed, 32)|1)
+	high, low = bits.Mul64(high^low^seed, 0x9e3779b97f4a7c15)
+	return (high ^ low) >> 32
+}
+
+// lookup returns the index of the first route to dst.
+func (t *Table) lookup(dst netip.Addr) (int, bool) {
+	dst = dst.WithZone("")
+	f := t.family(dst)
+	for _, length := range f.lengths {
+		p, err := dst.Prefix(length)
+		if err != nil {
+			return 0, false // dst is not valid
+		}
+		if i, ok := f.best[p]; ok {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // LookupPort returns the route to dst that leads by a port, false if there is none.
 func (t *Table) LookupPort(dst netip.Addr, port int) (*Route, bool) {
 	dst = dst.WithZone("")
 	f := t.family(dst)
-	for _, bits := range f.lengths {
-		p, err := dst.Prefix(bits)
+	for _, length := range f.lengths {
+		p, err := dst.Prefix(length)
 		if err != nil {
 			return nil, false // dst is not valid
 		}

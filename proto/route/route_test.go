@@ -94,6 +94,43 @@ func TestLookupOfIPv6(t *testing.T) {
 	}
 }
 
+// Several ways to one prefix share what goes there by their weights, and each destination keeps its own; a way of
+// another metric, or without a weight, has none of it.
+func TestWaysOfOnePrefixShareByWeight(t *testing.T) {
+	for _, six := range []bool{false, true} {
+		p, to := prefix("10.0.0.0/8"), func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}) }
+		if six {
+			p, to = prefix("fd00::/8"), func(i int) netip.Addr { return netip.AddrFrom16([16]byte{0: 0xfd, 14: byte(i >> 8), 15: byte(i)}) }
+		}
+		table := New([]Route{{Prefix: p, Port: 1, Weight: 1}, {Prefix: p, Port: 2, Weight: 3}, {Prefix: p, Port: 3, Weight: 9, Metric: 1}, {Prefix: p, Port: 4, Weight: 4}})
+		var share [5]int
+		moved := 0
+		for i := range 8000 {
+			r, ok := table.Choose(to(i), 77)
+			again, _ := table.Choose(to(i), 77)
+			other, _ := table.Choose(to(i), 78)
+			if !ok || r != again {
+				t.Fatalf("%v: %+v, then %+v", to(i), r, again)
+			}
+			if r != other {
+				moved++
+			}
+			share[r.Port]++
+		}
+		for port, weight := range []int{0, 1, 3, 0, 4} {
+			if want := 1000 * weight; share[port] < want*85/100 || share[port] > want*115/100 {
+				t.Errorf("six %v: by port %d go %d of 8000, want about %d", six, port, share[port], want)
+			}
+		}
+		if moved < 1000 {
+			t.Errorf("six %v: with another seed %d of 8000 take another way", six, moved)
+		}
+		if r, _ := table.Lookup(to(1)); r.Port != 1 {
+			t.Errorf("the first is by port %d", r.Port)
+		}
+	}
+}
+
 func TestNoRoutes(t *testing.T) {
 	for _, table := range []*Table{New(nil), new(Table)} {
 		for _, dst := range []netip.Addr{{}, netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("::1")} {

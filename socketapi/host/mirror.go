@@ -1,8 +1,9 @@
 package host
 
 import (
-	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/proto/route"
@@ -12,9 +13,10 @@ import (
 type Mirror uint8
 
 const (
-	// MirrorRoutes follows the kernel's routes by way of the interface. The host has addresses of its own,
-	// beside the kernel's on the same link, and leaves by the same routers. Not followed are
-	// routes of another table than main, of several next hops, and those that lead nowhere.
+	// MirrorRoutes follows the kernel's routes by way of the interface, and those that lead nowhere. The host has
+	// addresses of its own, beside the kernel's on the same link, and leaves by the same routers. Of several
+	// next hops those by a mirrored interface share what goes there. Not followed is policy routing:
+	// rules, tables other than main and IPv4's default, routes of one TOS.
 	MirrorRoutes Mirror = 1 << iota
 
 	// MirrorAddrs takes the interface's addresses over, but its link-local ones, by which the kernel goes
@@ -89,7 +91,17 @@ func (m *kernelMirror) take(k engine.Kernel) error {
 		return nil
 	}
 	h.mirrored.routes[m.port] = m.kernelRoutes(k.Routes)
-	return h.ReplaceRoutes(Kernel, slices.Concat(h.mirrored.routes...))
+	var all []route.Route
+	told := map[route.Route]bool{} // routes to nowhere, which every mirror tells of
+	for _, list := range h.mirrored.routes {
+		for _, r := range list {
+			if r.Kind == route.Unicast || !told[r] {
+				all = append(all, r)
+				told[r] = true
+			}
+		}
+	}
+	return h.ReplaceRoutes(Kernel, all)
 }
 
 // kernelAddrs is the kernel's addresses as the host's.
@@ -118,11 +130,21 @@ func (m *kernelMirror) kernelRoutes(routes []engine.Route) (list []route.Route) 
 		if r.Dst.Addr().Is6() && r.Dst.Addr().IsLinkLocalUnicast() {
 			continue // such a destination has its link in it
 		}
-		own := route.Route{Prefix: r.Dst, Port: m.port, Gateway: r.Via, OnLink: r.OnLink, Metric: r.Metric, MTU: r.MTU}
+		if kind, ok := nowhere[r.Type]; ok {
+			list = append(list, route.Route{Prefix: r.Dst, Kind: kind, Metric: r.Metric})
+			continue
+		}
+		own := route.Route{Prefix: r.Dst, Port: m.port, Gateway: r.Via, OnLink: r.OnLink, Metric: r.Metric, MTU: r.MTU, Weight: r.Weight}
 		if r.Src.IsValid() && m.host.Local(r.Src) {
 			own.Source = r.Src
 		}
 		list = append(list, own)
 	}
 	return list
+}
+
+// nowhere is the types of the kernel's routes that lead nowhere.
+var nowhere = map[uint8]route.Kind{
+	unix.RTN_BLACKHOLE: route.Blackhole, unix.RTN_UNREACHABLE: route.Unreachable,
+	unix.RTN_PROHIBIT: route.Prohibit, unix.RTN_THROW: route.Throw,
 }

@@ -108,7 +108,7 @@ func (v *view) checkRoute(r *route.Route) error {
 		return fmt.Errorf("the prefix is not valid: %w", unix.EINVAL)
 	case p.Addr().Is4In6(), p.Addr().IsLoopback():
 		return fmt.Errorf("%s is within the host: %w", p, unix.EINVAL)
-	case r.Kind > route.Throw || r.Metric < 0:
+	case r.Kind > route.Throw || r.Metric < 0 || r.Weight < 0 || r.Weight > weightMax:
 		return unix.EINVAL
 	case r.Kind != route.Unicast:
 		return nil // it has no way
@@ -144,6 +144,9 @@ func (v *view) checkGateway(r *route.Route) error {
 	}
 	return fmt.Errorf("the gateway %s is on no link of %s; if it is there all the same, say OnLink: %w", gw, v.names[r.Port], unix.ENETUNREACH)
 }
+
+// weightMax is the most that a next hop weighs (struct rtnexthop: a byte, from 1).
+const weightMax = 256
 
 // minMTU is what every link has (RFC 791 §3.2, RFC 8200 §5).
 func minMTU(a netip.Addr) int {

@@ -27,7 +27,7 @@ func routes(h *host.Host) (list []Route) {
 	for _, r := range h.Routes() {
 		list = append(list, Route{
 			Type: r.Kind.String(), Prefix: r.Prefix.String(), Gateway: nameOf(h, r.Gateway), Interface: r.Interface,
-			Source: nameOf(h, r.Source), Metric: r.Metric, MTU: r.MTU,
+			Source: nameOf(h, r.Source), Metric: r.Metric, MTU: r.MTU, Weight: r.Weight,
 		})
 	}
 	return list

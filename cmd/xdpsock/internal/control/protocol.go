@@ -80,7 +80,8 @@ type Route struct {
 	Interface string `json:"interface,omitempty"`
 	Source    string `json:"source,omitempty"`
 	Metric    int    `json:"metric"`
-	MTU       int    `json:"mtu,omitempty"` // bytes; 0: the interface's
+	MTU       int    `json:"mtu,omitempty"`    // bytes; 0: the interface's
+	Weight    int    `json:"weight,omitempty"` // of several that share a prefix; 0: it does not
 }
 
 // Addr is one address of the engine's own.
