@@ -72,7 +72,7 @@ func (s *Stack) inputTCP(b []byte, pseudo wire.Sum) drop.Reason {
 	if !(in.port.TrustUnfinished && wire.Unfinished(h.Checksum(), pseudo)) && h.Check(pseudo) != wire.ChecksumGood {
 		return drop.TCPChecksum
 	}
-	if r := s.TCP.Input(in.dst, in.src, b, in.now); r != drop.None {
+	if r := s.TCP.Input(in.dst, in.src, b, wire.ECN(in.tos&3), in.now); r != drop.None {
 		return r
 	}
 	if s.TCP.Progress() {
@@ -148,12 +148,11 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 			s.waiting[w.entry] = append(s.waiting[w.entry], parked{c, c.Epoch()})
 			continue
 		}
-		ttl, tos := cmp.Or(c.TTL(), w.ttl), c.TOS()
 		c.SetPMTU(w.mtu, now)
 		n := s.TCP.Output(c, buf[link+headerLen(remote):link+w.mtu], now)
 		if n > 0 {
 			w.putLink(buf, etherTypeOf(remote))
-			return link + s.putTCP(buf[link:], local, remote, n, ttl, tos, w.small)
+			return link + s.putTCP(buf[link:], local, remote, n, cmp.Or(c.TTL(), w.ttl), c.TOS(), w.small)
 		}
 	}
 	return s.outputFrame(p, buf) // a question that was asked on the way

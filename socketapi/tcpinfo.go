@@ -22,7 +22,10 @@ const (
 	infoTimestamps = 1
 	infoSACK       = 2
 	infoScale      = 4
+	infoECN        = 8
+	infoECNSeen    = 16
 
+	infoCWR      = 2
 	infoRecovery = 3
 	infoLoss     = 4
 )
@@ -58,9 +61,12 @@ func layInfo(to *unix.TCPInfo, i tcp.Info) {
 		to.Ca_state = infoLoss
 	case i.Recovering:
 		to.Ca_state = infoRecovery
+	case i.InCWR:
+		to.Ca_state = infoCWR
 	}
 	to.Retransmits, to.Probes, to.Backoff = uint8(i.Retransmits), uint8(i.Probes), uint8(i.Backoff)
-	to.Options = uint8(number(i.Timestamps)*infoTimestamps | number(i.SACK)*infoSACK | number(i.Scale)*infoScale)
+	to.Options = uint8(number(i.Timestamps)*infoTimestamps | number(i.SACK)*infoSACK | number(i.Scale)*infoScale |
+		number(i.ECN)*infoECN | number(i.ECNSeen)*infoECNSeen)
 	to.Rto, to.Rtt, to.Rttvar, to.Min_rtt, to.Rcv_rtt = usec(i.RTO), usec(i.RTT), usec(i.RTTVar), usec(i.MinRTT), usec(i.RcvRTT)
 	to.Snd_mss, to.Rcv_mss = uint32(i.SndMSS), uint32(i.RcvMSS)
 	to.Unacked, to.Sacked, to.Lost, to.Retrans = segments(i.Unacked), segments(i.Sacked), segments(i.Lost), segments(i.Retrans)

@@ -31,6 +31,11 @@ type Impairment struct {
 	QueueBytes   int // what the queue holds, counting what is being sent; 0: no limit in bytes
 	QueuePackets int // the same in packets; 0: queuePacketsDefault
 
+	// Mark is given each frame that finds MarkPackets waiting, and says whether it has written into it that
+	// there is congestion. A queue that marks before it drops: ECN.
+	Mark        func(frame []byte) bool
+	MarkPackets int
+
 	Duplicate float64 // probability that a frame arrives twice
 
 	Delay  time.Duration // from the last bit sent to the arrival
@@ -64,7 +69,7 @@ func (i *Impairment) check() error {
 		name  string
 		value int64
 	}{
-		{"MTU", int64(i.MTU)}, {"Rate", i.Rate}, {"QueueBytes", int64(i.QueueBytes)}, {"QueuePackets", int64(i.QueuePackets)},
+		{"MTU", int64(i.MTU)}, {"Rate", i.Rate}, {"QueueBytes", int64(i.QueueBytes)}, {"QueuePackets", int64(i.QueuePackets)}, {"MarkPackets", int64(i.MarkPackets)},
 		{"Delay", int64(i.Delay)}, {"Jitter", int64(i.Jitter)}, {"ReorderDelay", int64(i.ReorderDelay)},
 	} {
 		if v.value < 0 {

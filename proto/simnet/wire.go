@@ -49,6 +49,7 @@ type Stats struct {
 	QueueFull  uint64 // dropped: the queue was full, or inFlightMax was reached
 	Corrupted  uint64
 	Duplicated uint64
+	Marked     uint64
 	Reordered  uint64
 }
 
@@ -185,6 +186,9 @@ func (d *direction) send(frame []byte, now mono.Time) bool {
 	}
 	data := d.buffer(len(frame))
 	copy(data, frame)
+	if d.Mark != nil && len(d.queue)-d.sent > d.MarkPackets && d.Mark(data) {
+		d.stats.Marked++
+	}
 	if d.chance(drawCorrupt, d.Corrupt) && len(data) > 0 {
 		bit := d.scratch[drawBit] % uint64(len(data)*8)
 		data[bit/8] ^= 1 << (bit % 8)

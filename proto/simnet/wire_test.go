@@ -129,6 +129,37 @@ func TestQueueDropsAtItsTail(t *testing.T) {
 	}
 }
 
+// A queue that marks: frames that find so many waiting, those of a sender that understands it.
+func TestQueueMarks(t *testing.T) {
+	w := mustWire(t, &Clock{}, Config{AtoB: Impairment{Rate: 8_000_000, QueuePackets: 10, MarkPackets: 4, Mark: func(frame []byte) bool {
+		if frame[len(frame)-1] == 0 {
+			return false
+		}
+		frame[len(frame)-1] = 0xce
+		return true
+	}}})
+	for i := range 8 {
+		frame := numbered(i, 100)
+		if frame[99] = 1; i == 6 {
+			frame[99] = 0
+		}
+		w.A.Send(frame)
+		if frame[99] == 0xce {
+			t.Fatal("the sender's own bytes were written to")
+		}
+	}
+	w.A.Clock().MoveTo(1e9)
+	buf := make([]byte, 100)
+	for i := range 8 {
+		if n, ok := w.B.Recv(buf); !ok || n != 100 || (buf[99] == 0xce) != (i >= 4 && i != 6) {
+			t.Errorf("frame %d: %v, last byte %#x", i, ok, buf[99])
+		}
+	}
+	if got := w.A.Stats().Marked; got != 3 {
+		t.Errorf("%d are counted as marked", got)
+	}
+}
+
 func TestScriptedDrop(t *testing.T) {
 	w := mustWire(t, &Clock{}, Config{AtoB: Impairment{Drop: DropNth(2, 5)}})
 	for i := 1; i <= 6; i++ {
@@ -284,7 +315,7 @@ func TestKnobsAreIndependent(t *testing.T) {
 func TestBadConfig(t *testing.T) {
 	for _, bad := range []Impairment{
 		{Loss: -0.1}, {Loss: 1.1}, {Loss: math.NaN()}, {Corrupt: 2}, {Duplicate: -1}, {Reorder: 7},
-		{MTU: -1}, {Rate: -1}, {QueueBytes: -1}, {QueuePackets: -1}, {Delay: -1}, {Jitter: -1}, {ReorderDelay: -1},
+		{MTU: -1}, {Rate: -1}, {QueueBytes: -1}, {QueuePackets: -1}, {MarkPackets: -1}, {Delay: -1}, {Jitter: -1}, {ReorderDelay: -1},
 	} {
 		if _, err := NewWire(&Clock{}, Config{AtoB: bad}); err == nil {
 			t.Errorf("%+v was taken", bad)

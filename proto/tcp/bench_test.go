@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 // pair connects two hosts without a path between: what one says goes straight into the other.
@@ -37,7 +38,7 @@ func exchange(a, b *host, buf []byte, now int64) {
 func hand(from, to *host, buf []byte, now int64) (segments int) {
 	for c := from.tcp.Front(0); c != nil; c = from.tcp.Front(0) {
 		if n := from.tcp.Output(c, buf, mtime(now)); n > 0 {
-			if r := to.tcp.Input(to.addr, from.addr, buf[:n], mtime(now)); r != drop.None {
+			if r := to.tcp.Input(to.addr, from.addr, buf[:n], wire.NotECT, mtime(now)); r != drop.None {
 				panic(r.String())
 			}
 			segments++
@@ -156,7 +157,7 @@ func BenchmarkConnectClose(b *testing.B) {
 					if m == 0 {
 						break
 					}
-					h.peer.tcp.Input(h.peer.addr, h.addr, buf[:m], mtime(now))
+					h.peer.tcp.Input(h.peer.addr, h.addr, buf[:m], wire.NotECT, mtime(now))
 					n++
 				}
 			}

@@ -16,8 +16,8 @@ import (
 //
 //	F(addresses, ports) + the peer's number + minute<<24 + (F(addresses, ports, the peer's number, minute) + MSS) & 0xffffff
 //
-// with the MSS as an index into cookieMSS; it runs as fast as the peer's own. Window scale and SACK stand
-// in the low bits of the timestamp, so a peer without timestamps has neither.
+// with the MSS as an index into cookieMSS; it runs as fast as the peer's own. Window scale, SACK and ECN
+// stand in the low bits of the timestamp, so a peer without timestamps has none of them.
 
 const (
 	// cookieTick is the unit of a cookie's age, and cookieAge how many of them it lives.
@@ -29,6 +29,7 @@ const (
 	// The low bits of the timestamp that a cookie goes out with (TSBITS of Linux).
 	cookieScale  = 0x0f // of the peer, all ones: none
 	cookieSACK   = 0x10
+	cookieECN    = 0x20
 	cookieTSBits = 6
 )
 
@@ -101,6 +102,10 @@ func (l *Listener) sendCookie(k *key, s *segment, now mono.Time) drop.Reason {
 		if r.sack = s.opt.SACKPermitted && !p.NoSACK; r.sack {
 			bits |= cookieSACK
 		}
+		if p.acceptsECN(s) {
+			bits |= cookieECN
+			r.flags |= wire.ECE
+		}
 		clock := tsClock(now)&^(1<<cookieTSBits-1) | bits
 		if clock > tsClock(now) {
 			clock -= 1 << cookieTSBits // never ahead of the clock that the connection will have
@@ -133,10 +138,12 @@ func (l *Listener) inputCookie(k *key, s *segment, now mono.Time) (drop.Reason, 
 	}
 	syn := segment{seq: irs, flags: wire.SYN, wnd: s.wnd, opt: wire.NoTCPOptions}
 	syn.opt.MSS = mss
+	ecn := false
 	if s.opt.TS {
 		bits := s.opt.TSEcr - t.tsOffset(k)
 		syn.opt.TS, syn.opt.TSVal = true, s.opt.TSVal
 		syn.opt.SACKPermitted = bits&cookieSACK != 0
+		ecn = bits&cookieECN != 0
 		if scale := bits & cookieScale; scale != cookieScale {
 			syn.opt.WScale = int8(min(scale, wire.TCPWScaleMax))
 		}
@@ -145,6 +152,9 @@ func (l *Listener) inputCookie(k *key, s *segment, now mono.Time) (drop.Reason, 
 	c, reason := l.newHalfOpen(k, &syn, now)
 	if c == nil {
 		return reason, true
+	}
+	if ecn && t.params.ECN != ECNOff {
+		c.ecn = ecnOK
 	}
 	c.setISS(cookie)
 	c.snd.nxt = cookie.Add(1)

@@ -130,7 +130,7 @@ func TestConnectDuringFlood(t *testing.T) {
 		for i := range 64 {
 			f := wire.TCPFields{SrcPort: uint16(20000 + i), DstPort: 80, Flags: wire.SYN, Seq: wire.SeqOf(w.rng.Uint32()), Window: 1000}
 			n := wire.PutTCP(buf, &f)
-			w.b.tcp.Input(w.b.addr, w.a.addr, buf[:n], w.now)
+			w.b.tcp.Input(w.b.addr, w.a.addr, buf[:n], wire.NotECT, w.now)
 		}
 	}
 	w.drop = func(h *host, seg wire.TCP) bool { return h == w.b && seg.DstPort() >= 20000 && seg.DstPort() < 20064 } // to nobody

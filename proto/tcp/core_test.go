@@ -118,7 +118,7 @@ func TestReplyQueueLimit(t *testing.T) {
 	seg := make([]byte, 20)
 	for i := range repliesMax + 10 {
 		wire.PutTCP(seg, &wire.TCPFields{SrcPort: uint16(i + 1), DstPort: 9, Flags: wire.SYN})
-		s.h.tcp.Input(s.h.addr, s.remote, seg, s.now)
+		s.h.tcp.Input(s.h.addr, s.remote, seg, wire.NotECT, s.now)
 	}
 	n := 0
 	for s.pull() != nil {
@@ -141,13 +141,13 @@ func TestMalformed(t *testing.T) {
 		{append(make([]byte, 12), 0xf0, 0, 0, 0, 0, 0, 0, 0), drop.TCPOffset},
 		{append(make([]byte, 12), 0x50, 2, 0, 0, 0, 0, 0, 0), drop.TCPPortZero},
 	} {
-		if got := s.h.tcp.Input(s.h.addr, s.remote, c.b, s.now); got != c.want {
+		if got := s.h.tcp.Input(s.h.addr, s.remote, c.b, wire.NotECT, s.now); got != c.want {
 			t.Errorf("%x: %v, want %v", c.b, got, c.want)
 		}
 	}
 	seg := make([]byte, 20)
 	wire.PutTCP(seg, &wire.TCPFields{SrcPort: 1, DstPort: 2, Flags: wire.SYN})
-	if got := s.h.tcp.Input(s.h.addr, netip.MustParseAddr("224.0.0.1"), seg, s.now); got != drop.TCPNotUnicast {
+	if got := s.h.tcp.Input(s.h.addr, netip.MustParseAddr("224.0.0.1"), seg, wire.NotECT, s.now); got != drop.TCPNotUnicast {
 		t.Error("from a group:", got)
 	}
 }

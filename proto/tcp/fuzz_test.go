@@ -212,7 +212,7 @@ func (z *fuzzer) segment() {
 	if z.byte()%3 == 0 {
 		payload = z.word() % 3000
 	}
-	z.h.tcp.Input(z.h.addr, z.remote, seg[:n+payload], z.now)
+	z.h.tcp.Input(z.h.addr, z.remote, seg[:n+payload], wire.ECN(z.byte()&3), z.now)
 }
 
 // drain takes what is to be sent.

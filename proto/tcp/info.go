@@ -32,6 +32,8 @@ type Info struct {
 	LastDataRecv             time.Duration
 	LastAckRecv              time.Duration
 	Recovering, InLoss       bool
+	ECN, ECNSeen             bool // agreed on; the peer's data says so too
+	InCWR                    bool // the window shrinks since the peer told of congestion
 	Congestion               Algorithm
 	PacingRate               uint64 // bytes a second, 0: no limit
 }
@@ -51,10 +53,12 @@ func (c *Conn) Info(now mono.Time) Info {
 		BytesAcked: c.tx.Head(), BytesRecv: c.rx.Tail(),
 		SegsIn: int(c.segsIn), SegsOut: int(c.segsOut),
 		LastDataSent: since(now, c.lastSend), LastDataRecv: since(now, c.lastData), LastAckRecv: since(now, c.lastRecv),
+		ECN: c.ecn&ecnOK != 0, ECNSeen: c.ecn&ecnSeen != 0,
 		Congestion: c.cc.algorithm, PacingRate: c.rate(),
 	}
 	if f := c.flight; f != nil {
 		i.Sacked, i.Lost, i.Retrans = f.sacked, f.lost, f.again
+		i.InCWR = f.phase == phaseCWR
 		i.Recovering, i.InLoss = f.phase == phaseRecovery, f.phase == phaseLoss
 	}
 	if c.state.synchronized() && !c.finSent {

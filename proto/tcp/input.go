@@ -10,9 +10,9 @@ import (
 
 // Read first: RFC 9293 §3.10.7.
 
-// Input takes one segment, b being TCP header and payload, with a good checksum. It
-// returns why it was dropped, drop.None if it was not. b is read until Input returns.
-func (t *TCP) Input(local, remote netip.Addr, b []byte, now mono.Time) drop.Reason {
+// Input takes one segment, b being TCP header and payload, with a good checksum, and what its IP header says of
+// congestion. It returns why it was dropped, drop.None if it was not. b is read until Input returns.
+func (t *TCP) Input(local, remote netip.Addr, b []byte, ecn wire.ECN, now mono.Time) drop.Reason {
 	h, ok := wire.ParseTCP(b)
 	if !ok {
 		if len(b) < wire.TCPLen {
@@ -30,13 +30,13 @@ func (t *TCP) Input(local, remote netip.Addr, b []byte, now mono.Time) drop.Reas
 		c := t.conn(uint32(r) - 1)
 		c.segsIn++
 		if c.state == Established && c.predicted(h) {
-			return c.fast(h, now)
+			return c.fast(h, ecn, now)
 		}
-		var s segment
+		s := segment{ecn: ecn}
 		s.parse(h)
 		return c.input(&s, now)
 	}
-	var s segment
+	s := segment{ecn: ecn}
 	s.parse(h)
 	if r != 0 {
 		return t.tw.input(r, &s, now)
@@ -76,8 +76,8 @@ func be32(b []byte) uint32 {
 }
 
 // fast is a predicted segment: §3.10.7.4 without the checks that cannot fail.
-func (c *Conn) fast(h wire.TCP, now mono.Time) drop.Reason {
-	s := segment{seq: h.Seq(), ack: h.Ack(), flags: h.Flags(), wnd: uint32(h.Window()), payload: h.Payload()}
+func (c *Conn) fast(h wire.TCP, ecn wire.ECN, now mono.Time) drop.Reason {
+	s := segment{seq: h.Seq(), ack: h.Ack(), flags: h.Flags(), wnd: uint32(h.Window()), payload: h.Payload(), ecn: ecn}
 	if c.tsOK {
 		s.opt.TSVal, s.opt.TSEcr, s.opt.TS = timestamps(h.Options())
 		c.recentTimestamp(&s, now)

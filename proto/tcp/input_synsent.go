@@ -81,6 +81,7 @@ func (c *Conn) takeSYN(s *segment, now mono.Time) {
 	} else {
 		c.snd.scale, c.rcv.scale = 0, 0
 	}
+	c.agreeECN(s)
 	c.tsOK = s.opt.TS && !p.NoTimestamps
 	if c.tsOK {
 		c.ts.recent, c.ts.recentAt = s.opt.TSVal, now

@@ -42,6 +42,9 @@ func (c *Conn) inputText(s *segment, now mono.Time) drop.Reason {
 	}
 	c.lastData = now
 	c.armIdle(now)
+	if c.ecn&ecnOK != 0 {
+		c.marks(s)
+	}
 	var reason drop.Reason
 	if c.holes != nil {
 		c.twice(c.holes.overlap(span{seq, seq.Add(len(p))}))

@@ -123,16 +123,6 @@ func TestSYNAgain(t *testing.T) {
 	s.out("S. 0:0(0) ack 1")
 }
 
-// RFC 3168 §6.1.1: an ECN-setup SYN at a host that does not do ECN is a SYN. (Others answered it by a reset.)
-func TestSYNWithECNBits(t *testing.T) {
-	s := newScript(t, Params{})
-	s.listen(1)
-	s.in("SEW 0:0(0) win 5000 <mss 1000>")
-	s.out("S. 0:0(0) ack 1")
-	s.in(". 1:1(0) ack 1 win 5000")
-	s.accept()
-}
-
 // RFC 7323 §3.2, leniently: a handshake's acknowledgement without the timestamps that were agreed on.
 func TestHandshakeACKWithoutTimestamps(t *testing.T) {
 	s := newScript(t, Params{})

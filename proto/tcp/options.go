@@ -34,9 +34,12 @@ type Options struct {
 // Options returns c's options.
 func (c *Conn) Options() Options { return *c.opt }
 
-// TTL and TOS are what its packets ask of the network (IP_TTL, IP_TOS).
+// TTL is the lifetime of c's packets (IP_TTL), 0: the stack's default.
 func (c *Conn) TTL() uint8 { return c.opt.TTL }
-func (c *Conn) TOS() uint8 { return c.opt.TOS }
+
+// TOS is the traffic class of the segment that Output has just written: the DSCP is the program's (IP_TOS),
+// the rest is ECN's.
+func (c *Conn) TOS() uint8 { return c.opt.TOS&^3 | c.ecn.codepoint() }
 
 // SetOptions changes c's options. MaxSeg can only make segments smaller than
 // the path allows; buffers stay within bufferMin and the protocol's limit.

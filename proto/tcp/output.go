@@ -171,6 +171,9 @@ func (c *Conn) outputNew(buf []byte, now mono.Time) int {
 	}
 	c.armProbe(now)
 	c.armFlight()
+	if n > 0 && c.ecn&ecnOK != 0 {
+		c.ecn |= ecnECT // retransmissions, probes, and what has no data go without (RFC 3168 §6.1.4-6)
+	}
 	return c.putData(buf, start, numbers, header, now)
 }
 

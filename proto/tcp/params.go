@@ -28,6 +28,8 @@ type Params struct {
 	NoWindowScaling bool          // tcp_window_scaling = 0
 	NoSynCookies    bool          // tcp_syncookies = 0
 	NoSlowStartIdle bool          // tcp_slow_start_after_idle = 0
+	ECN             int           // tcp_ecn; in a Config ECNOff is -1, 0 the default
+	NoECNFallback   bool          // tcp_ecn_fallback = 0: a SYN that asks for ECN asks for it each time
 	Congestion      Algorithm     // tcp_congestion_control
 }
 
@@ -38,6 +40,11 @@ func (p Params) withDefaults() Params {
 		}
 	}
 	set(&p.SynRetries, 6)
+	if p.ECN < 0 {
+		p.ECN = ECNOff
+	} else {
+		set(&p.ECN, ECNAccept)
+	}
 	set(&p.SynAckRetries, 5)
 	set(&p.Retries2, 15)
 	set(&p.OrphanRetries, 8)

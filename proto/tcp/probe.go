@@ -26,7 +26,7 @@ const (
 func (c *Conn) armProbe(now mono.Time) {
 	f := c.flight
 	f.probeAt = mono.Never
-	if !c.sackOK || f.phase != phaseOpen || f.sacked > 0 || c.probe != probeNone {
+	if !c.sackOK || f.phase >= phaseRecovery || f.sacked > 0 || c.probe != probeNone {
 		return
 	}
 	wait := rtoInitial
@@ -42,7 +42,7 @@ func (c *Conn) armProbe(now mono.Time) {
 // outputProbe is TLP_send_probe (§7.3). It goes out whatever the congestion window says.
 func (c *Conn) outputProbe(buf []byte, now mono.Time) int {
 	f := c.flight
-	if f == nil || f.phase != phaseOpen || f.sacked > 0 || c.probe != probeNone {
+	if f == nil || f.phase >= phaseRecovery || f.sacked > 0 || c.probe != probeNone {
 		c.want &^= wantTail
 		return 0
 	}
@@ -94,6 +94,7 @@ func (c *Conn) probeAnswered(s *segment, d *delivery, duplicate bool) {
 	case s.ack.After(c.probeEnd):
 		c.cc.lost(c.sendMSS())
 		c.cc.recovered()
+		c.tellReduced()
 		c.t.stats.LossProbeRecoveries++
 	case duplicate && d.sacked == 0: // both have arrived
 	default:

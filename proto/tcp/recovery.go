@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 // Read first: RFC 8985 §6.2, RFC 5681 §3.2, RFC 6582, RFC 6298 §5, RFC 5682 §3.
@@ -11,6 +12,7 @@ type phase uint8
 
 const (
 	phaseOpen     phase = iota // nothing is wrong
+	phaseCWR                   // the peer tells of congestion (ECN): the window shrinks as in a recovery, and nothing is lost
 	phaseRecovery              // a loss was seen by acknowledgements (fast recovery)
 	phaseLoss                  // the retransmission timer expired
 )
@@ -74,7 +76,7 @@ func (c *Conn) respond(s *segment, d *delivery, limited, duplicate bool) {
 		return
 	}
 	c.reordered = c.reordered || d.reordered && c.sackOK
-	if d.acked > 0 && f.phase == phaseOpen {
+	if d.acked > 0 && f.phase < phaseRecovery {
 		c.dupacks = 0
 	}
 	was := f.phase
@@ -84,6 +86,8 @@ func (c *Conn) respond(s *segment, d *delivery, limited, duplicate bool) {
 			c.undo()
 			c.reordered = true
 		}
+	case phaseCWR:
+		c.inCWR()
 	case phaseRecovery:
 		c.inRecovery(d)
 	case phaseLoss:
@@ -98,10 +102,13 @@ func (c *Conn) respond(s *segment, d *delivery, limited, duplicate bool) {
 	} else {
 		d.sacked = c.withoutSACK(d, duplicate)
 	}
+	if s.flags&wire.ECE != 0 && c.ecn&ecnOK != 0 {
+		c.congested(d.acked + d.sacked)
+	}
 	switch {
-	case f.phase == phaseRecovery:
+	case f.phase == phaseCWR, f.phase == phaseRecovery:
 		c.prr(d.acked+d.sacked, d.acked > 0 && lost == 0)
-	case was != phaseRecovery && d.acked > 0:
+	case was != phaseCWR && was != phaseRecovery && d.acked > 0:
 		c.cc.acked(&sample{
 			now: d.now, acked: d.data, mss: c.sendMSS(), limited: limited || f.phase == phaseLoss,
 			rtt: d.rtt, smooth: c.rtt.smooth, una: c.snd.una, nxt: c.snd.nxt, slow: &f.slow,
@@ -170,7 +177,7 @@ func (c *Conn) findLost(now mono.Time, delivered int) (lost int) {
 	}
 	if lost > 0 {
 		c.t.ready(c)
-		if f.phase == phaseOpen {
+		if f.phase < phaseRecovery {
 			c.enterRecovery(delivered)
 		}
 	}
@@ -203,7 +210,7 @@ func (c *Conn) withoutSACK(d *delivery, duplicate bool) int {
 			c.dupacks++
 		}
 		f.sacked = min(f.sacked+mss, max(0, c.snd.nxt.Sub(c.snd.una)-f.lost-mss))
-		if c.dupacks == dupThresh && f.phase == phaseOpen {
+		if c.dupacks == dupThresh && f.phase < phaseRecovery {
 			f.loseFirst(mss)
 			c.enterRecovery(f.sacked - old)
 		}
@@ -217,13 +224,24 @@ func (c *Conn) enterRecovery(delivered int) {
 	f := c.flight
 	c.remember()
 	c.probe = probeNone
+	if f.phase == phaseCWR { // it has fallen for this already, and not by our mistake
+		c.repair.undone = true
+	} else {
+		c.reduce(delivered)
+	}
 	f.phase, f.recover = phaseRecovery, c.snd.nxt
-	f.prrFlight = max(1, c.snd.nxt.Sub(c.snd.una)-f.sacked+delivered)
-	f.prrDelivered, f.prrOut = 0, 0
-	c.cc.lost(c.sendMSS())
 	c.want |= wantForce // the first one goes out whatever is in flight (RFC 6675 §5 step 4.3)
 	c.t.stats.FastRecoveries++
 	c.t.ready(c)
+}
+
+// reduce lets the threshold fall and begins to lead the window there. The acknowledgement at hand has delivered so much.
+func (c *Conn) reduce(delivered int) {
+	f := c.flight
+	f.prrFlight = max(1, c.snd.nxt.Sub(c.snd.una)-f.sacked+delivered)
+	f.prrDelivered, f.prrOut = 0, 0
+	c.cc.lost(c.sendMSS())
+	c.tellReduced()
 }
 
 // enterLoss is RFC 6298 §5.4 and RFC 5681 §3.1 equation 4: nothing was heard for a whole timeout. The
@@ -248,6 +266,7 @@ func (c *Conn) enterLoss(first bool, now mono.Time) {
 	f.reorderAt, f.probeAt = mono.Never, mono.Never
 	c.probe = probeNone
 	c.dupacks = 0
+	c.tellReduced()
 	c.want |= wantForce
 	c.t.ready(c)
 }

@@ -24,7 +24,8 @@ import (
 // Flags are S, F, R, P, U, E, C and '.' for ACK. Sequence numbers are relative: 0 is the SYN of
 // whoever sends, and acknowledgements are relative to the other side. What an expected segment does
 // not mention is not compared, but flags, numbers and length; "<>" is no options at all. A timestamp is
-// "TS val ecr", where "_" is any.
+// "TS val ecr", where "_" is any. "ecn ce" and "ecn ect0" are of the IP header; of what is sent, "ecn" that is not
+// mentioned must be none.
 type script struct {
 	t      *testing.T
 	h      *host
@@ -40,6 +41,7 @@ type script struct {
 	tsval  uint32 // the peer's clock, for "TS +n"
 	ourTS  uint32 // of our last segment, for echoes written as "_"
 	wrote  uint64
+	tos    uint8 // of the last segment that was sent
 }
 
 func newScript(t *testing.T, p Params) *script {
@@ -60,6 +62,8 @@ type seg struct {
 	hasAck, hasWin, hasOpt bool
 	opt                    wire.TCPOptions
 	tsAny, ecrAny          bool
+	ecn                    wire.ECN
+	reserved               byte // bits of the header
 }
 
 var flagLetters = map[rune]wire.Flags{'S': wire.SYN, 'F': wire.FIN, 'R': wire.RST, 'P': wire.PSH, 'U': wire.URG, '.': wire.ACK, 'E': wire.ECE, 'W': wire.CWR}
@@ -96,6 +100,10 @@ func (s *script) parse(text string) (g seg) {
 			g.hasAck, g.ack = true, num(f[i+1])
 		case "win":
 			g.hasWin, g.win = true, num(f[i+1])
+		case "ecn":
+			g.ecn = map[string]wire.ECN{"ce": wire.CE, "ect0": wire.ECT0, "ect1": wire.ECT1}[f[i+1]]
+		case "reserved":
+			g.reserved = byte(num(f[i+1]))
 		default:
 			bad(f[i])
 		}
@@ -169,8 +177,9 @@ func (s *script) in(text string) drop.Reason {
 		f.OptionsLen = wire.PutTCPOptions(buf[wire.TCPLen:], &g.opt)
 	}
 	n := wire.PutTCP(buf, &f)
+	buf[12] |= g.reserved
 	fill(buf[n:n+g.end-g.seq], uint64(g.seq-1))
-	s.last = s.h.tcp.Input(s.h.addr, s.remote, buf[:n+g.end-g.seq], s.now)
+	s.last = s.h.tcp.Input(s.h.addr, s.remote, buf[:n+g.end-g.seq], g.ecn, s.now)
 	s.check()
 	return s.last
 }
@@ -198,6 +207,7 @@ func (s *script) check() {
 func (s *script) pull() wire.TCP {
 	s.t.Helper()
 	buf := make([]byte, 1480)
+	s.tos = 0
 	if n, local, remote := s.h.tcp.Reply(buf, s.now); n > 0 {
 		if local != s.h.addr || remote != s.remote {
 			s.t.Fatalf("a reply between %v and %v", local, remote)
@@ -207,6 +217,7 @@ func (s *script) pull() wire.TCP {
 	for c := s.h.tcp.Front(0); c != nil; c = s.h.tcp.Front(0) {
 		if n := s.h.tcp.Output(c, buf, s.now); n > 0 {
 			s.check()
+			s.tos = c.TOS()
 			return buf[:n]
 		}
 	}
@@ -240,6 +251,8 @@ func (s *script) compare(g seg, h wire.TCP) error {
 	switch {
 	case h.Check(wire.PseudoSum(s.h.addr, s.remote, wire.ProtoTCP, len(h))) != wire.ChecksumGood:
 		return fmt.Errorf("bad checksum")
+	case wire.ECN(s.tos&3) != g.ecn:
+		return fmt.Errorf("sent as %v", wire.ECN(s.tos&3))
 	case h.Flags() != g.flags:
 		return fmt.Errorf("flags are %v", h.Flags())
 	case seq != g.seq || len(h.Payload()) != g.end-g.seq:

@@ -15,12 +15,15 @@ type segment struct {
 	payload  []byte
 	opt      wire.TCPOptions
 	optBad   bool
+	ecn      wire.ECN // of the IP header
+	reserved uint8    // bits of the header
 }
 
 func (s *segment) parse(h wire.TCP) {
 	s.seq, s.ack = h.Seq(), h.Ack()
 	s.flags = h.Flags()
 	s.wnd = uint32(h.Window())
+	s.reserved = h.Reserved()
 	s.payload = h.Payload()
 	var ok bool
 	s.opt, ok = wire.ParseTCPOptions(h.Options())
@@ -78,6 +81,7 @@ func (c *Conn) put(buf []byte, seq wire.Seq, flags wire.Flags, header, n int, no
 	if flags&wire.ACK != 0 {
 		f.Ack = c.rcv.nxt
 		f.Window = c.advertise()
+		f.Flags |= c.ecn.flags()
 		c.want &^= wantACK
 		c.disarm(timerDelayedACK)
 	}
@@ -120,6 +124,9 @@ func (c *Conn) putSYN(buf []byte, now mono.Time) int {
 	if c.state == SynReceived {
 		f.Flags |= wire.ACK
 		f.Ack = c.rcv.nxt
+		if c.ecn&ecnOK != 0 {
+			f.Flags |= wire.ECE
+		}
 		o.SACKPermitted, o.TS = c.sackOK, c.tsOK
 		if c.scaleOK {
 			o.WScale = int8(c.rcv.scale)
@@ -129,6 +136,7 @@ func (c *Conn) putSYN(buf []byte, now mono.Time) int {
 		if !p.NoWindowScaling {
 			o.WScale = int8(c.rcv.scale)
 		}
+		f.Flags |= c.askECN()
 	}
 	if o.TS {
 		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent

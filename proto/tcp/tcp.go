@@ -192,6 +192,7 @@ func (t *TCP) Resort() {
 // A buf that is too short for a full segment makes segments short; it has room for
 // 60 bytes and some payload.
 func (t *TCP) Output(c *Conn, buf []byte, now mono.Time) int {
+	c.ecn &^= ecnECT
 	n := c.output(buf, now)
 	if n == 0 {
 		t.unready(c)

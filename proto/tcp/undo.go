@@ -139,7 +139,7 @@ func (c *Conn) undo() {
 // duplicates or a recovery is under way.
 func (c *Conn) reorderWindow() time.Duration {
 	f := c.flight
-	if !c.reordered && (f.phase != phaseOpen || c.dupacks >= dupThresh || f.sacked >= dupThresh*c.sendMSS()) {
+	if !c.reordered && (f.phase >= phaseRecovery || c.dupacks >= dupThresh || f.sacked >= dupThresh*c.sendMSS()) {
 		return 0
 	}
 	return min(c.rtt.min/4*time.Duration(1+c.reorderMult), c.rtt.smooth)

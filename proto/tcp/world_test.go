@@ -121,7 +121,7 @@ func (w *world) turn() {
 		again = false
 		for len(w.flying) > 0 && w.flying[0].at <= w.now {
 			p := heap.Pop(&w.flying).(packet)
-			p.to.tcp.Input(p.to.addr, p.to.peer.addr, p.data, w.now)
+			p.to.tcp.Input(p.to.addr, p.to.peer.addr, p.data, wire.NotECT, w.now)
 			w.verify(p.to)
 			again = true
 		}

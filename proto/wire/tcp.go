@@ -97,6 +97,7 @@ func (h TCP) Seq() Seq         { return Seq{binary.BigEndian.Uint32(h[4:8])} }
 func (h TCP) Ack() Seq         { return Seq{binary.BigEndian.Uint32(h[8:12])} }
 func (h TCP) HeaderLen() int   { return int(h[12]>>4) * 4 }
 func (h TCP) Flags() Flags     { return Flags(h[13]) }
+func (h TCP) Reserved() uint8  { return h[12] & 0xf }                       // of these the last is AE of RFC 9768
 func (h TCP) Window() uint16   { return binary.BigEndian.Uint16(h[14:16]) } // not scaled
 func (h TCP) Checksum() uint16 { return binary.BigEndian.Uint16(h[16:18]) }
 func (h TCP) Urgent() uint16   { return binary.BigEndian.Uint16(h[18:20]) }
