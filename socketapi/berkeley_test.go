@@ -406,8 +406,11 @@ func TestBerkeley(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			var want, got []string
 			port := 5000 + i*portsOfRow
-			t.Run("linux", func(t *testing.T) { want = play(t, r, port, me, peer) })
-			t.Run("engine", func(t *testing.T) { got = play(t, r, port, engineMe, enginePeer) })
+			// Side by side, since many rows wait. The group ends when both have.
+			t.Run("on", func(t *testing.T) {
+				t.Run("linux", func(t *testing.T) { t.Parallel(); want = play(t, r, port, me, peer) })
+				t.Run("engine", func(t *testing.T) { t.Parallel(); got = play(t, r, port, engineMe, enginePeer) })
+			})
 			if t.Failed() {
 				return
 			}

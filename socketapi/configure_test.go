@@ -130,6 +130,7 @@ func (l *confLab) echo(addr string) {
 // The kernel notices as well: its duplicate address detection hears our answer, and an address of its
 // own that we have is not usable.
 func TestAKernelDoesNotTakeOurAddress(t *testing.T) {
+	t.Parallel()
 	l := newConfLab(t, 1)
 	_, err := l.open(host.Interface{Addrs: enginePrefixes})
 	fatal(t, err)
@@ -289,6 +290,7 @@ func awaitAddr(t *testing.T, st *Stack, prefix netip.Prefix) (addr netip.Addr) {
 
 // When a cable comes back, a host asks who is there.
 func TestRoutersAreAskedAgainWhenTheCarrierComesBack(t *testing.T) {
+	t.Parallel()
 	prefix := netip.MustParsePrefix("2001:db8:1::/64")
 	l := newConfLab(t, 1, "2001:db8:1::1/64")
 	r := l.router(routerMessage(l.veth.B.MAC, prefix))
@@ -309,6 +311,7 @@ func TestRoutersAreAskedAgainWhenTheCarrierComesBack(t *testing.T) {
 // Advertisements that have crossed a router, or come from no router's address, are drops with a counter, and
 // believed by nobody.
 func TestForgedAdvertisements(t *testing.T) {
+	t.Parallel()
 	prefix := netip.MustParsePrefix("2001:db8:1::/64")
 	l := newConfLab(t, 1, "2001:db8:1::1/64")
 	st, err := l.open(host.Interface{Auto: true, Addrs: []netip.Prefix{netip.MustParsePrefix("fd99::2/64")}})
@@ -357,6 +360,7 @@ func TestForgedAdvertisements(t *testing.T) {
 
 // An IPv4 link-local address (RFC 3927) is there after a while, and a kernel on the link talks to it.
 func TestALinkLocalAddress4(t *testing.T) {
+	t.Parallel()
 	l := newConfLab(t, 1, "169.254.0.1/16")
 	st, err := l.open(host.Interface{LinkLocal: true})
 	fatal(t, err)

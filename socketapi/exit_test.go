@@ -102,6 +102,7 @@ func receiveAll(t *testing.T, st *Stack) chan int {
 
 // TestLingerWaitsNoLongerThanItSays closes a stream whose peer does not read.
 func TestLingerWaitsNoLongerThanItSays(t *testing.T) {
+	t.Parallel()
 	st, _, sink := silentStack(t, 1)
 	s := st.Table()
 	fd, err := s.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)

@@ -129,6 +129,7 @@ func acceptAll(t *testing.T, st *Stack) {
 
 // TestAddressesOfARunningHost: a kernel reaches an address while the host has it.
 func TestAddressesOfARunningHost(t *testing.T) {
+	t.Parallel()
 	st, kernel := lab(t, 1, "")
 	acceptAll(t, st)
 	for _, a := range []string{"10.99.0.7/24", "fd99::7/64"} {
@@ -157,6 +158,7 @@ func TestAddressesOfARunningHost(t *testing.T) {
 
 // TestMirrorFollowsTheKernel: what ip(8) does to the interface holds for the engine.
 func TestMirrorFollowsTheKernel(t *testing.T) {
+	t.Parallel()
 	netlab.RequireRoot(t)
 	ours, kernel := netlab.TestNS(t), netlab.TestNS(t)
 	netlab.TestVeth(t,
@@ -335,6 +337,7 @@ func carry(t *testing.T, st *Stack, kernel *netlab.NS, to string, size int) {
 
 // TestGatewayIsAKernelRouter: three namespaces, the middle one of which forwards.
 func TestGatewayIsAKernelRouter(t *testing.T) {
+	t.Parallel()
 	netlab.RequireRoot(t)
 	ours, router, far := netlab.TestNS(t), netlab.TestNS(t), netlab.TestNS(t)
 	netlab.TestVeth(t, netlab.End{NS: ours, Name: "va"}, netlab.End{NS: router, Name: "vb", Addrs: kernelPrefixes})
@@ -366,6 +369,7 @@ func TestGatewayIsAKernelRouter(t *testing.T) {
 
 // TestTwoInterfaces: one host on two links, one of which goes.
 func TestTwoInterfaces(t *testing.T) {
+	t.Parallel()
 	netlab.RequireRoot(t)
 	ours, left, right := netlab.TestNS(t), netlab.TestNS(t), netlab.TestNS(t)
 	netlab.TestVeth(t, netlab.End{NS: ours, Name: "va"}, netlab.End{NS: left, Name: "vb", Addrs: prefixes("10.99.0.1/24", "10.55.0.1/32")})
@@ -407,6 +411,7 @@ func TestTwoInterfaces(t *testing.T) {
 // TestLinkTroubleMidStream: what happens to a link does not end a connection: neighbours forgotten on either side,
 // another MAC address at the other end with and without a word, the link down and up.
 func TestLinkTroubleMidStream(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name    string
 		trouble func(t *testing.T, st *Stack, ours, kernel *netlab.NS)

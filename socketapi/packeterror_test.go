@@ -26,6 +26,7 @@ func reportOf(t *testing.T, err error) *PacketError {
 }
 
 func TestPingHearsWhyThereIsNoReply(t *testing.T) {
+	t.Parallel()
 	st, _ := lab(t, 1, engine.ModeAuto)
 	c, err := st.ListenPing(netip.IPv4Unspecified())
 	if err != nil {

@@ -24,14 +24,14 @@ import (
 // proofPatience bounds each step on a machine that is busy with something else.
 const proofPatience = time.Minute
 
-// everySize makes UDP go through all sizes, a quarter of a million exchanges:
+// everySize makes UDP and both pings go through all sizes, half a million exchanges:
 //
-//	go test ./socketapi -run UDPEchoAtEverySize -every-size -timeout 30m
+//	go test ./socketapi -run EverySize -every-size -timeout 30m
 var everySize = commandline.Bool("every-size", false, "try every size from 0 to 65000, and not only a selection")
 
 // echoSizes are the lengths that UDP echo goes through.
 func echoSizes(f family) []int {
-	between := 41
+	between := 83
 	switch {
 	case *everySize:
 		between = 1
@@ -200,6 +200,7 @@ func (p *proof) serveEcho(t *testing.T, f family) {
 }
 
 func TestUDPEchoAtEverySize(t *testing.T) {
+	t.Parallel()
 	p := newProof(t)
 	eachFamily(t, func(t *testing.T, f family) {
 		p.serveEcho(t, f)
@@ -225,6 +226,7 @@ func TestUDPEchoAtEverySize(t *testing.T) {
 // A link that goes down and comes back, at either end, costs what was on its way and nothing else: the
 // connection goes on, datagrams and pings pass.
 func TestLinkDownAndUp(t *testing.T) {
+	t.Parallel()
 	p := newProof(t)
 	eachFamily(t, func(t *testing.T, f family) {
 		p.serveEcho(t, f)

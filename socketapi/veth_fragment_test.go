@@ -120,11 +120,15 @@ func pingKernel(t *testing.T, peer *netlab.NS, f family) net.PacketConn {
 	return c
 }
 
-// pingSizes are the payloads that both pings go through: all of them, or with -short enough to
-// have each number of fragments and what is around a whole one.
+// pingSizes are the payloads that both pings go through: with -every-size all of them, else enough
+// to have each number of fragments and what is around a whole one.
 func pingSizes(yield func(int) bool) {
+	stride := 37
+	if testing.Short() {
+		stride = 499
+	}
 	for n := 0; n <= 65000; n++ {
-		if testing.Short() && n > 16 && n%1480 > 2 && n%1448 > 2 && n%499 != 0 && n != 65000 {
+		if !*everySize && n > 16 && n%1480 > 2 && n%1448 > 2 && n%stride != 0 && n != 65000 {
 			continue
 		}
 		if !yield(n) {
@@ -134,6 +138,7 @@ func pingSizes(yield func(int) bool) {
 }
 
 func TestKernelPingsEverySize(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, f family) {
 		_, peer := lab(t, 1, engine.ModeAuto)
 		c := pingKernel(t, peer, f)
@@ -170,6 +175,7 @@ func TestKernelPingsEverySize(t *testing.T) {
 }
 
 func TestKernelAnswersPingsOfEverySize(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, f family) {
 		st, _ := lab(t, 1, engine.ModeAuto)
 		c, err := st.ListenPing(netip.MustParseAddr(f.engine))
@@ -277,6 +283,7 @@ var farFamilies = []family{{"IPv4", engineAddr, "10.98.0.1", 20}, {"IPv6", engin
 // The MTU of a link beyond a router becomes smaller under way: datagrams get through in pieces
 // that fit once the router has said so, and a connection goes on.
 func TestPathMTUChangesUnderWay(t *testing.T) {
+	t.Parallel()
 	for _, f := range farFamilies {
 		t.Run(f.name, func(t *testing.T) {
 			st, far, link := routedLab(t)
@@ -335,6 +342,7 @@ func pathMTU(t *testing.T, st *Stack, dst string) int {
 }
 
 func TestConnectionOutlivesAPathThatNarrows(t *testing.T) {
+	t.Parallel()
 	for _, f := range farFamilies {
 		t.Run(f.name, func(t *testing.T) {
 			st, far, link := routedLab(t)

@@ -17,6 +17,7 @@ import (
 // link takes 1300 bytes and whose first takes 1500. What a program sees, and what arrives at the
 // far end, is the same with Linux's sockets and with ours.
 func TestPathMTUAsLinuxHasIt(t *testing.T) {
+	t.Parallel()
 	var notes [2][]string
 	for i, name := range []string{"Linux", "engine"} {
 		t.Run(name, func(t *testing.T) {

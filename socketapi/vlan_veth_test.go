@@ -16,6 +16,7 @@ import (
 // TestVLANs: two hosts on a wire of the kernel's, with two VLANs over it, of which they share one, and untagged
 // frames beside it. (The kernel here has no VLAN devices to be the peer.)
 func TestVLANs(t *testing.T) {
+	t.Parallel()
 	netlab.RequireRoot(t)
 	for _, mode := range []engine.Mode{engine.ModeNative, engine.ModeSKB, engine.ModePacket} {
 		t.Run(string(mode), func(t *testing.T) {

@@ -124,7 +124,7 @@ func TestDemoInterrupted(t *testing.T) {
 		{"by SIGKILL", unix.SIGKILL, "xdpsock: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := start(t, nil, "demo", "-d", "300")
+			p := start(t, nil, "demo", "-d", "20")
 			p.awaits(&p.stderr, test.after)
 			p.signal(test.signal)
 			code := p.ends()

@@ -13,6 +13,7 @@ import (
 
 // A server on the link lends the address that the services are at, and gets it back at the end.
 func TestServeByDHCP(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	var released atomic.Bool
 	handler := func(conn net.PacketConn, peer net.Addr, m *dhcpv4.DHCPv4) {

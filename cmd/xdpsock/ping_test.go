@@ -9,6 +9,7 @@ import (
 )
 
 func TestPing(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	client := clientAddr.Addr().String()
 	t.Run("people", func(t *testing.T) {

@@ -79,69 +79,75 @@ func sysctls(list ...string) error {
 }
 
 func TestTraceroute(t *testing.T) {
-	p := newPath(t)
 	for _, f := range families {
-		for _, how := range [][]string{{}, {"-I"}} {
-			t.Run(f.name+strings.Join(how, ""), func(t *testing.T) {
-				args := append(append([]string{"traceroute", "-w", "30s"}, f.flags()...), how...)
-				code, stdout, stderr := ran(t, p.server, append(args, f.far.Addr().String())...)
-				if code != exitOK || stderr != "" {
-					t.Errorf("exit code %d: %s", code, stderr)
-				}
-				lines := strings.Split(strings.TrimSpace(stdout), "\n")
-				if len(lines) != 3 || !strings.HasPrefix(lines[0], "traceroute to "+f.far.Addr().String()+", 30 hops max, 60 byte packets") {
-					t.Fatalf("%s", stdout)
-				}
-				for i, from := range []netip.Prefix{f.router, f.far} {
-					got := strings.Fields(lines[1+i])
-					// The number, who, and three times in ms.
-					if len(got) != 8 || got[0] != string(rune('1'+i)) || got[1] != from.Addr().String() || got[3] != "ms" {
-						t.Errorf("hop %d: %q", i+1, lines[1+i])
-					}
-				}
-				code, stdout, _ = ran(t, p.server, append(args, "-q", "1", "--json", f.far.Addr().String())...)
-				hops := objects[traceHop](t, stdout, "hop")
-				if s := object[traceSummary](t, stdout, "summary"); code != exitOK || !s.Reached || s.Hops != 2 || len(hops) != 2 {
-					t.Fatalf("exit code %d: %s", code, stdout)
-				}
-				for i, from := range []netip.Prefix{f.router, f.far} {
-					if h := hops[i]; h.Hop != i+1 || len(h.Probes) != 1 || h.Probes[0].From != from.Addr().String() || h.Probes[0].RTT <= 0 || h.Probes[0].Note != "" {
-						t.Errorf("%+v", h)
-					}
-				}
-			})
-		}
-		t.Run(f.name+" to nobody", func(t *testing.T) {
-			code, stdout, _ := ran(t, p.server, append(append([]string{"traceroute", "-w", "30s", "-q", "1"}, f.flags()...), f.nobody.Addr().String())...)
-			lines := strings.Split(strings.TrimSpace(stdout), "\n")
-			if code != exitFailed || len(lines) != 3 || !strings.HasSuffix(lines[2], " ms !H") || !strings.Contains(lines[2], f.router.Addr().String()) {
-				t.Errorf("exit code %d:\n%s", code, stdout)
-			}
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting
+			f.traceroute(t, newPath(t))
 		})
-		t.Run(f.name+" too far", func(t *testing.T) {
-			code, stdout, _ := ran(t, p.server, append(append([]string{"traceroute", "-w", "30s", "-m", "1"}, f.flags()...), f.far.Addr().String())...)
-			if lines := strings.Split(strings.TrimSpace(stdout), "\n"); code != exitFailed || len(lines) != 2 {
-				t.Errorf("exit code %d:\n%s", code, stdout)
-			}
-		})
-		// Ping through the router, and what the router says where it cannot.
-		t.Run(f.name+" ping", func(t *testing.T) {
-			args := append([]string{"ping", "-c", "2", "-n", "10ms", "-W", "60s", "--json"}, f.flags()...)
+	}
+}
+
+func (f *family) traceroute(t *testing.T, p *path) {
+	for _, how := range [][]string{{}, {"-I"}} {
+		t.Run("hops"+strings.Join(how, ""), func(t *testing.T) {
+			args := append(append([]string{"traceroute", "-w", "30s"}, f.flags()...), how...)
 			code, stdout, stderr := ran(t, p.server, append(args, f.far.Addr().String())...)
-			if r := object[reply](t, stdout, "reply"); code != exitOK || r.TTL != 63 || r.From != f.far.Addr().String() {
-				t.Errorf("exit code %d, %+v: %s", code, r, stderr)
+			if code != exitOK || stderr != "" {
+				t.Errorf("exit code %d: %s", code, stderr)
 			}
-			code, stdout, _ = ran(t, p.server, append(args, "-t", "1", f.far.Addr().String())...)
-			if e := object[unanswered](t, stdout, "error"); code != exitFailed || e.From != f.router.Addr().String() || e.Seq != 1 ||
-				!strings.Contains(strings.ToLower(e.Reason), "exceeded") {
-				t.Errorf("exit code %d, %+v", code, e)
+			lines := strings.Split(strings.TrimSpace(stdout), "\n")
+			if len(lines) != 3 || !strings.HasPrefix(lines[0], "traceroute to "+f.far.Addr().String()+", 30 hops max, 60 byte packets") {
+				t.Fatalf("%s", stdout)
 			}
-			code, stdout, _ = ran(t, p.server, append(args, f.nobody.Addr().String())...)
-			if e := object[unanswered](t, stdout, "error"); code != exitFailed || e.From != f.router.Addr().String() || !strings.Contains(e.Reason, "nreachable") {
-				t.Errorf("exit code %d, %+v", code, e)
+			for i, from := range []netip.Prefix{f.router, f.far} {
+				got := strings.Fields(lines[1+i])
+				// The number, who, and three times in ms.
+				if len(got) != 8 || got[0] != string(rune('1'+i)) || got[1] != from.Addr().String() || got[3] != "ms" {
+					t.Errorf("hop %d: %q", i+1, lines[1+i])
+				}
+			}
+			code, stdout, _ = ran(t, p.server, append(args, "-q", "1", "--json", f.far.Addr().String())...)
+			hops := objects[traceHop](t, stdout, "hop")
+			if s := object[traceSummary](t, stdout, "summary"); code != exitOK || !s.Reached || s.Hops != 2 || len(hops) != 2 {
+				t.Fatalf("exit code %d: %s", code, stdout)
+			}
+			for i, from := range []netip.Prefix{f.router, f.far} {
+				if h := hops[i]; h.Hop != i+1 || len(h.Probes) != 1 || h.Probes[0].From != from.Addr().String() || h.Probes[0].RTT <= 0 || h.Probes[0].Note != "" {
+					t.Errorf("%+v", h)
+				}
 			}
 		})
 	}
+	t.Run("to nobody", func(t *testing.T) {
+		code, stdout, _ := ran(t, p.server, append(append([]string{"traceroute", "-w", "30s", "-q", "1"}, f.flags()...), f.nobody.Addr().String())...)
+		lines := strings.Split(strings.TrimSpace(stdout), "\n")
+		if code != exitFailed || len(lines) != 3 || !strings.HasSuffix(lines[2], " ms !H") || !strings.Contains(lines[2], f.router.Addr().String()) {
+			t.Errorf("exit code %d:\n%s", code, stdout)
+		}
+	})
+	t.Run("too far", func(t *testing.T) {
+		code, stdout, _ := ran(t, p.server, append(append([]string{"traceroute", "-w", "30s", "-m", "1"}, f.flags()...), f.far.Addr().String())...)
+		if lines := strings.Split(strings.TrimSpace(stdout), "\n"); code != exitFailed || len(lines) != 2 {
+			t.Errorf("exit code %d:\n%s", code, stdout)
+		}
+	})
+	// Ping through the router, and what the router says where it cannot.
+	t.Run("ping", func(t *testing.T) {
+		args := append([]string{"ping", "-c", "2", "-n", "10ms", "-W", "60s", "--json"}, f.flags()...)
+		code, stdout, stderr := ran(t, p.server, append(args, f.far.Addr().String())...)
+		if r := object[reply](t, stdout, "reply"); code != exitOK || r.TTL != 63 || r.From != f.far.Addr().String() {
+			t.Errorf("exit code %d, %+v: %s", code, r, stderr)
+		}
+		code, stdout, _ = ran(t, p.server, append(args, "-t", "1", f.far.Addr().String())...)
+		if e := object[unanswered](t, stdout, "error"); code != exitFailed || e.From != f.router.Addr().String() || e.Seq != 1 ||
+			!strings.Contains(strings.ToLower(e.Reason), "exceeded") {
+			t.Errorf("exit code %d, %+v", code, e)
+		}
+		code, stdout, _ = ran(t, p.server, append(args, f.nobody.Addr().String())...)
+		if e := object[unanswered](t, stdout, "error"); code != exitFailed || e.From != f.router.Addr().String() || !strings.Contains(e.Reason, "nreachable") {
+			t.Errorf("exit code %d, %+v", code, e)
+		}
+	})
 }
 
 func TestTracerouteWrongUse(t *testing.T) {
