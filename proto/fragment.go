@@ -18,7 +18,8 @@ func (s *Stack) inputFragment4(h wire.IPv4) drop.Reason {
 	}
 	again := s.handedOver
 	s.handedOver = false // the whole has been nowhere yet
-	reason = s.transport4(whole)
+	h = wire.IPv4(whole)
+	reason = s.transport4(h, h.Protocol(), h.PseudoSum())
 	s.handedOver = again
 	return reason
 }

@@ -232,7 +232,7 @@ func TestBroadcasts(t *testing.T) { // RFC 1122 §3.3.6, §4.1.3.5; RFC 2644
 	from := newSocket(a, &a.UDP, at(netip.IPv4Unspecified(), 7))
 	all := newSocket(b, &b.UDP, at(netip.IPv4Unspecified(), 7))
 	mine := newSocket(b, &b.UDP, at(ipB, 7))
-	everyone, link := netip.MustParseAddr("255.255.255.255"), lastOf4(netip.PrefixFrom(ipB, 24))
+	everyone, link := netip.MustParseAddr("255.255.255.255"), netip.MustParseAddr("10.9.0.255")
 	bound := newSocket(b, &b.UDP, at(link, 7))
 	for _, c := range []struct {
 		to   netip.Addr

@@ -60,7 +60,7 @@ func (s *Stack) putICMP4(b []byte, tos uint8, length int) int {
 func (s *Stack) deliverEcho(ident uint16, message []byte, unmatched drop.Reason) drop.Reason {
 	in := &s.in
 	local, remote := netip.AddrPortFrom(in.dst, ident), netip.AddrPortFrom(in.src, 0)
-	sock := s.Ping.LookupAt(uint32(in.port.number+1), local, remote)
+	sock := s.Ping.LookupAt(uint32(in.port.number+1), &local, &remote)
 	if sock == nil {
 		return unmatched
 	}
@@ -69,9 +69,14 @@ func (s *Stack) deliverEcho(ident uint16, message []byte, unmatched drop.Reason)
 
 // facts is what a datagram's record says besides its payload.
 func (s *Stack) facts(local, remote netip.AddrPort) *ring.Datagram {
+	s.record.From, s.record.To = remote, local
+	return s.arrival()
+}
+
+// arrival is facts where the record has the addresses already.
+func (s *Stack) arrival() *ring.Datagram {
 	in, r := &s.in, &s.record
-	r.From, r.To, r.Iface, r.Time = remote, local, uint32(in.port.number), int64(in.now)
-	r.TTL, r.TOS = in.ttl, in.tos
+	r.Iface, r.Time, r.TTL, r.TOS = uint32(in.port.number), int64(in.now), in.ttl, in.tos
 	return r
 }
 

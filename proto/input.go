@@ -53,8 +53,8 @@ func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
 	if !ok {
 		return drop.EthernetShort
 	}
-	if dst := eth.Dst(); dst != p.MAC {
-		if !dst.IsMulticast() {
+	if eth.Dst() != p.MAC {
+		if !eth.Dst().IsMulticast() {
 			return drop.EthernetNotForUs
 		}
 		in.group = true

@@ -93,6 +93,7 @@ type Stack struct {
 
 	ports []port
 	addrs [][]route.Addr // by port, with those that are not usable
+	own   own            // those that are, of all ports
 	wheel *timer.Wheel
 	rand  *rand.Rand
 	peers Peers
@@ -130,16 +131,16 @@ type Stack struct {
 // port is one link and what waits to leave by it.
 type port struct {
 	PortConfig
-	number     int
-	zone       string       // of link-local addresses: Index in decimal
-	own        []netip.Addr // those of the stack's addrs that are usable, with their zones
-	broadcasts []netip.Addr // of the links of own
-	solicited  []netip.Addr // solicited-node groups that are joined
-	linkLocal  netip.Addr   // of own; not valid: there is none
-	tentative  []netip.Addr // those that are about to be its own: what is said of them is heard; without zones
-	conf       *Autoconf    // nil but on AutoconfCore
-	mtu6       int          // of IPv6 packets, as routers say; 0: MTU
-	hopLimit   uint8        // as routers say; 0: defaultTTL
+	number    int
+	zone      string       // of link-local addresses: Index in decimal
+	own       []netip.Addr // those of the stack's addrs that are usable, with their zones
+	directed  []uint32     // broadcast addresses of the links of own
+	solicited []netip.Addr // solicited-node groups that are joined
+	linkLocal netip.Addr   // of own; not valid: there is none
+	tentative []netip.Addr // those that are about to be its own: what is said of them is heard; without zones
+	conf      *Autoconf    // nil but on AutoconfCore
+	mtu6      int          // of IPv6 packets, as routers say; 0: MTU
+	hopLimit  uint8        // as routers say; 0: defaultTTL
 
 	frames   ring.Datagrams // whole frames: ARP
 	packets  ring.Datagrams // IP packets of the stack's own, To says whom they are for
@@ -228,7 +229,7 @@ func (s *Stack) SetAddrs(port int, addrs []netip.Prefix) {
 func (s *Stack) PutAddrs(port int, addrs []route.Addr) {
 	p := &s.ports[port]
 	s.addrs[port] = addrs
-	p.own, p.broadcasts, p.tentative = nil, nil, nil
+	p.own, p.directed, p.tentative = nil, nil, nil
 	for i := range addrs {
 		a := &addrs[i]
 		if a.State == route.Tentative {
@@ -239,9 +240,10 @@ func (s *Stack) PutAddrs(port int, addrs []route.Addr) {
 		}
 		p.own = append(p.own, p.scoped(a.Prefix.Addr()))
 		if a.Prefix.Addr().Is4() && a.Prefix.Bits() < 31 { // RFC 3021: a /31 has none
-			p.broadcasts = append(p.broadcasts, lastOf4(a.Prefix))
+			p.directed = append(p.directed, lastOf4(a.Prefix))
 		}
 	}
+	s.setOwn()
 	s.ownGroups(p)
 	s.reroute()
 }
@@ -294,27 +296,6 @@ func (s *Stack) Busy() bool {
 	return s.Neigh.Parked() || s.busyTCP()
 }
 
-// local says whether a is an address of ours, on whichever port: hosts are weak
-// (RFC 1122 §3.3.4.2), as Linux is. The loopback addresses are every host's.
-func (s *Stack) local(a netip.Addr) bool {
-	for i := range s.ports {
-		if s.ports[i].owns(a) {
-			return true
-		}
-	}
-	return a.IsLoopback()
-}
-
-// owns says whether a is an address of this port.
-func (p *port) owns(a netip.Addr) bool {
-	for _, own := range p.own {
-		if own == a {
-			return true
-		}
-	}
-	return false
-}
-
 // scoped is an address as it is known beyond the port's link: a link-local one has the zone.
 func (p *port) scoped(a netip.Addr) netip.Addr {
 	if a.IsLinkLocalUnicast() && !a.Is4() {
@@ -353,23 +334,10 @@ func (s *Stack) foreign(p *port, src, dst netip.Addr) bool {
 	return dst.IsLoopback() || s.local(src)
 }
 
-// broadcast4 says whether a reaches every host of p's link.
-func (p *port) broadcast4(a netip.Addr) bool {
-	for _, b := range p.broadcasts {
-		if a == b {
-			return true
-		}
-	}
-	return a == limitedBroadcast
-}
-
 var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // lastOf4 is the address of an IPv4 prefix whose host bits are all ones.
-func lastOf4(p netip.Prefix) netip.Addr {
+func lastOf4(p netip.Prefix) uint32 {
 	a := p.Addr().As4()
-	for bit := p.Bits(); bit < 32; bit++ {
-		a[bit/8] |= 0x80 >> (bit % 8)
-	}
-	return netip.AddrFrom4(a)
+	return binary.BigEndian.Uint32(a[:]) | (1<<(32-p.Bits()) - 1)
 }

@@ -21,29 +21,28 @@ func (s *Stack) inputUDP(b []byte, pseudo wire.Sum) drop.Reason {
 	if len(h) != len(b) { // the sum counts the datagram's length, not the packet's
 		pseudo = wire.PseudoSum(in.src, in.dst, wire.ProtoUDP, len(h))
 	}
-	if !in.port.TrustUnfinished || !wire.Unfinished(h.Checksum(), pseudo) {
-		switch h.Check(pseudo) {
-		case wire.ChecksumGood:
-		case wire.ChecksumAbsent:
-			if !in.src.Is4() {
-				return drop.UDPChecksumMissing
-			}
-		default:
-			return drop.UDPChecksum
+	ports := h.Ports()
+	switch check := h.Checksum(); {
+	case check == 0:
+		if !in.src.Is4() {
+			return drop.UDPChecksumMissing
 		}
+	case in.port.TrustUnfinished && wire.Unfinished(check, pseudo):
+	case !wire.SumOf(h).Add(pseudo).OK():
+		return drop.UDPChecksum
 	}
-	if h.DstPort() == 0 {
+	r := &s.record
+	r.To, r.From = netip.AddrPortFrom(in.dst, uint16(ports)), netip.AddrPortFrom(in.src, uint16(ports>>16))
+	if r.To.Port() == 0 {
 		return drop.UDPPortZero
 	}
-	local := netip.AddrPortFrom(in.dst, h.DstPort())
-	remote := netip.AddrPortFrom(in.src, h.SrcPort())
 	if in.group {
-		return s.deliverGroup(local, remote, h.Payload())
+		return s.deliverGroup(r.To, r.From, h.Payload())
 	}
-	sock := s.UDP.LookupAt(uint32(in.port.number+1), local, remote)
+	sock := s.UDP.LookupAt(uint32(in.port.number+1), &r.To, &r.From)
 	if sock == nil {
 		s.sendPortUnreachable() // RFC 1122 §4.1.3.1, RFC 4443 §3.1
 		return drop.UDPNoSocket
 	}
-	return sock.Deliver(s.facts(local, remote), h.Payload(), s.Wakes)
+	return sock.Deliver(s.arrival(), h.Payload(), s.Wakes)
 }

@@ -99,7 +99,7 @@ func TestFullMemoryDoesNotStopTheStacksOwnAnswers(t *testing.T) {
 			hog.Recv.SetLimit(1 << 40)
 			for hog.Recv.Put(&ring.Datagram{}, make([]byte, 60000)) {
 			}
-			for hog.Recv.Put(&ring.Datagram{}) {
+			for hog.Recv.Put(&ring.Datagram{}, nil) {
 			}
 		}
 		a.Neigh.Want(0, f.b, 1)

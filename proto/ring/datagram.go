@@ -26,19 +26,27 @@ type Datagram struct {
 	Dropped uint32 // how many the socket had lost at this end before this one came
 }
 
-// recordLen is the encoded length of a Datagram: two 16-byte addresses, two ports, their
-// scopes and the rest. A record's header does not straddle two chunks; its payload may.
-const recordLen = 16 + 2 + 16 + 2 + 4 + 8 + 1 + 1 + 4 + 2 + 4 + 4 + 4
+// A record's header: five words, and where the addresses are not both of IPv4 five more, for the addresses
+// and their scopes. It does not straddle two chunks; the payload behind it may. The consumer, who does not
+// know how long a header is before it has read it, finds one where there is room for the longer.
+const (
+	recordLen  = 5 * 8
+	recordLen6 = recordLen + 2*16 + 2*4
+)
 
 // Datagrams is a queue of datagrams with one producer and one consumer. The zero
 // value is unusable until Init.
 type Datagrams struct {
-	pool    *Pool
-	limit   atomic.Int64  // bytes that may be charged; set by the program, read by the producer
-	charged atomic.Int64  // bytes charged; both add
-	made    atomic.Uint64 // records published; written by the producer
-	taken   atomic.Uint64 // records consumed; written by the consumer
-	first   atomic.Pointer[chunk]
+	pool  *Pool
+	limit atomic.Int64 // bytes that may be charged; set by the program, read by the producer
+
+	// What has ever been put in and taken out: records times countUnit, plus bytes charged. The
+	// difference is what is queued, of both, so that each side has but one word to write, and that once a
+	// datagram.
+	put   atomic.Uint64 // written by the producer
+	taken atomic.Uint64 // written by the consumer
+
+	first atomic.Pointer[chunk]
 
 	producer struct {
 		at  *chunk // where the next record goes
@@ -51,46 +59,77 @@ type Datagrams struct {
 	scopes wire.Scopes // the consumer's
 }
 
+// countUnit is what one record is in a count of records and bytes. A record is charged DatagramOverhead at
+// least, so that no queue of less than countUnit bytes has more records than the bits above it count.
+const countUnit = 1 << 36
+
 // Init makes d a queue of at most limit charged bytes, in chunks of pool.
 func (d *Datagrams) Init(pool *Pool, limit int) {
 	d.pool = pool
-	d.limit.Store(int64(limit))
+	d.SetLimit(limit)
 }
 
 // SetLimit changes the limit. What is queued beyond it stays.
-func (d *Datagrams) SetLimit(limit int) { d.limit.Store(int64(limit)) }
+func (d *Datagrams) SetLimit(limit int) { d.limit.Store(min(int64(limit), countUnit/2)) }
 
 // Limit returns the limit.
 func (d *Datagrams) Limit() int { return int(d.limit.Load()) }
 
+// queued returns what is queued: records times countUnit, plus bytes charged.
+func (d *Datagrams) queued() uint64 {
+	taken := d.taken.Load() // first: it only grows towards put
+	return d.put.Load() - taken
+}
+
 // Len returns the number of queued datagrams. Both sides may ask.
-func (d *Datagrams) Len() int { return int(d.made.Load() - d.taken.Load()) }
+func (d *Datagrams) Len() int { return int(d.queued() / countUnit) }
 
 // Charged returns how many bytes are charged to the queue, overhead included. Both sides may ask.
-func (d *Datagrams) Charged() int { return int(d.charged.Load()) }
+func (d *Datagrams) Charged() int { return int(d.queued() % countUnit) }
 
 // Room says whether a datagram of n bytes would be taken as far as the limit
 // goes. An empty queue takes a datagram of any size.
 func (d *Datagrams) Room(n int) bool {
-	charged := d.charged.Load()
-	return charged == 0 || charged+int64(n+DatagramOverhead) <= d.limit.Load()
+	charged := d.Charged()
+	return charged == 0 || int64(charged+n+DatagramOverhead) <= d.limit.Load()
 }
 
-// Put queues a datagram whose payload is the concatenation of parts. It says
-// false, and queues nothing, if that would pass the limit of the queue or of the
-// pool. The producer calls it.
-func (d *Datagrams) Put(m *Datagram, parts ...[]byte) bool {
-	n := 0
-	for _, part := range parts {
-		n += len(part)
-	}
-	if !d.Room(n) || !d.extend(recordLen, n) {
+// Put queues a datagram. It says false, and queues nothing, if that would pass the limit of the
+// queue or of the pool. The producer calls it.
+func (d *Datagrams) Put(m *Datagram, payload []byte) bool {
+	n := len(payload)
+	if !d.Room(n) {
 		return false
 	}
 	p := &d.producer
-	m.encode(p.at.buf[p.off:], n)
-	p.off += recordLen
-	for _, part := range parts {
+	if p.at == nil || chunkSize-p.off < recordLen6+n {
+		return d.putAcross(m, payload, nil)
+	}
+	b := p.at.buf[p.off:]
+	h := m.encode((*[recordLen6]byte)(b), n)
+	copy(b[h:], payload)
+	p.off += h + n
+	d.publish(n)
+	return true
+}
+
+// PutParts is Put of a payload in two pieces.
+func (d *Datagrams) PutParts(m *Datagram, head, rest []byte) bool {
+	return d.Room(len(head)+len(rest)) && d.putAcross(m, head, rest)
+}
+
+// putAcross queues a datagram that may end in another chunk than it begins in.
+func (d *Datagrams) putAcross(m *Datagram, head, rest []byte) bool {
+	n, h := len(head)+len(rest), recordLen6
+	if m.four() {
+		h = recordLen
+	}
+	if !d.extend(h, n) {
+		return false
+	}
+	p := &d.producer
+	p.off += m.encode((*[recordLen6]byte)(p.at.buf[p.off:]), n)
+	for _, part := range [2][]byte{head, rest} {
 		for len(part) > 0 {
 			if p.off == chunkSize {
 				p.at, p.off = p.at.next.Load(), 0
@@ -100,13 +139,17 @@ func (d *Datagrams) Put(m *Datagram, parts ...[]byte) bool {
 			part = part[c:]
 		}
 	}
-	d.charged.Add(int64(n + DatagramOverhead))
-	d.made.Add(1) // hands the record, and the links to its chunks, to the consumer
+	d.publish(n)
 	return true
 }
 
-// extend makes room for a header of h bytes in one chunk and n bytes behind it,
-// and moves the cursor to where the header goes. It says false, and leaves the
+// publish hands the record that was written last, and the links to its chunks, to the consumer.
+func (d *Datagrams) publish(n int) {
+	d.put.Store(d.put.Load() + countUnit + uint64(n+DatagramOverhead))
+}
+
+// extend makes room for a header of h bytes, where the longer would have room too, and n bytes
+// behind it, and moves the cursor to where the header goes. It says false, and leaves the
 // queue as it was, if the pool has no more.
 func (d *Datagrams) extend(h, n int) bool {
 	p := &d.producer
@@ -115,7 +158,7 @@ func (d *Datagrams) extend(h, n int) bool {
 	if p.at != nil {
 		room = chunkSize - p.off
 	}
-	turn := p.at == nil || room < h // the header begins a new chunk
+	turn := p.at == nil || room < recordLen6 // the header begins a new chunk
 	if turn {
 		room = 0
 	}
@@ -155,37 +198,50 @@ func (d *Datagrams) extend(h, n int) bool {
 // payload into p as fits, and fills in m. It says how much was copied, and false
 // if the queue is empty. The consumer calls it.
 func (d *Datagrams) Get(m *Datagram, p []byte, peek bool) (n int, ok bool) {
-	if d.Len() == 0 {
+	taken := d.taken.Load()
+	if d.put.Load() == taken {
 		return 0, false
 	}
-	cur := d.consumer
-	if cur.at == nil {
-		cur.at = d.first.Load()
+	at, off := d.consumer.at, d.consumer.off
+	if at == nil {
+		at = d.first.Load()
 	}
-	cur.at, cur.off = d.step(cur.at, cur.off, recordLen, peek)
-	m.decode(cur.at.buf[cur.off:], &d.scopes)
-	cur.off += recordLen
-	for rest := m.Len; rest > 0; {
-		cur.at, cur.off = d.step(cur.at, cur.off, 1, peek)
-		c := min(rest, chunkSize-cur.off)
-		n += copy(p[n:], cur.at.buf[cur.off:cur.off+c])
-		cur.off += c
-		rest -= c
+	if chunkSize-off < recordLen6 {
+		at, off = d.step(at, peek)
+	}
+	b := at.buf[off:]
+	h := m.decode((*[recordLen6]byte)(b), &d.scopes)
+	off += h
+	if m.Len <= len(b)-h {
+		n = copy(p, b[h:h+m.Len])
+		off += m.Len
+	} else {
+		n, at, off = d.across(at, off, m.Len, p, peek)
 	}
 	if !peek {
-		d.consumer = cur
-		d.charged.Add(-int64(m.Len + DatagramOverhead))
-		d.taken.Add(1)
+		d.consumer.at, d.consumer.off = at, off
+		d.taken.Store(taken + countUnit + uint64(m.Len+DatagramOverhead))
 	}
 	return n, true
 }
 
-// step returns where need bytes begin: here, or at the start of the next chunk.
-// It gives the chunk that it leaves back, unless the consumer only looks.
-func (d *Datagrams) step(at *chunk, off, need int, peek bool) (*chunk, int) {
-	if chunkSize-off >= need {
-		return at, off
+// across copies a payload that ends in another chunk than it begins in, and says where.
+func (d *Datagrams) across(at *chunk, off, rest int, p []byte, peek bool) (n int, end *chunk, endOff int) {
+	for rest > 0 {
+		if off == chunkSize {
+			at, off = d.step(at, peek)
+		}
+		c := min(rest, chunkSize-off)
+		n += copy(p[n:], at.buf[off:off+c])
+		off += c
+		rest -= c
 	}
+	return n, at, off
+}
+
+// step returns where the next chunk begins. It gives the one that it leaves back, unless the
+// consumer only looks.
+func (d *Datagrams) step(at *chunk, peek bool) (*chunk, int) {
 	next := at.next.Load()
 	if !peek {
 		d.pool.put(at)
@@ -208,56 +264,73 @@ func (d *Datagrams) Free() {
 	d.first.Store(nil)
 	d.producer.at, d.consumer.at = nil, nil
 	d.producer.off, d.consumer.off = 0, 0
-	d.charged.Store(0)
-	d.taken.Store(d.made.Load())
+	d.taken.Store(d.put.Load())
 }
 
-func (m *Datagram) encode(b []byte, n int) {
-	b = b[:recordLen]
-	from, to := m.From.Addr().As16(), m.To.Addr().As16()
-	copy(b[0:], from[:])
-	copy(b[16:], to[:])
+// four says whether both addresses are of IPv4.
+func (m *Datagram) four() bool { return m.From.Addr().Is4() && m.To.Addr().Is4() }
+
+// encode writes the header of a record with a payload of n bytes and returns its length.
+func (m *Datagram) encode(b *[recordLen6]byte, n int) int {
+	le, from, to := binary.LittleEndian, m.From.Addr(), m.To.Addr()
+	word := uint64(uint32(n)) | uint64(m.TTL)<<32 | uint64(m.TOS)<<40
+	le.PutUint64(b[8:16], uint64(m.Time))
+	le.PutUint64(b[16:24], uint64(m.Iface)|uint64(m.Dropped)<<32)
+	le.PutUint32(b[24:28], uint32(m.From.Port())|uint32(m.To.Port())<<16)
+	if from.Is4() && to.Is4() {
+		le.PutUint64(b[0:8], word)
+		*(*[4]byte)(b[28:32]) = from.As4()
+		*(*[4]byte)(b[32:36]) = to.As4()
+		return recordLen
+	}
+	le.PutUint64(b[0:8], word|uint64(family(from))<<48|uint64(family(to))<<56)
+	*(*[16]byte)(b[40:56]) = from.As16()
+	*(*[16]byte)(b[56:72]) = to.As16()
+	le.PutUint32(b[72:76], wire.Scope(from))
+	le.PutUint32(b[76:80], wire.Scope(to))
+	return recordLen6
+}
+
+// decode reads the header of a record and returns its length.
+func (m *Datagram) decode(b *[recordLen6]byte, scopes *wire.Scopes) int {
 	le := binary.LittleEndian
-	le.PutUint16(b[32:], m.From.Port())
-	le.PutUint16(b[34:], m.To.Port())
-	le.PutUint32(b[36:], m.Iface)
-	le.PutUint64(b[40:], uint64(m.Time))
-	le.PutUint32(b[48:], uint32(n))
-	b[52], b[53] = m.TTL, m.TOS
-	b[54], b[55] = family(m.From.Addr()), family(m.To.Addr())
-	le.PutUint32(b[56:], wire.Scope(m.From.Addr()))
-	le.PutUint32(b[60:], wire.Scope(m.To.Addr()))
-	le.PutUint32(b[64:], m.Dropped)
+	word, drops, ports := le.Uint64(b[0:8]), le.Uint64(b[16:24]), le.Uint32(b[24:28])
+	m.Len, m.TTL, m.TOS = int(uint32(word)), uint8(word>>32), uint8(word>>40)
+	m.Time = int64(le.Uint64(b[8:16]))
+	m.Iface, m.Dropped = uint32(drops), uint32(drops>>32)
+	if word>>48 == 0 { // no family is named: both are of IPv4
+		m.From = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[28:32])), uint16(ports))
+		m.To = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[32:36])), uint16(ports>>16))
+		return recordLen
+	}
+	from := address(b[40:56], byte(word>>48), le.Uint32(b[72:76]), scopes)
+	to := address(b[56:72], byte(word>>56), le.Uint32(b[76:80]), scopes)
+	m.From, m.To = netip.AddrPortFrom(from, uint16(ports)), netip.AddrPortFrom(to, uint16(ports>>16))
+	return recordLen6
 }
 
-func (m *Datagram) decode(b []byte, scopes *wire.Scopes) {
-	b = b[:recordLen]
-	le := binary.LittleEndian
-	m.From = netip.AddrPortFrom(address(b[0:16], b[54], le.Uint32(b[56:]), scopes), le.Uint16(b[32:]))
-	m.To = netip.AddrPortFrom(address(b[16:32], b[55], le.Uint32(b[60:]), scopes), le.Uint16(b[34:]))
-	m.Iface = le.Uint32(b[36:])
-	m.Time = int64(le.Uint64(b[40:]))
-	m.Len = int(le.Uint32(b[48:]))
-	m.TTL, m.TOS = b[52], b[53]
-	m.Dropped = le.Uint32(b[64:])
-}
+// Families of the addresses in a record of the longer kind: never two zeros.
+const (
+	addressNone = 1 + iota
+	address4
+	address6
+)
 
-// family is 4, 6, or 0 for no address.
 func family(a netip.Addr) byte {
 	switch {
 	case !a.IsValid():
-		return 0
+		return addressNone
 	case a.Is4():
-		return 4
+		return address4
 	}
-	return 6
+	return address6
 }
 
 func address(b []byte, family byte, scope uint32, scopes *wire.Scopes) netip.Addr {
 	switch family {
-	case 0:
+	case addressNone:
 		return netip.Addr{}
-	case 4:
+	case address4:
 		return netip.AddrFrom4([4]byte(b[12:16])) // as As16 has laid it out
 	}
 	a := netip.AddrFrom16([16]byte(b))

@@ -41,7 +41,17 @@ func TestDatagramsKeepOrderContentAndFacts(t *testing.T) {
 			}
 			body := fill(n, byte(i))
 			half := n / 3
-			if d.Put(&m, body[:half], body[half:]) {
+			if rng.IntN(2) == 0 {
+				m.To = netip.AddrPortFrom(netip.AddrFrom4([4]byte{224, 0, 0, byte(i)}), 9)
+			}
+			if rng.IntN(9) == 0 {
+				m.From = netip.AddrPort{}
+			}
+			put := func() bool { return d.Put(&m, body) }
+			if rng.IntN(2) == 0 {
+				put = func() bool { return d.PutParts(&m, body[:half], body[half:]) }
+			}
+			if put() {
 				m.Len = n
 				queue = append(queue, sent{m, body})
 			} else if d.Room(n) && pool.Used()+n+2*chunkSize < pool.Limit() {
@@ -93,7 +103,7 @@ func TestEmptyDatagramsAreCharged(t *testing.T) {
 	var d Datagrams
 	d.Init(NewPool(1<<20), 10*DatagramOverhead)
 	n := 0
-	for d.Put(&Datagram{}) {
+	for d.Put(&Datagram{}, nil) {
 		n++
 	}
 	if n != 10 {

@@ -71,7 +71,7 @@ func (q *ErrQueue) Put(e *ExtendedError, quote []byte) bool {
 	binary.LittleEndian.PutUint32(b[4:], e.Info)
 	b[8], b[9], b[10] = uint8(e.Origin), e.Type, e.Code
 	m := ring.Datagram{From: netip.AddrPortFrom(e.Offender, 0), To: e.To, Iface: e.Iface, Time: int64(e.Time), TTL: e.TTL, TOS: e.TOS}
-	return q.q.Put(&m, b[:], quote[:min(len(quote), quoteMax)])
+	return q.q.PutParts(&m, b[:], quote[:min(len(quote), quoteMax)])
 }
 
 // Get takes the oldest error, copies as much of its quote into p as fits, and fills in e. It

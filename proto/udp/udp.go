@@ -117,17 +117,20 @@ func (t *Table) Len() int { return t.count }
 // says most about it: one with an address of its own before one of all addresses, then a connected
 // one, then one of an interface, then one of the datagram's family (Linux: udp4_lib_lookup and
 // compute_score in net/ipv4/udp.c). Of equals the one added last wins, unless they share the port by SO_REUSEPORT: then the flow decides.
-func (t *Table) Lookup(local, remote netip.AddrPort) *Socket { return t.LookupAt(0, local, remote) }
+func (t *Table) Lookup(local, remote netip.AddrPort) *Socket { return t.LookupAt(0, &local, &remote) }
 
 // LookupAt is Lookup for a datagram that came in by a port of the stack, counted from 1.
-func (t *Table) LookupAt(port uint32, local, remote netip.AddrPort) *Socket {
+func (t *Table) LookupAt(port uint32, local, remote *netip.AddrPort) *Socket {
 	row := t.ports[local.Port()>>8]
 	if row == nil {
 		return nil
 	}
+	first := row[local.Port()&255]
+	if first != nil && first.next == nil && first.score(port, local, remote) > 0 {
+		return first // of most ports there is but one socket
+	}
 	var best *Socket
 	top, equals := 0, 0
-	first := row[local.Port()&255]
 	for s := first; s != nil; s = s.next {
 		switch score := s.score(port, local, remote); {
 		case score > top:
@@ -140,7 +143,7 @@ func (t *Table) LookupAt(port uint32, local, remote netip.AddrPort) *Socket {
 		return best
 	}
 	// The n-th of the group: as many as there are have an even share of the flows.
-	n := int(uint64(flowHash(t.Seed, local, remote)) * uint64(equals) >> 32)
+	n := int(uint64(flowHash(t.Seed, *local, *remote)) * uint64(equals) >> 32)
 	for s := best; ; s = s.next {
 		if s.ReusePort && s.score(port, local, remote) == top {
 			if n == 0 {
@@ -162,7 +165,7 @@ func flowHash(seed uint64, local, remote netip.AddrPort) uint32 {
 }
 
 // score is how much a socket says about a datagram, 0 if it is not for it.
-func (s *Socket) score(port uint32, local, remote netip.AddrPort) int {
+func (s *Socket) score(port uint32, local, remote *netip.AddrPort) int {
 	score := 2
 	switch a := s.Local.Addr(); {
 	case a == local.Addr():
@@ -182,7 +185,7 @@ func (s *Socket) score(port uint32, local, remote netip.AddrPort) int {
 		score += 4
 	}
 	if s.Remote.IsValid() {
-		if s.Remote != remote {
+		if s.Remote != *remote {
 			return 0
 		}
 		score += 8
@@ -198,7 +201,7 @@ func (t *Table) Each(port uint32, local, remote netip.AddrPort, f func(*Socket))
 		return
 	}
 	for s := row[local.Port()&255]; s != nil; s = s.next {
-		if s.score(port, local, remote) > 0 {
+		if s.score(port, &local, &remote) > 0 {
 			f(s)
 		}
 	}

@@ -31,6 +31,41 @@ func ParseIPv4(b []byte) (IPv4, bool) {
 	return IPv4(b[:total:total]), true
 }
 
+// An IPv4Head is the part of a header that every packet has, as the three words that it is: for who
+// looks at all of it, and so at memory only once.
+type IPv4Head struct {
+	first, second uint64
+	third         uint32
+}
+
+// IPv4HeadOf reads a header.
+func IPv4HeadOf(b *[IPv4Len]byte) IPv4Head {
+	return IPv4Head{binary.BigEndian.Uint64(b[0:8]), binary.BigEndian.Uint64(b[8:16]), binary.BigEndian.Uint32(b[16:20])}
+}
+
+// Whole says whether n bytes that start with w start with a whole packet, as [ParseIPv4] does.
+func (w IPv4Head) Whole(n int) bool {
+	header, total := w.HeaderLen(), w.TotalLen()
+	return w.first>>60 == 4 && header >= IPv4Len && total >= header && total <= n
+}
+
+func (w IPv4Head) HeaderLen() int     { return int(w.first>>56&15) * 4 }
+func (w IPv4Head) TOS() uint8         { return uint8(w.first >> 48) }
+func (w IPv4Head) TotalLen() int      { return int(w.first >> 32 & 0xffff) }
+func (w IPv4Head) IsFragment() bool   { return w.first&(ipv4MF|0x1fff) != 0 }
+func (w IPv4Head) TTL() uint8         { return uint8(w.second >> 56) }
+func (w IPv4Head) Protocol() Protocol { return Protocol(w.second >> 48) }
+func (w IPv4Head) Src() uint32        { return uint32(w.second) }
+func (w IPv4Head) Dst() uint32        { return w.third }
+
+// Sum is the sum of the header, without options.
+func (w IPv4Head) Sum() Sum { return Sum(w.first).Add(Sum(w.second)).Add(Sum(w.third)) }
+
+// PseudoSum is as of [IPv4].
+func (w IPv4Head) PseudoSum() Sum {
+	return Sum(w.Protocol()) + Sum(w.TotalLen()-w.HeaderLen()) + Sum(w.Src()) + Sum(w.Dst())
+}
+
 // ParseQuotedIPv4 is ParseIPv4 for the packet that an ICMP error quotes: it may be
 // cut off anywhere after its header, options included.
 func ParseQuotedIPv4(b []byte) (IPv4, bool) {

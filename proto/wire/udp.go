@@ -45,6 +45,7 @@ func FaultUDP(b []byte) Fault {
 
 func (h UDP) SrcPort() uint16  { return binary.BigEndian.Uint16(h[0:2]) }
 func (h UDP) DstPort() uint16  { return binary.BigEndian.Uint16(h[2:4]) }
+func (h UDP) Ports() uint32    { return binary.BigEndian.Uint32(h[0:4]) } // the source's in the upper half
 func (h UDP) Length() int      { return int(binary.BigEndian.Uint16(h[4:6])) }
 func (h UDP) Checksum() uint16 { return binary.BigEndian.Uint16(h[6:8]) } // 0: absent
 func (h UDP) Payload() []byte  { return h[UDPLen:] }
