@@ -27,7 +27,7 @@ var rooms = map[string][]string{
 	"engine":        {"xsk", "bpf", "proto/mono", "proto/simnet"},
 	"engine/netlab": {},
 
-	"proto":         {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer", "proto/neigh", "proto/route", "proto/autoconf", "proto/group", "proto/udp", "proto/tcp", "proto/ip", "proto/siphash"},
+	"proto":         {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer", "proto/neigh", "proto/route", "proto/autoconf", "proto/group", "proto/udp", "proto/tcp", "proto/ip", "proto/siphash", "proto/sysctl"},
 	"proto/mono":    {},
 	"proto/drop":    {},
 	"proto/wire":    {},
@@ -37,9 +37,10 @@ var rooms = map[string][]string{
 	"proto/route":   {"proto/wire", "proto/mono"},
 	"proto/group":   {"proto/wire", "proto/mono", "proto/drop", "proto/timer"},
 	"proto/udp":     {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer", "proto/group"},
-	"proto/tcp":     {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer", "proto/siphash"},
+	"proto/tcp":     {"proto/wire", "proto/mono", "proto/drop", "proto/ring", "proto/timer", "proto/siphash", "proto/sysctl"},
 	"proto/ip":      {"proto/wire", "proto/mono", "proto/drop", "proto/timer", "proto/siphash"},
 	"proto/siphash": {},
+	"proto/sysctl":  {},
 	"proto/simnet":  {"proto/mono"},
 
 	"proto/autoconf": {"proto/wire", "proto/mono", "proto/drop", "proto/timer", "proto/route"},

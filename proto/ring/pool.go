@@ -28,27 +28,33 @@ type chunk struct {
 // that was ever queued at once, and at most its limit.
 type Pool struct {
 	mu    sync.Mutex
-	free  *chunk // linked by next
-	used  int    // chunks lent
-	made  int    // chunks in existence
-	limit int    // chunks at most
+	free  *chunk       // linked by next
+	used  int          // chunks lent
+	made  int          // chunks in existence
+	limit atomic.Int64 // chunks at most; the core writes it
 }
 
 // NewPool returns a pool that lends at most limit bytes (the kernel's word for
 // it is tcp_mem).
 func NewPool(limit int) *Pool {
-	return &Pool{limit: max(1, limit/chunkSize)}
+	p := new(Pool)
+	p.SetLimit(limit)
+	return p
 }
+
+// SetLimit moves the limit. What is lent beyond a lower one stays lent.
+func (p *Pool) SetLimit(limit int) { p.limit.Store(int64(max(1, limit/chunkSize))) }
 
 // get lends a chunk, nil if the limit is reached.
 func (p *Pool) get() *chunk {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.used == p.limit {
+	limit := int(p.limit.Load())
+	if p.used >= limit {
 		return nil
 	}
 	if p.free == nil {
-		slab := make([]chunk, min(slabChunks, p.limit-p.made))
+		slab := make([]chunk, min(slabChunks, limit-p.made))
 		for i := range slab {
 			slab[i].next.Store(p.free)
 			p.free = &slab[i]
@@ -79,4 +85,4 @@ func (p *Pool) Used() int {
 }
 
 // Limit returns how many bytes may be lent.
-func (p *Pool) Limit() int { return p.limit * chunkSize }
+func (p *Pool) Limit() int { return int(p.limit.Load()) * chunkSize }

@@ -86,7 +86,7 @@ type Conn struct {
 	lastRecv   mono.Time // a segment of the peer that fitted
 	lastSend   mono.Time // data of ours
 	lastData   mono.Time // data of the peer
-	stuckSince mono.Time // when the oldest data was first sent again without an answer; Never: all is well
+	stuckSince mono.Time // when the oldest data was first sent again without an answer, or the first SYN; Never: all is well
 	challenged mono.Time // the last answer to a segment that did not fit
 
 	opt      *Options // never written to: the connections of a listener share one
@@ -101,6 +101,7 @@ type Conn struct {
 	retrans  uint32 // segments sent again
 	segsIn   uint32
 	segsOut  uint32
+	timeouts uint16   // expired retransmission timers in all
 	probeEnd wire.Seq // SND.NXT when the probe went out (TLP.end_seq)
 
 	lane        uint8

@@ -97,7 +97,7 @@ func (l *Listener) sendCookie(k *key, s *segment, now mono.Time) drop.Reason {
 		bits := uint32(cookieScale)
 		if s.opt.WScale >= 0 && !p.NoWindowScaling {
 			bits = uint32(s.opt.WScale)
-			r.scale = int8(scaleFor(max(p.RmemMax, buffer)))
+			r.scale = int8(scaleFor(max(p.Rmem.Max, buffer)))
 		}
 		if r.sack = s.opt.SACKPermitted && !p.NoSACK; r.sack {
 			bits |= cookieSACK
@@ -174,5 +174,5 @@ func (l *Listener) bufferSize() int {
 	if l.opt.RcvBuf != 0 {
 		return min(max(l.opt.RcvBuf, bufferMin), windowLimit)
 	}
-	return l.t.params.RmemDefault
+	return l.t.params.Rmem.Default
 }

@@ -54,7 +54,7 @@ func (c *Conn) putSACK(o *wire.TCPOptions) {
 // twice notes that text has come which was there already. What touches the last such piece is told
 // together with it; of others the first one is.
 func (c *Conn) twice(s span) {
-	if !c.sackOK || s.empty() {
+	if !c.sackOK || c.t.params.NoDSACK || s.empty() {
 		return
 	}
 	switch d := &c.rcv.dup; {

@@ -145,7 +145,7 @@ func (c *Conn) inputHandshake(s *segment, now mono.Time) drop.Reason {
 		c.t.reset(&c.key, s)
 		return drop.TCPACKUnacceptable
 	}
-	if c.passive && !c.becomeAcceptable() {
+	if c.passive && !c.becomeAcceptable(now) {
 		return drop.TCPBacklogFull
 	}
 	c.establish(s, now)

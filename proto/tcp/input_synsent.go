@@ -42,7 +42,7 @@ func (c *Conn) inputSynSent(s *segment, now mono.Time) drop.Reason {
 	c.heard(now)
 	if !acked { // simultaneous open: both sent a SYN
 		c.setState(SynReceived)
-		c.backoff = 0
+		c.backoff, c.timeouts = 0, 0
 		c.sendSYN(now)
 		return drop.None
 	}
@@ -100,7 +100,7 @@ func mssDefault(k *key) uint16 {
 func (c *Conn) sendSYN(now mono.Time) {
 	c.want |= wantSYN
 	c.snd.nxt = c.snd.iss.Add(1)
-	c.lastSend = now
+	c.lastSend, c.stuckSince = now, now
 	c.arm(timerRetransmit, now.Add(c.rto()))
 	c.t.ready(c)
 }
@@ -118,7 +118,7 @@ func (c *Conn) establish(s *segment, now mono.Time) {
 	case c.tsOK && s.opt.TS && ok:
 		c.sampleRTT(rtt)
 	}
-	c.backoff = 0
+	c.backoff, c.timeouts, c.stuckSince = 0, 0, mono.Never
 	c.softErr = 0
 	c.cc.start(c.sendMSS())
 	if c.retrans > 1 {

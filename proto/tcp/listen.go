@@ -248,11 +248,14 @@ func (l *Listener) newHalfOpen(k *key, syn *segment, now mono.Time) (*Conn, drop
 
 // becomeAcceptable moves a connection whose handshake has ended into the accept
 // queue. It fails when that is full: the peer will send its acknowledgement, or
-// data, again (tcp_abort_on_overflow = 0).
-func (c *Conn) becomeAcceptable() bool {
+// data, again; or is told so, if AbortOverflow says it.
+func (c *Conn) becomeAcceptable(now mono.Time) bool {
 	l := c.listener
 	if l.overflows() {
 		c.t.stats.ListenOverflows++
+		if c.t.params.AbortOverflow {
+			c.abort(unix.ECONNREFUSED, now)
+		}
 		return false
 	}
 	l.half.remove(c.t, c)

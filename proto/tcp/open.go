@@ -62,15 +62,15 @@ func (t *TCP) newConn(k *key, opt *Options) (*Conn, unix.Errno) {
 	c.key = *k
 	c.pseudo = wire.PseudoSum(local, remote, wire.ProtoTCP, 0)
 	c.opt = opt
-	c.rx.Init(t.cfg.Pool, t.params.RmemDefault)
-	c.tx.Init(t.cfg.Pool, t.params.WmemDefault)
+	c.rx.Init(t.cfg.Pool, t.params.Rmem.Default)
+	c.tx.Init(t.cfg.Pool, t.params.Wmem.Default)
 	c.setBuffers()
 	c.quick = quickACKs
 	c.ts.offset = t.tsOffset(k)
 	c.snd.pathMSS = t.cfg.MSS(local, remote)
 	c.resetMSS()
 	c.rcv.mss = min(c.snd.mss, mssDefault4)
-	c.rcv.scale = scaleFor(max(t.params.RmemMax, c.rx.Limit()))
+	c.rcv.scale = scaleFor(max(t.params.Rmem.Max, c.rx.Limit()))
 	c.cc.choose(c.algorithm())
 	t.table.insert(k, ref(c.index+1))
 	return c, 0

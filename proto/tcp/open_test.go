@@ -79,12 +79,12 @@ func TestSimultaneousOpen(t *testing.T) {
 	s.in(". 1:1(0) ack 11 win 5000")
 }
 
-// tcp_syn_retries, RFC 6298 §2.1 and §5.5.
+// tcp_syn_retries with tcp_syn_linear_timeouts, RFC 6298 §2.1 and §5.5.
 func TestSYNIsSentAgainAndThenTimesOut(t *testing.T) {
 	s := newScript(t, Params{SynRetries: 3})
 	s.connect(Options{})
 	s.out("S 0:0(0)")
-	for _, wait := range []time.Duration{1, 2, 4} {
+	for _, wait := range []time.Duration{1, 1, 1, 1, 1, 2, 4} {
 		s.after(wait*time.Second + soon)
 		s.out("S 0:0(0)")
 	}
@@ -96,6 +96,36 @@ func TestSYNIsSentAgainAndThenTimesOut(t *testing.T) {
 	s.writeFails(unix.ETIMEDOUT)
 	s.writeFails(unix.EPIPE)
 	s.readFails(0)
+	s.c.Close(s.now)
+	s.gone()
+}
+
+// TCP_SYNCNT also limits the time: to that of so many doublings (retransmits_timed_out of Linux).
+func TestSYNCNTLimitsTheTime(t *testing.T) {
+	s := newScript(t, Params{})
+	s.connect(Options{SynCount: 1})
+	s.out("S 0:0(0)")
+	for range 2 {
+		s.after(time.Second + soon)
+		s.out("S 0:0(0)")
+	}
+	s.after(time.Second + soon)
+	s.state(Closed)
+	s.writeFails(unix.ETIMEDOUT)
+	s.c.Close(s.now)
+	s.gone()
+}
+
+// TCP_USER_TIMEOUT counts while a connection is opened, too.
+func TestUserTimeoutOfAConnect(t *testing.T) {
+	s := newScript(t, Params{})
+	s.connect(Options{UserTimeout: 1500 * time.Millisecond})
+	s.out("S 0:0(0)")
+	s.after(time.Second + soon)
+	s.out("S 0:0(0)")
+	s.after(500*time.Millisecond + soon)
+	s.state(Closed)
+	s.writeFails(unix.ETIMEDOUT)
 	s.c.Close(s.now)
 	s.gone()
 }

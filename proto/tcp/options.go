@@ -105,8 +105,5 @@ func (c *Conn) algorithm() Algorithm {
 	if c.opt.Congestion != AlgorithmDefault {
 		return c.opt.Congestion
 	}
-	if p := c.t.params.Congestion; p != AlgorithmDefault && p < algorithms {
-		return p
-	}
-	return CUBIC
+	return c.t.params.Congestion
 }

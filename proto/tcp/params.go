@@ -7,34 +7,53 @@ import (
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
-// Params are what Linux calls the tcp_* sysctls. The zero value of a field means
-// its default, the one of Linux.
+// Params are what Linux calls the tcp_* sysctls; Knobs lists them by name. In a Config the zero value of a
+// field means its default, which is Linux's unless a comment says otherwise.
 type Params struct {
 	SynRetries      int           // tcp_syn_retries
+	SynLinear       int           // tcp_syn_linear_timeouts: SYNs sent again before the timeout doubles, beside SynRetries
 	SynAckRetries   int           // tcp_synack_retries
 	Retries2        int           // tcp_retries2: how long data is sent again, as the number of doublings from 200 ms
 	OrphanRetries   int           // tcp_orphan_retries: the same once the program has closed
 	FinTimeout      time.Duration // tcp_fin_timeout: in FIN-WAIT-2 without a program
-	RmemDefault     int           // tcp_rmem[1], bytes: the first window
-	RmemMax         int           // tcp_rmem[2], bytes: how far the window grows by itself
-	WmemDefault     int           // tcp_wmem[1], bytes
-	WmemMax         int           // tcp_wmem[2], bytes
+	KeepIdle        time.Duration // tcp_keepalive_time
+	KeepInterval    time.Duration // tcp_keepalive_intvl
+	KeepCount       int           // tcp_keepalive_probes
+	Rmem            Memory        // tcp_rmem: the receive buffer's least, first and largest size
+	Wmem            Memory        // tcp_wmem: the send buffer's
+	Mem             Memory        // tcp_mem, in pages of 4096 bytes: what the buffers of a core may hold; the pool's limit
 	MaxSynBacklog   int           // tcp_max_syn_backlog: half-open connections of one listener; more get SYN cookies
 	MaxConns        int           // connections of this core, half-open ones included
 	MaxTimeWait     int           // tcp_max_tw_buckets
 	ChallengeACKs   int           // tcp_challenge_ack_limit: in a second
+	InvalidLimit    time.Duration // tcp_invalid_ratelimit: how often one connection answers segments without data that do not fit
+	TimeWaitReuse   int           // tcp_tw_reuse: 0 never, 1 by Connect, 2 by Connect to ourselves. Ours is 1, which timestamps make safe
+	ReuseDelay      time.Duration // tcp_tw_reuse_delay
+	TimeWaitReset   bool          // tcp_rfc1337 = 0: a reset ends TIME-WAIT
 	NoTimestamps    bool          // tcp_timestamps = 0
 	NoSACK          bool          // tcp_sack = 0
+	NoDSACK         bool          // tcp_dsack = 0
 	NoWindowScaling bool          // tcp_window_scaling = 0
 	NoSynCookies    bool          // tcp_syncookies = 0
 	NoSlowStartIdle bool          // tcp_slow_start_after_idle = 0
 	ECN             int           // tcp_ecn; in a Config ECNOff is -1, 0 the default
 	NoECNFallback   bool          // tcp_ecn_fallback = 0: a SYN that asks for ECN asks for it each time
+	NoTuning        bool          // tcp_moderate_rcvbuf = 0
+	AbortOverflow   bool          // tcp_abort_on_overflow
 	Congestion      Algorithm     // tcp_congestion_control
 }
 
-func (p Params) withDefaults() Params {
+// Memory is the least, the usual and the largest size of something.
+type Memory struct{ Min, Default, Max int }
+
+// withDefaults fills in what is not given. The core's pool holds so many bytes.
+func (p Params) withDefaults(pool int) Params {
 	set := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	setTime := func(v *time.Duration, d time.Duration) {
 		if *v <= 0 {
 			*v = d
 		}
@@ -45,19 +64,33 @@ func (p Params) withDefaults() Params {
 	} else {
 		set(&p.ECN, ECNAccept)
 	}
+	set(&p.SynLinear, 4)
 	set(&p.SynAckRetries, 5)
 	set(&p.Retries2, 15)
 	set(&p.OrphanRetries, 8)
-	set(&p.RmemDefault, 128<<10)
-	set(&p.RmemMax, 6<<20)
-	set(&p.WmemDefault, 128<<10)
-	set(&p.WmemMax, 4<<20)
+	set(&p.KeepCount, 9)
+	set(&p.Rmem.Min, 4<<10)
+	set(&p.Rmem.Default, 128<<10)
+	set(&p.Rmem.Max, 6<<20)
+	set(&p.Wmem.Min, 4<<10)
+	set(&p.Wmem.Default, 128<<10)
+	set(&p.Wmem.Max, 4<<20)
+	// tcp_init of Linux: pressure begins at two thirds of what there is, and ends at half of it.
+	set(&p.Mem.Max, max(pool/pageSize, 1))
+	set(&p.Mem.Default, max(p.Mem.Max/3*2, 1))
+	set(&p.Mem.Min, max(p.Mem.Max/2, 1))
 	set(&p.MaxSynBacklog, 4096)
 	set(&p.MaxConns, 1<<21)
 	set(&p.MaxTimeWait, 1<<18)
 	set(&p.ChallengeACKs, 1000)
-	if p.FinTimeout <= 0 {
-		p.FinTimeout = 60 * time.Second
+	set(&p.TimeWaitReuse, 1)
+	setTime(&p.FinTimeout, 60*time.Second)
+	setTime(&p.KeepIdle, 2*time.Hour) // RFC 9293 §3.8.4
+	setTime(&p.KeepInterval, 75*time.Second)
+	setTime(&p.InvalidLimit, 500*time.Millisecond)
+	setTime(&p.ReuseDelay, time.Second)
+	if p.Congestion == AlgorithmDefault || p.Congestion >= algorithms {
+		p.Congestion = CUBIC
 	}
 	return p
 }
@@ -107,18 +140,7 @@ const (
 	// timeWait is TCP_TIMEWAIT_LEN, for 2 MSL (RFC 9293 §3.4.2 has 4 minutes).
 	timeWait = 60 * time.Second
 
-	// twReuseAfter is tcp_tw_reuse_delay.
-	twReuseAfter = 1 * time.Second
-
-	// invalidInterval is tcp_invalid_ratelimit: how often one connection answers
-	// segments without data that do not fit, so that two confused ends do not answer each other for ever.
-	invalidInterval = 500 * time.Millisecond
-
 	corkMax = 200 * time.Millisecond // tcp(7), TCP_CORK
-
-	keepaliveIdle     = 2 * time.Hour // tcp_keepalive_time, RFC 9293 §3.8.4
-	keepaliveInterval = 75 * time.Second
-	keepaliveCount    = 9
 
 	// timeWaitGap is how far beyond the old connection's numbers a new one begins
 	// that takes its place in TIME-WAIT: beyond any window without scaling.
@@ -165,6 +187,9 @@ const (
 	// slabConns is how many connections are made at once: a slab of them fills pages of 8 KB
 	// to one part in a hundred.
 	slabConns = 128
+
+	// pageSize is what tcp_mem counts in, bytes.
+	pageSize = 4096
 
 	// windowLimit is the largest receive buffer: what a scaled window can say, and less than
 	// half the sequence space.

@@ -115,9 +115,9 @@ func (c *Conn) challenge(now mono.Time) {
 }
 
 // tooSoon says whether c has answered a segment that did not fit less than
-// invalidInterval ago, and otherwise notes that it does so now.
+// Params.InvalidLimit ago, and otherwise notes that it does so now.
 func (c *Conn) tooSoon(now mono.Time) bool {
-	if c.challenged != 0 && now.Sub(c.challenged) < invalidInterval {
+	if c.challenged != 0 && now.Sub(c.challenged) < c.t.params.InvalidLimit {
 		return true
 	}
 	c.challenged = max(now, 1)

@@ -41,6 +41,7 @@ func (k *key) is(o *key) bool {
 
 func (k *key) localPort() uint16  { return uint16(k.ports >> 48) }
 func (k *key) remotePort() uint16 { return uint16(k.ports >> 32) }
+func (k *key) loopback() bool     { return k.is4() && k.local[1]>>24&0xff == 127 }
 func (k *key) is4() bool          { return k.local[0] == 0 && k.local[1]>>32 == 0xffff }
 
 // addrs returns the addresses of a key as others write them.

@@ -113,7 +113,7 @@ type Stats struct {
 func New(cfg Config) *TCP {
 	t := &TCP{
 		cfg:       cfg,
-		params:    cfg.Params.withDefaults(),
+		params:    cfg.Params.withDefaults(cfg.Pool.Limit()),
 		wheel:     cfg.Wheel,
 		wakes:     cfg.Wakes,
 		count:     cfg.Count,
@@ -128,6 +128,16 @@ func New(cfg Config) *TCP {
 	t.table = newTable(t.sip)
 	t.tw.init(t)
 	return t
+}
+
+// Params returns the parameters, defaults filled in.
+func (t *TCP) Params() Params { return t.params }
+
+// SetParams changes the parameters, whose zero values are meant: what [TCP.Params] has returned, changed by Knobs.
+// Connections that there are keep the buffers, options and congestion control that they began with.
+func (t *TCP) SetParams(p Params) {
+	t.params = p
+	t.cfg.Pool.SetLimit(p.Mem.Max * pageSize)
 }
 
 // Stats returns the counters.

@@ -127,21 +127,39 @@ func (c *Conn) expireFlight(now mono.Time) {
 
 // expireSYN sends a SYN or SYN-ACK again, so many times.
 func (c *Conn) expireSYN(now mono.Time) {
-	tries := c.t.params.SynAckRetries
+	p := &c.t.params
+	stuck := int(c.timeouts) >= p.SynAckRetries
 	if c.state == SynSent {
-		tries = c.t.params.SynRetries
+		tries := p.SynRetries
 		if c.opt.SynCount > 0 {
 			tries = c.opt.SynCount
 		}
+		limit := c.opt.UserTimeout
+		if limit == 0 {
+			limit = rtoInitial * (2<<min(tries, 31) - 1)
+		}
+		stuck = int(c.timeouts) >= tries+p.SynLinear || c.timeouts > 0 && now.Sub(c.stuckSince) >= limit
 	}
-	if c.backoff++; int(c.backoff) > tries {
+	if stuck {
 		c.end(c.why(), now)
 		return
 	}
+	if c.timeouts++; c.state != SynSent || int(c.timeouts) > p.SynLinear {
+		c.backoff++
+	}
 	c.retrans++
 	c.want |= wantSYN
-	c.arm(timerRetransmit, now.Add(c.rto()))
+	c.arm(timerRetransmit, c.beforeUserTimeout(now.Add(c.rto()), now))
 	c.t.ready(c)
+}
+
+// beforeUserTimeout is at, or the end of the user timeout if that is earlier, so that it is kept to the
+// millisecond (tcp_clamp_rto_to_user_timeout of Linux).
+func (c *Conn) beforeUserTimeout(at, now mono.Time) mono.Time {
+	if c.opt.UserTimeout == 0 || c.stuckSince == mono.Never {
+		return at
+	}
+	return max(min(at, c.stuckSince.Add(c.opt.UserTimeout)), now.Add(time.Millisecond))
 }
 
 // why is the error of a connection that timed out: what ICMP said last, if it did (RFC 1122
@@ -156,6 +174,7 @@ func (c *Conn) why() unix.Errno {
 // expireData is the retransmission timeout (RFC 6298 §5.4-5.6).
 func (c *Conn) expireData(now mono.Time) {
 	c.t.stats.Timeouts++
+	c.timeouts++
 	first := c.stuckSince == mono.Never
 	if first {
 		c.stuckSince = now
@@ -176,7 +195,7 @@ func (c *Conn) expireData(now mono.Time) {
 		c.backoff++
 	}
 	c.enterLoss(first, now)
-	c.flight.rtoAt = now.Add(c.rto())
+	c.flight.rtoAt = c.beforeUserTimeout(now.Add(c.rto()), now)
 }
 
 // armPersist begins to probe a window that leaves no room, where nothing is in flight whose
@@ -229,7 +248,7 @@ func (c *Conn) expirePersist(now mono.Time) {
 func (c *Conn) armKeepalive(now mono.Time) {
 	c.disarm(timerKeepalive)
 	if c.opt.KeepAlive && c.state.synchronized() {
-		c.arm(timerKeepalive, now.Add(orDefault(c.opt.KeepIdle, keepaliveIdle)))
+		c.arm(timerKeepalive, now.Add(orDefault(c.opt.KeepIdle, c.t.params.KeepIdle)))
 	}
 }
 
@@ -237,14 +256,14 @@ func (c *Conn) expireKeepalive(now mono.Time) {
 	if !c.opt.KeepAlive || !c.state.synchronized() {
 		return
 	}
-	idle := orDefault(c.opt.KeepIdle, keepaliveIdle)
+	idle := orDefault(c.opt.KeepIdle, c.t.params.KeepIdle)
 	silent := now.Sub(c.lastRecv)
 	if c.snd.nxt != c.snd.una || c.persisting || silent < idle {
 		// Something else is asking already, or there is no need to.
 		c.arm(timerKeepalive, max(c.lastRecv.Add(idle), now.Add(time.Second)))
 		return
 	}
-	count := keepaliveCount
+	count := c.t.params.KeepCount
 	if c.opt.KeepCount > 0 {
 		count = c.opt.KeepCount
 	}
@@ -260,7 +279,7 @@ func (c *Conn) expireKeepalive(now mono.Time) {
 	c.probes++
 	c.want |= wantProbe
 	c.t.ready(c)
-	c.arm(timerKeepalive, now.Add(orDefault(c.opt.KeepInterval, keepaliveInterval)))
+	c.arm(timerKeepalive, now.Add(orDefault(c.opt.KeepInterval, c.t.params.KeepInterval)))
 }
 
 // armFinWait2 limits how long a connection that its program has closed waits for the peer's FIN.

@@ -154,6 +154,10 @@ func (w *twSlab) input(r ref, s *segment, now mono.Time) drop.Reason {
 	old := e.tsOK && s.opt.TS && int32(s.opt.TSVal-e.recent) < 0
 	switch {
 	case s.flags&wire.RST != 0:
+		if w.t.params.TimeWaitReset && s.seq == e.rcvNxt {
+			w.drop(i)
+			return drop.None
+		}
 		return drop.TCPTimeWait // RFC 1337 §3: a reset does not cut the wait short
 	case s.flags&(wire.SYN|wire.ACK) == wire.SYN && !old &&
 		(s.seq.After(e.rcvNxt) || e.tsOK && s.opt.TS && int32(s.opt.TSVal-e.recent) > 0):
@@ -165,7 +169,7 @@ func (w *twSlab) input(r ref, s *segment, now mono.Time) drop.Reason {
 		}
 		w.unlink(i)
 		w.link(i, now)
-	case s.len() == 0 && e.challenged != 0 && now.Sub(e.challenged) < invalidInterval:
+	case s.len() == 0 && e.challenged != 0 && now.Sub(e.challenged) < w.t.params.InvalidLimit:
 		return drop.TCPTimeWait
 	case s.len() == 0 && s.seq == e.rcvNxt:
 		return drop.TCPTimeWait // nothing to say to an acknowledgement that fits
@@ -211,7 +215,9 @@ func (w *twSlab) reuse(r ref, now mono.Time) (iss wire.Seq, ok bool) {
 	}
 	i := uint32(r &^ refTimeWait)
 	e := w.at(i)
-	if !e.tsOK || now.Sub(e.ends.Add(-timeWait)) < twReuseAfter {
+	p := &w.t.params
+	if !e.tsOK || now.Sub(e.ends.Add(-timeWait)) < p.ReuseDelay || p.TimeWaitReuse == 0 ||
+		p.TimeWaitReuse == 2 && e.key.local != e.key.remote && !e.key.loopback() {
 		return iss, false
 	}
 	iss = w.t.reissue(e, now)

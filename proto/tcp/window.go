@@ -66,13 +66,13 @@ func (c *Conn) tuneReceive(now mono.Time) {
 		c.timeWindow(now)
 	}
 	rtt := c.rxTune.rtt
-	if !c.autoRx || rtt == 0 || now.Sub(c.rxTune.at) < rtt {
+	if !c.autoRx || c.t.params.NoTuning || rtt == 0 || now.Sub(c.rxTune.at) < rtt {
 		return
 	}
 	head := c.rx.Head()
 	copied := int(head - c.rxTune.head)
 	c.rxTune.at, c.rxTune.head = now, head
-	if limit := min(2*copied+16*int(c.rcv.mss), c.t.params.RmemMax); copied*2 > c.rx.Limit() && limit > c.rx.Limit() {
+	if limit := min(2*copied+16*int(c.rcv.mss), c.t.params.Rmem.Max); copied*2 > c.rx.Limit() && limit > c.rx.Limit() {
 		c.rx.SetLimit(limit)
 	}
 }
@@ -103,7 +103,7 @@ func (c *Conn) sampleReceive(rtt time.Duration) {
 // tuneSend lets the send buffer follow the congestion window: two of them, so that the
 // next is there when one has been acknowledged.
 func (c *Conn) tuneSend() {
-	if want := min(2*int(c.cc.cwnd), c.t.params.WmemMax); c.autoTx && want > c.tx.Limit() {
+	if want := min(2*int(c.cc.cwnd), c.t.params.Wmem.Max); c.autoTx && want > c.tx.Limit() {
 		c.tx.SetLimit(want)
 	}
 }
