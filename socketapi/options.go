@@ -10,9 +10,8 @@ import (
 
 // Limits of the buffer options, in bytes.
 const (
-	bufferMax    = 4 << 20 // net.core.rmem_max and wmem_max
-	recvBufMin   = 2304    // SOCK_MIN_RCVBUF
-	sendBufMin   = 4608    // SOCK_MIN_SNDBUF
+	recvBufMin   = 2304 // SOCK_MIN_RCVBUF
+	sendBufMin   = 4608 // SOCK_MIN_SNDBUF
 	streamBuffer = 128 << 10
 )
 
@@ -164,14 +163,16 @@ func bufferDefault(s socket) int {
 }
 
 func setRcvBuf(s socket, v *value) unix.Errno {
-	s.common().rcvBuf = max(2*asked(v.n), recvBufMin)
+	most, _ := s.common().host.BufferMax()
+	s.common().rcvBuf = max(2*asked(v.n, most), recvBufMin)
 	return 0
 }
 
 func setSndBuf(s socket, v *value) unix.Errno {
-	s.common().sndBuf = max(2*asked(v.n), sendBufMin)
+	_, most := s.common().host.BufferMax()
+	s.common().sndBuf = max(2*asked(v.n, most), sendBufMin)
 	return 0
 }
 
 // asked is a buffer's size as it is taken: Linux compares it as unsigned.
-func asked(n int) int { return int(min(uint32(n), bufferMax)) }
+func asked(n, most int) int { return int(min(uint32(n), uint32(most))) }

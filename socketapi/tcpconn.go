@@ -16,10 +16,6 @@ import (
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
-// backlogDefault is what Listen asks for (Linux: net.core.somaxconn, which package net
-// asks for as well).
-const backlogDefault = 4096
-
 // A TCPConn is a TCP connection as package net has them.
 type TCPConn struct {
 	s      *stream
@@ -220,7 +216,7 @@ func listenAt(h *host.Host, local netip.AddrPort, only6 bool) (l *listener, call
 	if errno := h.Ports.Take(hold); errno != 0 {
 		return nil, "bind", errno
 	}
-	if l, errno = listen(h, hold, backlogDefault, tcp.Options{NoDelay: true}); errno != 0 {
+	if l, errno = listen(h, hold, h.Backlog(-1), tcp.Options{NoDelay: true}); errno != 0 {
 		h.Ports.Drop(hold)
 		return nil, "listen", errno
 	}

@@ -16,9 +16,6 @@ import (
 
 // Read first: socket(7), tcp(7), connect(2), listen(2), shutdown(2).
 
-// backlogMax is net.core.somaxconn: how long a queue of connections listen(2) can ask for.
-const backlogMax = 4096
-
 // A tcpSocket is a Berkeley stream socket. It is fresh, or bound; then it listens, or is being
 // connected, or is connected. A connection attempt that fails, and a shutdown of a listener or of
 // an attempt, make it fresh or bound again.
@@ -75,9 +72,7 @@ func (s *tcpSocket) take(local netip.AddrPort) unix.Errno {
 
 // listen makes it a listener, or changes the backlog of one.
 func (s *tcpSocket) listen(backlog int) unix.Errno {
-	if backlog < 0 || backlog > backlogMax { // Linux takes it as unsigned
-		backlog = backlogMax
-	}
+	backlog = s.host.Backlog(backlog)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -22,7 +22,7 @@ type askFlags struct {
 	iface string
 	pid   int
 	dir   string
-	all   bool // of drops: the reasons that have dropped nothing too
+	all   bool // of drops: the reasons that have dropped nothing too; of sysctl: with what they are
 }
 
 // askCommands makes them.
@@ -66,6 +66,7 @@ means. Everything that is dropped is counted for exactly one reason.`,
 			Example: `  sudo xdpsock drops
   sudo xdpsock drops -i eth1 --all`,
 		}),
+		sysctlCommand(),
 	}
 }
 
@@ -74,11 +75,8 @@ func askCommand(name string, subject control.Subject, say func(*output, *control
 	cmd.Use = name + " [-i IF]"
 	cmd.Args = noArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		engine, err := control.Choose(flags.dir, flags.iface, flags.pid)
-		switch {
-		case errors.Is(err, control.ErrSeveral):
-			return usageError{err}
-		case err != nil:
+		engine, err := flags.choose()
+		if err != nil {
 			return err
 		}
 		answer, err := engine.Ask(subject)
@@ -88,14 +86,28 @@ func askCommand(name string, subject control.Subject, say func(*output, *control
 		say(outputOf(cmd), answer, &flags)
 		return nil
 	}
-	f := cmd.Flags()
-	f.StringVarP(&flags.iface, "interface", "i", "", "interface that the engine runs on; needed if several engines run")
-	f.IntVar(&flags.pid, "pid", 0, "process that the engine runs in")
-	f.StringVar(&flags.dir, "control", control.Dir, "directory of the engines' control sockets")
+	flags.add(cmd)
 	if subject == control.AskDrops {
-		f.BoolVar(&flags.all, "all", false, "print the reasons too for which nothing was dropped")
+		cmd.Flags().BoolVar(&flags.all, "all", false, "print the reasons too for which nothing was dropped")
 	}
 	return cmd
+}
+
+// add adds the flags that say which engine is asked.
+func (f *askFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVarP(&f.iface, "interface", "i", "", "interface that the engine runs on; needed if several engines run")
+	flags.IntVar(&f.pid, "pid", 0, "process that the engine runs in")
+	flags.StringVar(&f.dir, "control", control.Dir, "directory of the engines' control sockets")
+}
+
+// choose finds the engine that they say.
+func (f *askFlags) choose() (*control.Found, error) {
+	engine, err := control.Choose(f.dir, f.iface, f.pid)
+	if errors.Is(err, control.ErrSeveral) {
+		err = usageError{err}
+	}
+	return engine, err
 }
 
 // table prints a table for people.

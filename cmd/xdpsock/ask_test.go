@@ -46,7 +46,7 @@ func objects[T any](t *testing.T, out, event string) (list []T) {
 func TestAskARunningEngine(t *testing.T) {
 	l := newLab(t)
 	dir := controlDir(t)
-	p := start(t, l.server, "serve", "-i", "server", "-a", engineAddr.String(), "--gateway", clientAddr.Addr().String(), "--control", dir, "--json")
+	p := start(t, l.server, "serve", "-i", "server", "-a", engineAddr.String(), "--gateway", clientAddr.Addr().String(), "--control", dir, "--json", "--sysctl", "tcp_fin_timeout=31")
 	p.says("ready")
 	c, err := l.client.Dial("tcp", at(echoPort))
 	if err != nil {
@@ -120,6 +120,22 @@ func TestAskARunningEngine(t *testing.T) {
 	}
 	text, _ = ask("drops", "--all")
 	hasRow(t, text, "0", "tcp-paws")
+	text, list = ask("sysctl")
+	hasRow(t, text, "net.ipv4.tcp_fin_timeout", "=", "31") // as serve was told
+	if rows := objects[control.Sysctl](t, list, "sysctl"); len(rows) < 20 {
+		t.Errorf("%d sysctls: %+v", len(rows), rows)
+	}
+	text, _ = ask("sysctl", "tcp_keepalive_time=60", "net.ipv4.tcp_rmem=4096 8192 16384", "tcp_keepalive_time")
+	if want := "net.ipv4.tcp_keepalive_time = 60\nnet.ipv4.tcp_rmem = 4096 8192 16384\nnet.ipv4.tcp_keepalive_time = 60\n"; text != want {
+		t.Errorf("%q, want %q", text, want)
+	}
+	text, _ = ask("sysctl", "--describe", "tcp_sack")
+	hasRow(t, text, "net.ipv4.tcp_sack", "1", "-", "0", "to", "1", "Whether")
+	for _, bad := range []string{"tcp_sack=2", "nonesuch", "tcp_autocorking=1"} {
+		if code, _, stderr := ran(t, nil, "sysctl", "--control", dir, bad); code != exitFailed || !strings.Contains(stderr, "sysctl: ") {
+			t.Errorf("%s: exit code %d: %s", bad, code, stderr)
+		}
+	}
 
 	p.signal(unix.SIGTERM)
 	if code := p.ends(); code != exitOK {

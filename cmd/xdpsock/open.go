@@ -31,6 +31,7 @@ type stackFlags struct {
 	vlan      uint16
 	mirror    []string
 	noDetect  bool
+	sysctls   []string
 
 	dhcp bool // one of addrs is "dhcp"
 }
@@ -43,6 +44,7 @@ func (f *stackFlags) add(cmd *cobra.Command) {
 	flags.Uint16Var(&f.vlan, "vlan", 0, "802.1Q VLAN that the addresses are on, 1 to 4094; 0: frames without a tag")
 	flags.StringSliceVar(&f.mirror, "mirror", nil, "follow what the kernel has on the interface: routes, addresses or both; addresses that are taken over are heard by the kernel's programs no more")
 	flags.BoolVar(&f.noDetect, "no-detect", false, "use IPv6 addresses at once, without finding out whether another station has them")
+	flags.StringArrayVar(&f.sysctls, "sysctl", nil, "NAME=VALUE of a knob, as tcp_fin_timeout=30; 'xdpsock sysctl' and docs/sysctl.md list them; may be repeated")
 	flags.StringVar(&f.policy, "policy", engine.Balanced.String(), "how to idle: latency (never sleeps), balanced or efficient")
 	flags.StringVar(&f.mode, "mode", string(engine.ModeAuto), "how packets get here: auto, zerocopy, native, skb or packet")
 	flags.StringVar(&f.checksums, "checksums", "auto", "unfinished TCP and UDP checksums: auto (good on virtual links), verify or trust")
@@ -95,6 +97,9 @@ func (f *stackFlags) config() (cfg host.Config, err error) {
 	}
 	if cfg.Policy, err = engine.ParsePolicy(f.policy); err != nil {
 		return cfg, usagef("--policy %q is none of latency, balanced, efficient", f.policy)
+	}
+	if cfg.Sysctls, err = parseSysctls(f.sysctls); err != nil {
+		return cfg, err
 	}
 	cfg.Interfaces = []host.Interface{in}
 	return cfg, nil

@@ -82,7 +82,8 @@ and HTTP, at addresses of the engine's own: they must not be the kernel's, and t
 kernel keeps all its own traffic. If no port is given, the services are at those of
 their RFCs; if some are, the others are off.
 
-While it runs, 'xdpsock neigh', 'route', 'addr', 'sockets' and 'drops' print what it holds.
+While it runs, 'xdpsock neigh', 'route', 'addr', 'sockets' and 'drops' print what it holds, and
+'xdpsock sysctl' prints and turns its knobs.
 
 HTTP answers GET / with a line, GET /blob/BYTES with that many bytes, and POST /sum
 with the SHA-256 of what was posted.`,

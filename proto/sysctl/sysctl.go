@@ -82,6 +82,22 @@ func Word[T any](name, doc string, words []string, get func(*T) string, set func
 	return Knob[T]{Name: name, Doc: doc, Words: words, getWord: get, setWord: set}
 }
 
+// Within is a knob of a larger table, one of whose fields has what the knob is about.
+func Within[T, U any](k Knob[U], of func(*T) *U) Knob[T] {
+	in := Knob[T]{Name: k.Name, Doc: k.Doc, Unit: k.Unit, Words: k.Words, Min: k.Min, Max: k.Max, Rising: k.Rising}
+	for _, n := range k.numbers {
+		in.numbers = append(in.numbers, number[T]{
+			func(t *T) int64 { return n.get(of(t)) },
+			func(t *T, v int64) { n.set(of(t), v) },
+		})
+	}
+	if k.Words != nil {
+		in.getWord = func(t *T) string { return k.getWord(of(t)) }
+		in.setWord = func(t *T, w string) { k.setWord(of(t), w) }
+	}
+	return in
+}
+
 // Get returns what a knob is in t: numbers with a tab between them, as Linux prints them.
 func (k *Knob[T]) Get(t *T) string {
 	if k.Words != nil {

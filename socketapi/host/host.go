@@ -85,6 +85,9 @@ type Config struct {
 	Manual     bool          // no background pollers: for simulations
 	Seed       *[2]uint64    // of everything random; nil: from the system. A simulation sets it to replay.
 	Memory     int           // bytes that the sockets of a core may queue; 0: 256 MiB
+
+	// Sysctls are knobs to set before anything goes out, by name: see [Host.SetSysctl].
+	Sysctls map[string]string
 }
 
 // drainMax is how long Close waits for what programs have sent and was not yet
@@ -100,6 +103,7 @@ type Host struct {
 	byPort    []*engine.NIC // the same by port; nil: devices
 	net       networks
 	detection detection
+	sysctls   sysctls
 	groups    groups
 	mirrored  mirrored
 	directory *directory
@@ -154,6 +158,9 @@ func Open(cfg Config) (h *Host, err error) {
 		return h, err
 	}
 	if err = h.makeCores(&cfg, devices); err != nil {
+		return h, err
+	}
+	if err = h.startSysctls(cfg.Sysctls); err != nil {
 		return h, err
 	}
 	if err = h.watchLinks(); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
-// The range of ports that the host chooses from (RFC 6056 §3.2; Linux:
+// The range of ports that the host chooses from at first (RFC 6056 §3.2; Linux:
 // net.ipv4.ip_local_port_range).
 const (
 	ephemeralFirst = 32768
@@ -24,6 +24,9 @@ const (
 type Ports struct {
 	mu   sync.Mutex
 	rand *rand.Rand
+
+	first, last int // of the ports that are chosen from
+
 	held map[portKey][]*Hold
 }
 
@@ -45,7 +48,7 @@ type Hold struct {
 }
 
 func newPorts(r *rand.Rand) *Ports {
-	return &Ports{rand: r, held: make(map[portKey][]*Hold)}
+	return &Ports{rand: r, first: ephemeralFirst, last: ephemeralLast, held: make(map[portKey][]*Hold)}
 }
 
 // Take holds h.Local, or a free port of its address if its port is 0. It is
@@ -57,11 +60,11 @@ func (p *Ports) Take(h *Hold) unix.Errno {
 		return p.take(h)
 	}
 	// RFC 6056 §3.3.1: from a random port on, the first that is free.
-	const count = ephemeralLast - ephemeralFirst + 1
+	count := p.last - p.first + 1
 	start := p.rand.IntN(count)
 	addr := h.Local.Addr()
 	for i := range count {
-		port := uint16(ephemeralFirst + (start+i)%count)
+		port := uint16(p.first + (start+i)%count)
 		if len(p.held[portKey{h.Protocol, port}]) > 0 {
 			continue // never shared: a free one is wanted
 		}
@@ -69,6 +72,13 @@ func (p *Ports) Take(h *Hold) unix.Errno {
 		return p.take(h)
 	}
 	return unix.EADDRINUSE
+}
+
+// setRange moves the range that ports are chosen from.
+func (p *Ports) setRange(first, last int) {
+	p.mu.Lock()
+	p.first, p.last = first, last
+	p.mu.Unlock()
 }
 
 func (p *Ports) take(h *Hold) unix.Errno {

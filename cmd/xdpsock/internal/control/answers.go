@@ -82,6 +82,32 @@ func sockets(h *host.Host) (list []Socket, more bool) {
 	return list, more
 }
 
+// sysctls sets and returns knobs. At the first that cannot be it stops; those before it are set.
+func sysctls(h *host.Host, which []string) (list []Sysctl, err error) {
+	all := h.Sysctls()
+	if len(which) > 0 {
+		all = nil
+	}
+	for _, w := range which {
+		name, value, set := strings.Cut(w, "=")
+		name = strings.TrimSpace(name)
+		if set {
+			if err := h.SetSysctl(name, value); err != nil {
+				return nil, err
+			}
+		}
+		s, err := h.Sysctl(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	for _, s := range all {
+		list = append(list, Sysctl{s.Name, strings.ReplaceAll(s.Value, "\t", " "), s.Unit, s.Range, s.Doc})
+	}
+	return list, nil
+}
+
 func allTraffic(h *host.Host) *traffic.Summary {
 	s := traffic.All(h)
 	return &s

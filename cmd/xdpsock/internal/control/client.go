@@ -75,7 +75,7 @@ func find(dir string) (all []Found, failed, err error) {
 		return nil, nil, err
 	}
 	for _, path := range paths {
-		answer, err := ask(path, AskEngine)
+		answer, err := ask(path, Request{Ask: AskEngine})
 		switch {
 		case err == nil:
 			all = append(all, Found{answer.Engine, path})
@@ -89,16 +89,21 @@ func find(dir string) (all []Found, failed, err error) {
 }
 
 // Ask asks the engine.
-func (f *Found) Ask(s Subject) (*Answer, error) { return ask(f.path, s) }
+func (f *Found) Ask(s Subject) (*Answer, error) { return ask(f.path, Request{Ask: s}) }
 
-func ask(path string, s Subject) (*Answer, error) {
+// Sysctl asks for knobs by their names, all where there are none, and sets those that are written NAME=VALUE.
+func (f *Found) Sysctl(which ...string) (*Answer, error) {
+	return ask(f.path, Request{Ask: AskSysctls, Sysctls: which})
+}
+
+func ask(path string, r Request) (*Answer, error) {
 	conn, err := (&net.Dialer{Timeout: timeout}).Dial("unix", path)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(timeout))
-	if err := json.NewEncoder(conn).Encode(Request{Ask: s}); err != nil {
+	if err := json.NewEncoder(conn).Encode(r); err != nil {
 		return nil, fmt.Errorf("ask the engine at %s: %w", path, err)
 	}
 	var answer Answer

@@ -351,7 +351,7 @@ func TestStrangeServer(t *testing.T) {
 			io.WriteString(conn, answer)
 			conn.Close()
 		}()
-		_, err = ask(path, AskEngine)
+		_, err = ask(path, Request{Ask: AskEngine})
 		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
 			t.Errorf("%q: %v", answer, err)
 		}

@@ -36,11 +36,13 @@ const (
 	AskAddrs      Subject = "addr"
 	AskSockets    Subject = "sockets"
 	AskDrops      Subject = "drops"
+	AskSysctls    Subject = "sysctl"
 )
 
-// A Request is one question.
+// A Request is one question. What is to be changed is asked for as well.
 type Request struct {
-	Ask Subject `json:"ask"`
+	Ask     Subject  `json:"ask"`
+	Sysctls []string `json:"sysctls,omitempty"` // of AskSysctls: names, or NAME=VALUE to set them, in this order; none: all
 }
 
 // An Answer is the answer to one. Beside Engine it has what was asked for, or an error.
@@ -53,6 +55,7 @@ type Answer struct {
 	Sockets    []Socket         `json:"sockets,omitempty"`
 	More       bool             `json:"more,omitempty"` // there are more sockets than the answer lists
 	Traffic    *traffic.Summary `json:"traffic,omitempty"`
+	Sysctls    []Sysctl         `json:"sysctls,omitempty"`
 }
 
 // Engine is who answers.
@@ -82,6 +85,15 @@ type Route struct {
 	Metric    int    `json:"metric"`
 	MTU       int    `json:"mtu,omitempty"`    // bytes; 0: the interface's
 	Weight    int    `json:"weight,omitempty"` // of several that share a prefix; 0: it does not
+}
+
+// Sysctl is one knob of the engine's.
+type Sysctl struct {
+	Name  string `json:"name"`
+	Value string `json:"value"` // several numbers have spaces between them
+	Unit  string `json:"unit,omitempty"`
+	Range string `json:"range"`
+	Doc   string `json:"doc"`
 }
 
 // Addr is one address of the engine's own.

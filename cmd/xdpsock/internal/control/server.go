@@ -118,7 +118,7 @@ func (s *Server) serve(conn net.Conn) {
 	case err != nil:
 		answer.Error = fmt.Sprintf("the question is not understood: %v", err)
 	default:
-		s.answer(request.Ask, &answer)
+		s.answer(&request, &answer)
 	}
 	b, err := json.Marshal(&answer)
 	if err != nil {
@@ -127,9 +127,9 @@ func (s *Server) serve(conn net.Conn) {
 	conn.Write(append(b, '\n')) // who does not read the answer has none
 }
 
-// answer copies what is asked for.
-func (s *Server) answer(ask Subject, a *Answer) {
-	switch ask {
+// answer does and copies what is asked for.
+func (s *Server) answer(request *Request, a *Answer) {
+	switch ask := request.Ask; ask {
 	case AskEngine:
 	case AskNeighbours:
 		a.Neighbours = neighbours(s.host)
@@ -141,6 +141,12 @@ func (s *Server) answer(ask Subject, a *Answer) {
 		a.Sockets, a.More = sockets(s.host)
 	case AskDrops:
 		a.Traffic = allTraffic(s.host)
+	case AskSysctls:
+		list, err := sysctls(s.host, request.Sysctls)
+		a.Sysctls = list
+		if err != nil {
+			a.Error = err.Error()
+		}
 	default:
 		a.Error = fmt.Sprintf("%q is nothing that this engine can be asked for", ask)
 	}
