@@ -243,9 +243,9 @@ func staysHere(dst netip.Addr, ttl uint8) bool {
 // host. Nothing is in Input meanwhile.
 func (s *Stack) bringBack(d *direct) {
 	in := &s.in
-	in.port, in.frame, in.ip, in.src, in.dst, in.now = d.port, nil, nil, d.src.Addr(), d.dst.Addr().WithZone(""), d.now
-	in.ttl, in.tos, in.group = d.ttl, d.tos, true
-	s.deliverGroup(netip.AddrPortFrom(in.dst, d.dst.Port()), d.src, d.payload) // what finds no room is the socket's to count
+	in.port, in.frame, in.ip, in.src, in.dst, in.now = d.port, nil, nil, d.ip.src, d.ip.dst.WithZone(""), d.now
+	in.ttl, in.tos, in.group = d.ip.ttl, d.ip.tos, true
+	s.deliverGroup(netip.AddrPortFrom(in.dst, d.to), netip.AddrPortFrom(in.src, d.from), d.payload) // what finds no room is the socket's to count
 }
 
 // deliverGroup queues a datagram to a group, or to everyone, at every socket that wants it.

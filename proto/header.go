@@ -29,16 +29,23 @@ func headerLen(a netip.Addr) int {
 	return wire.IPv6Len
 }
 
-// put writes the header and returns its length.
-func (h *header) put(b []byte) int {
+// put writes the header and returns its length, and the sum of the pseudo-header of what follows.
+func (h *header) put(b []byte) (n int, pseudo wire.Sum) {
 	if h.dst.Is4() {
-		return wire.PutIPv4(b, &wire.IPv4Fields{
-			DF: !h.routers, ID: h.id, TOS: h.tos, TTL: h.ttl, Protocol: h.protocol, Src: h.src, Dst: h.dst, PayloadLen: h.payload,
-		})
+		src, dst := word4(h.src), word4(h.dst)
+		wire.PutIPv4Head((*[wire.IPv4Len]byte)(b), wire.IPv4Len+h.payload, h.tos, h.ttl, h.protocol, !h.routers, h.id, src, dst)
+		return wire.IPv4Len, wire.Sum(src) + wire.Sum(dst) + wire.Sum(h.protocol) + wire.Sum(uint32(h.payload))
 	}
-	return wire.PutIPv6(b, &wire.IPv6Fields{
+	n = wire.PutIPv6(b, &wire.IPv6Fields{
 		TrafficClass: h.tos, HopLimit: h.ttl, NextHeader: h.protocol, FlowLabel: h.flow, Src: h.src, Dst: h.dst, PayloadLen: h.payload,
 	})
+	return n, wire.IPv6(b[:n]).PseudoSum(h.protocol, h.payload)
+}
+
+// word4 is an IPv4 address as the word that stands in headers.
+func word4(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
 }
 
 // flowLabel is the label of all packets of a flow, so that those who spread load keep them

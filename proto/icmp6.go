@@ -62,12 +62,12 @@ func (s *Stack) echo6(request wire.ICMP6) drop.Reason {
 	}
 	b := s.scratch
 	h := header{protocol: wire.ProtoICMPv6, src: src, dst: in.src, ttl: defaultTTL, tos: in.tos, payload: len(request)}
-	n := h.put(b)
+	n, pseudo := h.put(b)
 	n += copy(b[n:], request)
 	reply := wire.ICMP6(b[wire.IPv6Len:n])
 	reply.EchoReply()
 	if in.group {
-		reply.Seal(wire.PseudoSum(src, in.src, wire.ProtoICMPv6, len(reply)))
+		reply.Seal(pseudo)
 	}
 	return s.post(in.src, b[:n], in.now)
 }
@@ -97,11 +97,11 @@ func (s *Stack) sendError6(t wire.ICMP6Type, code uint8, rest uint32, group bool
 	quote := in.ip[:min(len(in.ip), minMTU6-wire.IPv6Len-wire.ICMP6Len)]
 	b := s.scratch
 	h := header{protocol: wire.ProtoICMPv6, src: src, dst: in.src, ttl: defaultTTL, payload: wire.ICMP6Len + len(quote)}
-	n := h.put(b)
+	n, pseudo := h.put(b)
 	n += wire.PutICMP6(b[n:], t, code, rest)
 	n += copy(b[n:], quote)
 	icmp := wire.ICMP6(b[wire.IPv6Len:n])
-	icmp.Seal(wire.PseudoSum(src, in.src, wire.ProtoICMPv6, len(icmp)))
+	icmp.Seal(pseudo)
 	if r := s.post(in.src, b[:n], in.now); r != drop.None {
 		s.Count.Count(r)
 	}

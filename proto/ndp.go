@@ -183,7 +183,7 @@ func (s *Stack) sendNDP(p *port, mac wire.MAC, src, dst netip.Addr, message []by
 // the packet.
 func putNDP(b []byte, src, dst netip.Addr, n int) int {
 	h := header{protocol: wire.ProtoICMPv6, src: src, dst: dst, ttl: ndpHopLimit, payload: n}
-	at := h.put(b)
-	wire.ICMP6(b[at : at+n]).Seal(wire.PseudoSum(src, dst, wire.ProtoICMPv6, n))
+	at, pseudo := h.put(b)
+	wire.ICMP6(b[at : at+n]).Seal(pseudo)
 	return at + n
 }

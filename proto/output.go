@@ -73,7 +73,7 @@ func (s *Stack) outputDirect(buf []byte) int {
 		s.tapped = d.sock
 		return d.putFrame(buf)
 	}
-	n := d.path.putLink(buf, etherTypeOf(d.dst.Addr()))
+	n := d.path.putLink(buf, etherTypeOf(d.ip.dst))
 	n += s.put(d, buf[n:])
 	if d.back {
 		s.bringBack(d)

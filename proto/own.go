@@ -37,10 +37,11 @@ func (s *Stack) setOwn() {
 	s.own.four, s.own.six = s.own.four[:0], s.own.six[:0]
 	for i := range s.ports {
 		for _, a := range s.ports[i].own {
-			switch b := a.As16(); {
+			switch {
 			case a.Is4():
-				s.own.four = append(s.own.four, binary.BigEndian.Uint32(b[12:]))
+				s.own.four = append(s.own.four, word4(a))
 			case a.Zone() == "":
+				b := a.As16()
 				s.own.six = append(s.own.six, [2]uint64{binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:])})
 			}
 		}
@@ -51,8 +52,8 @@ func (s *Stack) setOwn() {
 // (RFC 1122 §3.3.4.2), as Linux is. The loopback addresses are every host's.
 func (s *Stack) local(a netip.Addr) bool {
 	if a.Is4() {
-		b := a.As4()
-		return s.own.has4(binary.BigEndian.Uint32(b[:])) || b[0] == 127
+		v := word4(a)
+		return s.own.has4(v) || v>>24 == 127
 	}
 	for i := range s.ports {
 		if s.ports[i].owns(a) {
@@ -87,7 +88,6 @@ func (p *port) broadcast4(a netip.Addr) bool {
 	if !a.Is4() {
 		return false
 	}
-	b := a.As4()
-	v := binary.BigEndian.Uint32(b[:])
+	v := word4(a)
 	return v == 1<<32-1 || p.isBroadcast(v)
 }

@@ -112,12 +112,13 @@ type LinkMessage struct {
 func (s *Stack) OfferFrame(sock *udp.Socket, m *LinkMessage) (port int, errno unix.Errno) {
 	p := &s.ports[m.Port]
 	d := &s.direct
-	d.port, d.path, d.sock, d.payload, d.header, d.back = p, nil, sock, m.Payload, 0, false
-	d.dst = netip.AddrPortFrom(netip.Addr{}, uint16(m.Port))
+	d.port, d.path, d.sock, d.payload, d.linkLen, d.back = p, nil, sock, m.Payload, 0, false
+	d.to = uint16(m.Port)
+	d.ip.src, d.ip.dst = netip.Addr{}, netip.Addr{}
 	most := p.MTU
 	switch link := p.linkLen(); {
 	case sock.Link.Cooked && link > 0:
-		d.header = wire.PutEthernet(d.link[:], m.To, p.MAC, m.Type)
+		d.linkLen = wire.PutEthernet(d.link[:], m.To, p.MAC, m.Type)
 	case !sock.Link.Cooked:
 		most += link
 		if len(m.Payload) < link {
@@ -136,7 +137,7 @@ func (s *Stack) OfferFrame(sock *udp.Socket, m *LinkMessage) (port int, errno un
 
 // putFrame writes the frame of a packet socket.
 func (d *direct) putFrame(b []byte) int {
-	n := copy(b, d.link[:d.header])
+	n := copy(b, d.link[:d.linkLen])
 	return n + copy(b[n:], d.payload)
 }
 

@@ -22,7 +22,8 @@ type path struct {
 	port  *port      // to leave by
 	src   netip.Addr // ours, unless the socket has its own
 	mtu   int
-	ttl   uint8        // hop limit that routers advise; 0: defaultTTL
+	ttl   uint8        // or hop limit, of packets that have none of their own
+	group bool         // dst is one
 	entry *neigh.Entry // the next hop; nil where mac is known without asking
 	mac   wire.MAC     // of a group, or everyone
 	until mono.Time    // when mtu is to be found out anew
@@ -86,13 +87,16 @@ func (s *Stack) pathOver(r *route.Route, dst netip.Addr, now mono.Time) (path, u
 		return path{}, unix.EACCES
 	}
 	p := &s.ports[r.Port]
-	w := path{dst: dst, port: p, src: r.Source, mtu: packetMax(dst, p.MTU)}
+	w := path{dst: dst, port: p, src: r.Source, mtu: packetMax(dst, p.MTU), ttl: defaultTTL}
 	if r.MTU > 0 {
 		w.mtu = min(w.mtu, r.MTU)
 	}
 	if !dst.Is4() {
 		w.mtu = min(w.mtu, cmp.Or(p.mtu6, w.mtu))
-		w.ttl = p.hopLimit
+		w.ttl = cmp.Or(p.hopLimit, defaultTTL)
+	}
+	if dst.IsMulticast() {
+		w.group, w.ttl = true, multicastTTL
 	}
 	hop := p.scoped(r.Hop(dst))
 	if !w.src.IsValid() {
@@ -102,7 +106,7 @@ func (s *Stack) pathOver(r *route.Route, dst netip.Addr, now mono.Time) (path, u
 	case !w.src.IsValid():
 		return path{}, unix.EADDRNOTAVAIL
 	case p.RawIP:
-	case dst.IsMulticast():
+	case w.group:
 		w.mac = wire.MulticastMAC(dst)
 	case p.broadcast4(dst):
 		w.mac = wire.Broadcast
@@ -175,7 +179,7 @@ func (s *Stack) loopPath(dst netip.Addr) (path, unix.Errno) {
 	if s.loop == nil {
 		return path{}, unix.ENETUNREACH
 	}
-	w := path{dst: dst, port: s.loop, src: dst, mtu: packetMax(dst, s.loop.MTU)}
+	w := path{dst: dst, port: s.loop, src: dst, mtu: packetMax(dst, s.loop.MTU), ttl: defaultTTL}
 	if dst.IsLoopback() && dst.Is4() {
 		w.src = loopback4
 	}
@@ -235,13 +239,18 @@ func (s *Stack) confirm(dst netip.Addr, now mono.Time) {
 // putLink writes the link header of a packet that leaves by w and returns its length.
 // w is resolved.
 func (w *path) putLink(buf []byte, etherType wire.EtherType) int {
-	switch {
-	case w.port.RawIP:
+	if w.port.RawIP {
 		return 0
-	case w.entry != nil:
-		return wire.PutEthernet(buf, w.entry.MAC, w.port.MAC, etherType)
 	}
-	return wire.PutEthernet(buf, w.mac, w.port.MAC, etherType)
+	mac := &w.mac
+	if w.entry != nil {
+		mac = &w.entry.MAC
+	}
+	h := buf[:wire.EthernetLen]
+	copy(h[0:6], mac[:])
+	copy(h[6:12], w.port.MAC[:])
+	wire.Ethernet(h).SetType(etherType)
+	return wire.EthernetLen
 }
 
 // linkLen is the length of the link header of a port's frames.

@@ -111,10 +111,10 @@ func (s *Stack) putIncluded(d *direct, b []byte) int {
 	h := wire.IPv4(b[:n])
 	h.SetTotalLen(n)
 	if h.Src().IsUnspecified() {
-		h.SetSrc(d.src.Addr())
+		h.SetSrc(d.ip.src)
 	}
 	if h.ID() == 0 {
-		h.SetID(s.idents.Next4(d.src.Addr(), d.dst.Addr(), d.protocol, d.now))
+		h.SetID(s.idents.Next4(d.ip.src, d.ip.dst, d.ip.protocol, d.now))
 	}
 	if h.HeaderLen() >= wire.IPv4Len {
 		h.Seal()

@@ -21,22 +21,22 @@ import (
 
 // direct is the datagram on offer.
 type direct struct {
-	offered  bool  // the rest is valid, and it has not been pulled
-	port     *port // to leave by
-	path     *path
-	sock     *udp.Socket
-	protocol wire.Protocol
-	src, dst netip.AddrPort
-	by       uint32 // the port that it has to leave by, counted from 1; 0: any
-	ttl, tos uint8
+	offered bool  // the rest is valid, and it has not been pulled
+	port    *port // to leave by
+	path    *path
+	sock    *udp.Socket
+	ip      header
+	from    uint16 // ports
+	to      uint16
+	by      uint32 // the port that it has to leave by, counted from 1; 0: any
+
 	discover udp.Discovery
 	payload  []byte // the program's
 	now      mono.Time
-	df       bool // IPv4: no router may cut it
 	back     bool // once it is taken it goes to members on this host too
 
-	link   [wire.EthernetLen]byte // of a packet socket that leaves the header to us,
-	header int                    // and its length
+	link    [wire.EthernetLen]byte // of a packet socket that leaves the header to us,
+	linkLen int                    // and its length
 }
 
 // Offer is OfferMessage for a datagram that says nothing for itself.
@@ -52,45 +52,50 @@ func (s *Stack) Offer(protocol wire.Protocol, sock *udp.Socket, to netip.AddrPor
 // broadcast without SO_BROADCAST, ENETUNREACH, EADDRNOTAVAIL, ENOBUFS. A datagram
 // to a neighbour that does not answer is lost, as it would be on the wire.
 func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Message, now mono.Time) (port int, errno unix.Errno) {
-	to, by := m.To, sock.By(m)
+	to := m.To
 	if !to.IsValid() {
 		return -1, unix.EDESTADDRREQ
 	}
 	if to.Port() == 0 && protocol == wire.ProtoUDP {
 		return -1, unix.EINVAL
 	}
-	if errno := checkRaw(sock.Raw, m); errno != 0 {
-		return -1, errno
+	if sock.Raw != nil {
+		if errno := checkRaw(sock.Raw, m); errno != 0 {
+			return -1, errno
+		}
 	}
-	w, errno := s.pathBy(by, to.Addr(), now)
+	w, by, errno := s.way(sock, m, now)
 	if errno != 0 {
 		return -1, errno
 	}
-	if w.mac == wire.Broadcast && !sock.Broadcast {
+	if w.entry == nil && w.mac == wire.Broadcast && !sock.Broadcast {
 		return -1, unix.EACCES
 	}
-	from, errno := s.from(w, sock.From(m))
-	if errno != 0 {
-		return -1, errno
+	from := w.src
+	if sock.Local.Addr() != from || m.Source.IsValid() {
+		if from, errno = s.from(w, sock.From(m)); errno != 0 {
+			return -1, errno
+		}
 	}
-	src := netip.AddrPortFrom(from, sock.Local.Port())
 	d := &s.direct
-	d.port, d.path, d.sock, d.protocol, d.src, d.dst, d.payload, d.now = w.port, w, sock, protocol, src, to, m.Payload, now
-	d.by, d.ttl, d.tos = by, sock.Hops(m, w.hops()), sock.Class(m)
-	n, discover := d.len(), sock.Discovery(m)
-	d.discover = discover
-	limit := w.limit(discover)
-	if n > limit && (!discover.Fragments() || n > longest(to.Addr())) {
+	d.port, d.path, d.sock, d.payload, d.now, d.by = w.port, w, sock, m.Payload, now, by
+	d.ip.protocol, d.ip.src, d.ip.dst, d.from, d.to = protocol, from, to.Addr(), sock.Local.Port(), to.Port()
+	d.ip.ttl, d.ip.tos, d.discover = sock.Terms(m, w.ttl, w.group)
+	n, limit := d.len(), w.limit(d.discover)
+	if n > limit && (!d.discover.Fragments() || n > longest(to.Addr())) {
 		return -1, s.tooLong(sock, to, limit, now)
 	}
-	d.back = w.entry == nil && protocol == wire.ProtoUDP && s.comesBack(w, sock, from, to.Addr())
-	if w.entry == nil && staysHere(to.Addr(), d.ttl) {
-		if d.back {
-			s.bringBack(d)
+	d.back = false
+	if w.entry == nil {
+		d.back = protocol == wire.ProtoUDP && s.comesBack(w, sock, from, to.Addr())
+		if w.group && staysHere(to.Addr(), d.ip.ttl) {
+			if d.back {
+				s.bringBack(d)
+			}
+			return -1, 0
 		}
-		return -1, 0
 	}
-	d.df = discover.DF(n <= limit) && (discover != udp.DiscoverWant || !w.small)
+	d.ip.routers = !d.discover.DF(n <= limit) || w.small && d.discover == udp.DiscoverWant
 	if sock.Send.Len() > 0 || n > limit && w.port.cutting.Active() { // behind what waits already
 		return -1, s.queue(d)
 	}
@@ -106,6 +111,20 @@ func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Me
 	}
 	d.offered = true
 	return w.port.number, 0
+}
+
+// way returns the way that a message takes, and the port that it has to leave by, counted from 1; 0
+// is any.
+func (s *Stack) way(sock *udp.Socket, m *udp.Message, now mono.Time) (w *path, by uint32, errno unix.Errno) {
+	if by = cmp.Or(m.Port, sock.Device); by == 0 {
+		if w, errno = s.path(m.To.Addr(), now); errno == 0 && !w.group {
+			return w, 0, 0
+		}
+	}
+	if by = sock.By(m); by != 0 {
+		w, errno = s.pathBy(by, m.To.Addr(), now)
+	}
+	return w, by, errno
 }
 
 // longest is the length of the longest packet to dst: its field of 16 bits does not count the
@@ -127,67 +146,62 @@ func (s *Stack) Settle() unix.Errno {
 	return s.queue(&s.direct)
 }
 
-// len is the length of the IP packet.
+// len is the length of the IP packet. It notes what of that is payload.
 func (d *direct) len() int {
-	n := len(d.payload)
-	if r := d.sock.Raw; r != nil && r.Header && d.dst.Addr().Is4() {
+	n, header := len(d.payload), headerLen(d.ip.dst)
+	switch r := d.sock.Raw; {
+	case r != nil && r.Header && header == wire.IPv4Len:
 		return n
-	}
-	n += headerLen(d.dst.Addr())
-	if d.protocol == wire.ProtoUDP && d.sock.Raw == nil {
+	case r == nil && d.ip.protocol == wire.ProtoUDP:
 		n += wire.UDPLen
 	}
-	return n
-}
-
-// hops is the initial TTL or hop limit of packets that leave by w, unless they have their own.
-func (w *path) hops() uint8 {
-	if w.entry == nil && w.dst.IsMulticast() {
-		return multicastTTL
-	}
-	return cmp.Or(w.ttl, defaultTTL)
+	d.ip.payload = n
+	return header + n
 }
 
 // put writes the IP packet.
 func (s *Stack) put(d *direct, b []byte) int {
-	r := d.sock.Raw
-	if r != nil && r.Header && d.dst.Addr().Is4() {
+	four := d.ip.dst.Is4()
+	d.ip.id = 0
+	switch r := d.sock.Raw; {
+	case four && r != nil && r.Header:
 		return s.putIncluded(d, b)
+	case !four:
+		d.ip.flow = s.flowLabel(d.ip.protocol, netip.AddrPortFrom(d.ip.src, d.from), netip.AddrPortFrom(d.ip.dst, d.to))
+	case d.ip.routers: // RFC 6864 §4.2
+		d.ip.id = s.idents.Next4(d.ip.src, d.ip.dst, d.ip.protocol, d.now)
 	}
-	total := d.len()
-	ip := header{protocol: d.protocol, src: d.src.Addr(), dst: d.dst.Addr(), ttl: d.ttl, tos: d.tos}
-	ip.payload = total - headerLen(ip.dst)
-	if ip.dst.Is4() {
-		if ip.routers = !d.df; ip.routers { // RFC 6864 §4.2
-			ip.id = s.idents.Next4(ip.src, ip.dst, ip.protocol, d.now)
+	n, pseudo := d.ip.put(b)
+	segment := b[n : n+d.ip.payload]
+	if d.ip.protocol == wire.ProtoUDP && d.sock.Raw == nil {
+		h := wire.UDP(segment)
+		wire.PutUDP(h, d.from, d.to, len(d.payload))
+		if four && d.sock.NoCheck { // IPv6 has no datagram without (RFC 8200 §8.1)
+			copy(h[wire.UDPLen:], d.payload)
+		} else {
+			h.SealSum(pseudo, wire.CopySum(h[wire.UDPLen:], d.payload, 0))
 		}
 	} else {
-		ip.flow = s.flowLabel(d.protocol, d.src, d.dst)
+		d.putMessage(segment, pseudo)
 	}
-	n := ip.put(b)
-	if d.protocol == wire.ProtoUDP && r == nil {
-		pseudo := wire.PseudoSum(ip.src, ip.dst, wire.ProtoUDP, total-n)
-		h := wire.UDP(b[n:total])
-		n += wire.PutUDP(h, d.src.Port(), d.dst.Port(), len(d.payload))
-		if d.sock.NoCheck && ip.dst.Is4() { // IPv6 has no datagram without (RFC 8200 §8.1)
-			copy(b[n:], d.payload)
-			return total
+	return n + len(segment)
+}
+
+// putMessage writes what a ping or a raw socket has behind the IP header.
+func (d *direct) putMessage(b []byte, pseudo wire.Sum) {
+	copy(b, d.payload)
+	switch r := d.sock.Raw; {
+	case r != nil:
+		if r.Sum && !d.ip.dst.Is4() {
+			sumRaw(r, b, pseudo)
 		}
-		h.SealSum(pseudo, wire.CopySum(b[n:], d.payload, 0))
-		return total
+	case d.ip.protocol == wire.ProtoICMP:
+		binary.BigEndian.PutUint16(b[4:], d.from)
+		wire.ICMP4(b).Seal()
+	case d.ip.protocol == wire.ProtoICMPv6:
+		binary.BigEndian.PutUint16(b[4:], d.from) // the program does not know the source that is in its sum
+		wire.ICMP6(b).Seal(pseudo)
 	}
-	copy(b[n:], d.payload)
-	switch {
-	case r != nil && r.Sum && !ip.dst.Is4():
-		sumRaw(r, b[n:total], wire.PseudoSum(ip.src, ip.dst, d.protocol, total-n))
-	case r == nil && d.protocol == wire.ProtoICMP:
-		binary.BigEndian.PutUint16(b[n+4:], d.src.Port())
-		wire.ICMP4(b[n:total]).Seal()
-	case r == nil && d.protocol == wire.ProtoICMPv6:
-		binary.BigEndian.PutUint16(b[n+4:], d.src.Port()) // the program does not know the source that is in its sum
-		wire.ICMP6(b[n:total]).Seal(wire.PseudoSum(ip.src, ip.dst, wire.ProtoICMPv6, total-n))
-	}
-	return total
 }
 
 // queue puts a datagram into its socket's send queue and the socket on its port's
@@ -213,11 +227,13 @@ func (s *Stack) queue(d *direct) unix.Errno {
 // whose it is. Iface holds the protocol, above it the port that it has to leave by, and
 // rawRecord; TTL what the socket does about the path's MTU.
 func (d *direct) record() *ring.Datagram {
-	iface := d.by<<8 | uint32(d.protocol)
+	iface := d.by<<8 | uint32(d.ip.protocol)
 	if d.sock.Raw != nil {
 		iface |= rawRecord
 	}
-	return &ring.Datagram{From: d.src, To: d.dst, Iface: iface, TTL: uint8(d.discover)}
+	return &ring.Datagram{
+		From: netip.AddrPortFrom(d.ip.src, d.from), To: netip.AddrPortFrom(d.ip.dst, d.to), Iface: iface, TTL: uint8(d.discover),
+	}
 }
 
 // rawRecord marks what a raw socket has sent.

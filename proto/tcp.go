@@ -172,7 +172,8 @@ func (s *Stack) putTCP(b []byte, local, remote netip.Addr, n int, ttl, tos uint8
 		segment := wire.TCP(b[wire.IPv6Len:])
 		h.flow = s.flowLabel(wire.ProtoTCP, netip.AddrPortFrom(local, segment.SrcPort()), netip.AddrPortFrom(remote, segment.DstPort()))
 	}
-	return n + h.put(b)
+	header, _ := h.put(b)
+	return header + n
 }
 
 // outputReply writes a segment that belongs to no connection.

@@ -17,45 +17,39 @@ type Message struct {
 	DontFragment bool // IPV6_DONTFRAG
 }
 
-// Hops returns the TTL or hop limit of a message, otherwise where neither it nor the socket says
-// one.
-func (s *Socket) Hops(m *Message, otherwise uint8) uint8 {
-	switch {
-	case m.HasTTL:
-		return m.TTL
-	case m.To.Addr().IsMulticast():
+// Terms returns the TTL or hop limit of a message, ttl where neither it nor the socket says one, its TOS or
+// traffic class, and what is done about the path's MTU. A header that the program writes is not copied into
+// fragments. group says that the message is to one.
+func (s *Socket) Terms(m *Message, ttl uint8, group bool) (uint8, uint8, Discovery) {
+	tos, discover := s.TOS, s.Discover
+	if m.To.Addr().Is4() {
+		if s.TTL != 0 && !group {
+			ttl = s.TTL
+		}
+		if s.Raw != nil && s.Raw.Header {
+			discover = DiscoverDo
+		}
+	} else {
+		tos, discover = s.TClass, s.Discover6
+		if s.HasHops && !group {
+			ttl = s.HopLimit
+		}
+		if m.DontFragment || s.DontFragment {
+			discover = DiscoverDo
+		}
+	}
+	if group {
 		if g := s.MulticastTo(m.To.Addr()); g.HasTTL {
-			return g.TTL
+			ttl = g.TTL
 		}
-	case m.To.Addr().Is4():
-		if s.TTL != 0 {
-			return s.TTL
-		}
-	case s.HasHops:
-		return s.HopLimit
 	}
-	return otherwise
-}
-
-// Class returns the TOS or traffic class of a message.
-func (s *Socket) Class(m *Message) uint8 {
-	switch {
-	case m.HasTOS:
-		return m.TOS
-	case m.To.Addr().Is4():
-		return s.TOS
+	if m.HasTTL {
+		ttl = m.TTL
 	}
-	return s.TClass
-}
-
-// Discovery returns what is done about the path's MTU. A header that the program writes is not
-// copied into fragments.
-func (s *Socket) Discovery(m *Message) Discovery {
-	four := m.To.Addr().Is4()
-	if !four && (m.DontFragment || s.DontFragment) || four && s.Raw != nil && s.Raw.Header {
-		return DiscoverDo
+	if m.HasTOS {
+		tos = m.TOS
 	}
-	return s.DiscoveryTo(m.To.Addr())
+	return ttl, tos, discover
 }
 
 // By returns the port that a message has to leave by, counted from 1; 0 is any.

@@ -199,6 +199,20 @@ func PutIPv4(b []byte, f *IPv4Fields) int {
 	return n
 }
 
+// PutIPv4Head writes a header without options, of a packet of so many bytes that is no fragment, from the words
+// of its addresses. It is PutIPv4 for most packets.
+func PutIPv4Head(b *[IPv4Len]byte, total int, tos, ttl uint8, p Protocol, df bool, id uint16, src, dst uint32) {
+	w0 := 0x45<<56 | uint64(tos)<<48 | uint64(uint16(total))<<32 | uint64(id)<<16
+	if df {
+		w0 |= ipv4DF
+	}
+	w1 := uint64(ttl)<<56 | uint64(p)<<48 | uint64(src)
+	s := Sum(w0).Add(Sum(w1)).Add(Sum(dst))
+	binary.BigEndian.PutUint64(b[0:8], w0)
+	binary.BigEndian.PutUint64(b[8:16], w1|uint64(s.Checksum())<<32)
+	binary.BigEndian.PutUint32(b[16:20], dst)
+}
+
 func ipv4Fragment(offset int, df, mf bool) uint16 {
 	v := uint16(offset/8) & 0x1fff
 	if df {
