@@ -249,7 +249,7 @@ func TestATentativeAddressIsSilent(t *testing.T) {
 	if r := h.icmp6(asks, wire.SolicitedNode(p.Addr()), 255, ns[:n]); r != drop.NDPNotForUs {
 		t.Errorf("solicitation: %v", r)
 	}
-	if _, errno := h.Source(netip.Addr{}, asks, h.now); errno == 0 {
+	if _, errno := h.Source(0, netip.Addr{}, asks, h.now); errno == 0 {
 		t.Error("it is a source")
 	}
 	h.pass(3 * time.Second)

@@ -60,7 +60,7 @@ func (s *Stack) putICMP4(b []byte, tos uint8, length int) int {
 func (s *Stack) deliverEcho(ident uint16, message []byte, unmatched drop.Reason) drop.Reason {
 	in := &s.in
 	local, remote := netip.AddrPortFrom(in.dst, ident), netip.AddrPortFrom(in.src, 0)
-	sock := s.Ping.LookupAt(uint32(in.port.number+1), &local, &remote)
+	sock := s.Ping.LookupAt(uint32(s.via()+1), &local, &remote)
 	if sock == nil {
 		return unmatched
 	}
@@ -76,7 +76,7 @@ func (s *Stack) facts(local, remote netip.AddrPort) *ring.Datagram {
 // arrival is facts where the record has the addresses already.
 func (s *Stack) arrival() *ring.Datagram {
 	in, r := &s.in, &s.record
-	r.Iface, r.Time, r.TTL, r.TOS = uint32(in.port.number), int64(in.now), in.ttl, in.tos
+	r.Iface, r.Time, r.TTL, r.TOS = uint32(s.via()), int64(in.now), in.ttl, in.tos
 	return r
 }
 

@@ -90,6 +90,26 @@ func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
 	return drop.EthernetUnknownType
 }
 
+// via is the port that the packet in Input has come by to sockets' eyes: of one from ourselves it is not
+// the loop, but the port that has the address it is to (Linux: orig_oif in ip_route_output_key_hash_rcu,
+// IP6CB(skb)->iif in ip6_rcv_core).
+func (s *Stack) via() int {
+	if s.in.port.Loop {
+		return s.portOf(s.in.dst)
+	}
+	return s.in.port.number
+}
+
+// portOf returns the number of the port that has an address of ours, the loop's where none has.
+func (s *Stack) portOf(a netip.Addr) int {
+	for i := range s.ports {
+		if s.ports[i].owns(a) {
+			return i
+		}
+	}
+	return s.loop.number
+}
+
 // inputIP is for links without a header, where the version says what it is.
 func (s *Stack) inputIP(b []byte) drop.Reason {
 	if len(b) == 0 {

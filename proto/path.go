@@ -270,9 +270,10 @@ func etherTypeOf(a netip.Addr) wire.EtherType {
 }
 
 // Source returns the address that packets to dst leave with, of a socket that is bound to local: that
-// one, or the host's choice where it is unspecified or not valid. The errors are those of connect(2).
-func (s *Stack) Source(local, dst netip.Addr, now mono.Time) (netip.Addr, unix.Errno) {
-	w, errno := s.path(dst, now)
+// one, or the host's choice where it is unspecified or not valid. by is the port that they leave by,
+// counted from 1; 0: any. The errors are those of connect(2).
+func (s *Stack) Source(by uint32, local, dst netip.Addr, now mono.Time) (netip.Addr, unix.Errno) {
+	w, errno := s.pathBy(by, dst, now)
 	if errno != 0 {
 		return netip.Addr{}, errno
 	}

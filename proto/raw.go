@@ -15,12 +15,12 @@ import (
 //
 // Every raw socket of its protocol has a copy of a packet that this host takes, whatever the
 // protocol does with it. A stack without raw sockets pays for one comparison a packet. What a socket
-// has no room for it counts, and loses.
+// has no room for it counts, and loses. What another core has handed over was shown there.
 
 // inputRaw shows the packet in Input to the raw sockets of a protocol and says whether one of
 // them takes it.
 func (s *Stack) inputRaw(protocol wire.Protocol, payload []byte) (taken bool) {
-	if s.Raw.Len() == 0 {
+	if s.Raw.Len() == 0 || s.handedOver {
 		return false
 	}
 	in := &s.in
@@ -30,8 +30,8 @@ func (s *Stack) inputRaw(protocol wire.Protocol, payload []byte) (taken bool) {
 	if in.dst.Is4() {
 		packet = in.ip
 	}
-	s.Raw.Each(uint32(in.port.number+1), local, remote, func(sock *udp.Socket) {
-		if s.rawWants(sock.Raw, protocol, payload) {
+	s.Raw.Each(uint32(s.via()+1), local, remote, func(sock *udp.Socket) {
+		if s.rawWants(sock.Raw, protocol, payload) && (!in.dst.IsMulticast() || sock.Hears(in.port.number, in.dst, in.src.WithZone(""))) {
 			taken = true
 			sock.Deliver(s.facts(netip.AddrPortFrom(in.dst, 0), remote), packet, s.Wakes)
 		}
@@ -80,7 +80,7 @@ func (s *Stack) unspoken6(e *wire.Extensions) bool {
 
 // errorRaw tells the raw sockets of a protocol what a packet of theirs met (raw_err).
 func (s *Stack) errorRaw(q *quote) {
-	if s.Raw.Len() == 0 {
+	if s.Raw.Len() == 0 || s.handedOver {
 		return
 	}
 	local := netip.AddrPortFrom(q.local, uint16(q.protocol))

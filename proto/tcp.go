@@ -10,6 +10,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/neigh"
 	"github.com/xdpsock/xdpsock/proto/tcp"
+	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -72,6 +73,7 @@ func (s *Stack) inputTCP(b []byte, pseudo wire.Sum) drop.Reason {
 	if !(in.port.TrustUnfinished && wire.Unfinished(h.Checksum(), pseudo)) && h.Check(pseudo) != wire.ChecksumGood {
 		return drop.TCPChecksum
 	}
+	s.TCP.Arrives(uint32(s.via() + 1))
 	if r := s.TCP.Input(in.dst, in.src, b, wire.ECN(in.tos&3), in.now); r != drop.None {
 		return r
 	}
@@ -92,6 +94,9 @@ func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, q *quote) d
 	believed := false
 	if q.err.Errno == unix.EMSGSIZE {
 		if mtu, ok := 0, false; s.TCP.InFlight(local, remote, seq) {
+			if !udp.Discovery(s.TCP.Lookup(local, remote).Discover()).Believes() {
+				return drop.None
+			}
 			if mtu, ok = s.tooBig(remote.Addr(), q.mtu, q.length, s.in.now); ok {
 				believed = s.TCP.TooBig(local, remote, seq, mtu, s.in.now)
 			}
@@ -108,7 +113,7 @@ func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, q *quote) d
 // sortTCP puts connections into the lanes of the ports that they leave by.
 func (s *Stack) sortTCP(p *port, now mono.Time) {
 	for c := s.TCP.Newcomer(); c != nil; c = s.TCP.Newcomer() {
-		w, errno := s.path(c.Remote().Addr(), now)
+		w, errno := s.pathBy(c.Device(), c.Remote().Addr(), now)
 		if errno != 0 {
 			s.TCP.Fail(c, errno, now)
 			continue
@@ -132,7 +137,7 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 	link := p.linkLen()
 	for c := s.TCP.Front(p.number); c != nil; c = s.TCP.Front(p.number) {
 		local, remote := c.Local().Addr(), c.Remote().Addr()
-		w, errno := s.path(remote, now)
+		w, errno := s.pathBy(c.Device(), remote, now)
 		switch {
 		case errno != 0:
 			s.TCP.Fail(c, errno, now)
@@ -148,11 +153,14 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 			s.waiting[w.entry] = append(s.waiting[w.entry], parked{c, c.Epoch()})
 			continue
 		}
-		c.SetPMTU(w.mtu, now)
-		n := s.TCP.Output(c, buf[link+headerLen(remote):link+w.mtu], now)
+		discover := udp.Discovery(c.Discover())
+		mtu := w.limit(discover)
+		c.SetPMTU(mtu, now)
+		n := s.TCP.Output(c, buf[link+headerLen(remote):link+mtu], now)
 		if n > 0 {
 			w.putLink(buf, etherTypeOf(remote))
-			return link + s.putTCP(buf[link:], local, remote, n, cmp.Or(c.TTL(), w.ttl), c.TOS(), w.small)
+			routers := !discover.DF(true) || discover == udp.DiscoverWant && w.small
+			return link + s.putTCP(buf[link:], local, remote, n, cmp.Or(c.TTL(), w.ttl), c.TOS(), routers)
 		}
 	}
 	return s.outputFrame(p, buf) // a question that was asked on the way

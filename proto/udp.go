@@ -39,7 +39,7 @@ func (s *Stack) inputUDP(b []byte, pseudo wire.Sum) drop.Reason {
 	if in.group {
 		return s.deliverGroup(r.To, r.From, h.Payload())
 	}
-	sock := s.UDP.LookupAt(uint32(in.port.number+1), &r.To, &r.From)
+	sock := s.UDP.LookupAt(uint32(s.via()+1), &r.To, &r.From)
 	if sock == nil {
 		s.sendPortUnreachable() // RFC 1122 §4.1.3.1, RFC 4443 §3.1
 		return drop.UDPNoSocket

@@ -258,7 +258,17 @@ func (k linux) Connect(fd int, sa unix.Sockaddr) error {
 	if sa == nil {
 		return connectUnspec(fd)
 	}
-	return restart(func() error { return unix.Connect(fd, sa) })
+	interrupted := false
+	for {
+		switch err := unix.Connect(fd, sa); {
+		case err == unix.EINTR:
+			interrupted = true
+		case interrupted && err == unix.EALREADY: // of the call that was interrupted it would have been
+			return unix.EINPROGRESS
+		default:
+			return err
+		}
+	}
 }
 
 // restart is for calls that a signal interrupts: the Go runtime sends itself some, and those

@@ -50,7 +50,8 @@ type datagram struct {
 
 	recv struct {
 		sync.Mutex
-		next int // the core to look at first, so that none starves
+		next    int      // the core to look at first, so that none starves
+		dropped []uint32 // by core, how many it had lost before the last that was taken from it
 	}
 }
 
@@ -66,6 +67,7 @@ func newDatagram(h *host.Host, protocol wire.Protocol) (*datagram, unix.Errno) {
 	if len(cores) == 1 {
 		s.core = cores[0]
 	}
+	s.recv.dropped = make([]uint32, len(cores))
 	for _, c := range cores {
 		end := &udp.Socket{Gate: &s.gateOf, Error: &s.soErr}
 		end.Recv.Init(c.Stack.Pool, datagramRecvDefault/len(cores))
@@ -119,7 +121,7 @@ func (s *datagram) bindLocked(local netip.AddrPort, how sharing) unix.Errno {
 	if a := local.Addr(); a.IsMulticast() { // packets to a group say no zone
 		local = netip.AddrPortFrom(a.WithZone(""), local.Port())
 	}
-	hold := &host.Hold{Protocol: s.protocol, Local: local, Only6: s.only6, ReuseAddr: how.reuseAddr, ReusePort: how.reusePort}
+	hold := &host.Hold{Protocol: s.protocol, Local: local, Only6: s.only6, ReuseAddr: how.reuseAddr, ReusePort: how.reusePort, Device: s.device()}
 	if !s.raw { // those of one protocol are in nobody's way
 		if errno := s.host.Ports.Take(hold); errno != 0 {
 			return errno
@@ -150,6 +152,14 @@ func (s *datagram) change(f func(*udp.Socket)) {
 		f(s.ends[i])
 		c.Unlock()
 	}
+}
+
+// device is the stack's port that the socket is bound to, counted from 1; 0: all.
+func (s *datagram) device() uint32 {
+	c := s.host.Cores()[0]
+	c.Lock()
+	defer c.Unlock()
+	return s.ends[0].Device
 }
 
 // setOnly6 says whether a socket that is not bound yet leaves IPv4 alone.
@@ -247,7 +257,7 @@ func (s *datagram) sourceFor(to netip.AddrPort) (netip.AddrPort, unix.Errno) {
 	local := s.ends[0].Local
 	c := s.host.Cores()[0]
 	c.Lock()
-	src, errno := c.Stack.Source(local.Addr(), to.Addr(), c.Now())
+	src, errno := c.Stack.Source(s.ends[0].Device, local.Addr(), to.Addr(), c.Now())
 	c.Unlock()
 	return netip.AddrPortFrom(src, local.Port()), errno
 }

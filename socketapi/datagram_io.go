@@ -165,25 +165,36 @@ func (s *datagram) receiveMessage(p []byte, flags int, until mono.Time) (r recei
 	return r, errno
 }
 
-// take takes the oldest datagram of a core that has one.
+// take takes the oldest datagram of a core that has one. What is looked at is what the next call
+// takes.
 func (s *datagram) take(m *ring.Datagram, p []byte, peek bool) (n int, ok bool) {
 	s.recv.Lock()
 	defer s.recv.Unlock()
 	for range s.ends {
-		end := s.ends[s.recv.next]
-		if !peek {
+		i := s.recv.next
+		n, ok = s.ends[i].Recv.Get(m, p, peek)
+		if !ok || !peek {
 			if s.recv.next++; s.recv.next == len(s.ends) {
 				s.recv.next = 0
 			}
 		}
-		if n, ok = end.Recv.Get(m, p, peek); ok {
+		if ok {
+			s.overflowed(i, m)
 			return n, true
-		}
-		if peek {
-			if s.recv.next++; s.recv.next == len(s.ends) {
-				s.recv.next = 0
-			}
 		}
 	}
 	return 0, false
+}
+
+// overflowed makes the number of datagrams that one core has lost that of the socket, as far as its
+// program has come with the others'. recv's lock is held.
+func (s *datagram) overflowed(core int, m *ring.Datagram) {
+	if len(s.ends) == 1 {
+		return
+	}
+	s.recv.dropped[core] = m.Dropped
+	m.Dropped = 0
+	for _, n := range s.recv.dropped {
+		m.Dropped += n
+	}
 }

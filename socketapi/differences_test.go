@@ -62,14 +62,7 @@ func refused(why string, kinds []string, labels ...string) {
 
 func init() {
 	streams := []string{"tcp", "tcp6"}
-	refused("a stream's data comes without control messages here", streams,
-		"SO_RXQ_OVFL", "SO_TIMESTAMP", "SO_TIMESTAMPNS", "SO_TIMESTAMP_NEW", "SO_TIMESTAMPNS_NEW", "SO_TIMESTAMPING", "SO_TIMESTAMPING_NEW",
-		"IP_PKTINFO", "IP_RECVTTL", "IP_RECVTOS", "IP_RECVORIGDSTADDR")
-	refused("a stream's data comes without control messages here", streams[1:],
-		"IPV6_RECVPKTINFO", "IPV6_RECVHOPLIMIT", "IPV6_RECVTCLASS", "IPV6_RECVORIGDSTADDR")
-	refused("a connection takes every ICMP error as Linux takes it without this option", streams, "IP_RECVERR")
-	refused("a connection takes every ICMP error as Linux takes it without this option", streams[1:], "IPV6_RECVERR")
-	refused("a segment is never longer than its path takes", streams, "IP_MTU_DISCOVER")
-	refused("a segment is never longer than its path takes", streams[1:], "IPV6_MTU_DISCOVER", "IPV6_DONTFRAG")
-	refused("a stream goes where its route leads", []string{"tcp", "tcp6", "packet"}, "SO_BINDTOIFINDEX")
+	refused("the bytes of a stream are not kept with the times of their arrival", streams,
+		"SO_TIMESTAMP", "SO_TIMESTAMPNS", "SO_TIMESTAMP_NEW", "SO_TIMESTAMPNS_NEW", "SO_TIMESTAMPING", "SO_TIMESTAMPING_NEW")
+	refused("it is bind that binds a packet socket to an interface", []string{"packet"}, "SO_BINDTOIFINDEX")
 }

@@ -92,7 +92,7 @@ func sourceTo(st *Stack, dst string) netip.Addr {
 	c := st.Host().Cores()[0]
 	c.Lock()
 	defer c.Unlock()
-	src, _ := c.Stack.Source(netip.Addr{}, netip.MustParseAddr(dst), c.Now())
+	src, _ := c.Stack.Source(0, netip.Addr{}, netip.MustParseAddr(dst), c.Now())
 	return src
 }
 

@@ -35,15 +35,15 @@ var socketOptions = []option{
 	fact("SO_PROTOCOL", unix.SO_PROTOCOL, func(s socket) int { return s.common().proto }),
 	fact("SO_ACCEPTCONN", unix.SO_ACCEPTCONN, func(s socket) int { return number(s.accepting()) }),
 	flag("SO_NO_CHECK", unix.SO_NO_CHECK, func(s *settings) *bool { return &s.noCheck }),
-	wanted("SO_RXQ_OVFL", unix.SOL_SOCKET, unix.SO_RXQ_OVFL, wantOverflow).of(onDatagram | onPacket),
+	wanted("SO_RXQ_OVFL", unix.SOL_SOCKET, unix.SO_RXQ_OVFL, wantOverflow),
 	timestamp("SO_TIMESTAMP", unix.SO_TIMESTAMP_OLD, 0),
 	timestamp("SO_TIMESTAMPNS", unix.SO_TIMESTAMPNS_OLD, wantNanoseconds),
 	timestamp("SO_TIMESTAMP_NEW", unix.SO_TIMESTAMP_NEW, wantNewTime),
 	timestamp("SO_TIMESTAMPNS_NEW", unix.SO_TIMESTAMPNS_NEW, wantNanoseconds|wantNewTime),
 	stamping("SO_TIMESTAMPING", unix.SO_TIMESTAMPING_OLD, 0),
 	stamping("SO_TIMESTAMPING_NEW", unix.SO_TIMESTAMPING_NEW, wantNewStamping),
-	{level: unix.SOL_SOCKET, name: unix.SO_BINDTODEVICE, label: "SO_BINDTODEVICE", kind: kindText, get: getDevice, set: setDevice, on: onDatagram},
-	{level: unix.SOL_SOCKET, name: unix.SO_BINDTOIFINDEX, label: "SO_BINDTOIFINDEX", get: getDeviceIndex, set: setDeviceIndex, on: onDatagram},
+	{level: unix.SOL_SOCKET, name: unix.SO_BINDTODEVICE, label: "SO_BINDTODEVICE", kind: kindText, get: getDevice, set: setDevice, on: onTCP | onDatagram},
+	{level: unix.SOL_SOCKET, name: unix.SO_BINDTOIFINDEX, label: "SO_BINDTOIFINDEX", get: getDeviceIndex, set: setDeviceIndex, on: onTCP | onDatagram},
 }
 
 // of is the option for some kinds of sockets alone.
@@ -67,9 +67,10 @@ func flag(label string, name int, of func(*settings) *bool) option {
 	}
 }
 
-// wanted is an option that asks for a control message.
+// wanted is an option that asks for a control message. A stream has it, and never gets one: its bytes are of
+// no packet in particular (Linux: tcp_recvmsg).
 func wanted(label string, level, name int, bit wants) option {
-	return option{level: level, name: name, label: label, kind: kindFlag, on: onDatagram,
+	return option{level: level, name: name, label: label, kind: kindFlag,
 		get: func(s socket, v *value) unix.Errno { v.n = number(s.common().wants.has(bit)); return 0 },
 		set: func(s socket, v *value) unix.Errno { s.common().wants.set(bit, v.n != 0); return 0 },
 	}

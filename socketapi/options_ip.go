@@ -20,7 +20,7 @@ var ipOptions = []option{
 	wanted("IP_RECVTOS", unix.IPPROTO_IP, unix.IP_RECVTOS, wantTOS),
 	wanted("IP_RECVORIGDSTADDR", unix.IPPROTO_IP, unix.IP_RECVORIGDSTADDR, wantOrigDst),
 	ipFlag("IP_RECVERR", unix.IPPROTO_IP, unix.IP_RECVERR, func(s *settings) *bool { return &s.recvErr }),
-	ipFlag("IP_FREEBIND", unix.IPPROTO_IP, unix.IP_FREEBIND, func(s *settings) *bool { return &s.freeBind }).of(0),
+	ipFlag("IP_FREEBIND", unix.IPPROTO_IP, unix.IP_FREEBIND, func(s *settings) *bool { return &s.freeBind }),
 	discover("IP_MTU_DISCOVER", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, func(s *settings) *udp.Discovery { return &s.discover }),
 	{level: unix.IPPROTO_IP, name: unix.IP_MTU, label: "IP_MTU", get: getMTU},
 }
@@ -40,10 +40,10 @@ var ipv6Options = []option{
 	{level: unix.IPPROTO_IPV6, name: unix.IPV6_MTU, label: "IPV6_MTU", get: getMTU},
 }
 
-// ipFlag is an option of datagram sockets that is on or off.
+// ipFlag is an option of a level of IP that is on or off.
 func ipFlag(label string, level, name int, of func(*settings) *bool) option {
 	o := flag(label, name, of)
-	o.level, o.on = level, onDatagram
+	o.level = level
 	return o
 }
 
@@ -85,7 +85,7 @@ func setTOS(s socket, v *value) unix.Errno {
 
 // discover is IP_MTU_DISCOVER or IPV6_MTU_DISCOVER.
 func discover(label string, level, name int, of func(*settings) *udp.Discovery) option {
-	return option{level: level, name: name, label: label, on: onDatagram,
+	return option{level: level, name: name, label: label,
 		get: func(s socket, v *value) unix.Errno { v.n = of(s.common()).Option(); return 0 },
 		set: func(s socket, v *value) unix.Errno {
 			d, ok := udp.DiscoveryOf(v.n)

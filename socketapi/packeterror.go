@@ -59,47 +59,54 @@ func (e *PacketError) Reason() string {
 	return e.reason4()
 }
 
+// unreachable4 and unreachable6 are what the codes of "destination unreachable" say.
+var (
+	unreachable4 = [...]string{
+		wire.ICMP4NetUnreachable:   "Destination Net Unreachable",
+		wire.ICMP4HostUnreachable:  "Destination Host Unreachable",
+		wire.ICMP4ProtoUnreachable: "Destination Protocol Unreachable",
+		wire.ICMP4PortUnreachable:  "Destination Port Unreachable",
+		wire.ICMP4SourceRouteFail:  "Source Route Failed",
+		wire.ICMP4NetUnknown:       "Destination Net Unknown",
+		wire.ICMP4HostUnknown:      "Destination Host Unknown",
+		wire.ICMP4HostIsolated:     "Source Host Isolated",
+		wire.ICMP4NetProhibited:    "Destination Net Prohibited",
+		wire.ICMP4HostProhibited:   "Destination Host Prohibited",
+		wire.ICMP4NetTOS:           "Destination Net Unreachable for Type of Service",
+		wire.ICMP4HostTOS:          "Destination Host Unreachable for Type of Service",
+		wire.ICMP4AdminProhibited:  "Packet filtered",
+	}
+	unreachable6 = [...]string{
+		wire.ICMP6NoRoute:         "Destination unreachable: No route",
+		wire.ICMP6AdminProhibited: "Destination unreachable: Administratively prohibited",
+		wire.ICMP6BeyondScope:     "Destination unreachable: Beyond scope of source address",
+		wire.ICMP6AddrUnreachable: "Destination unreachable: Address unreachable",
+		wire.ICMP6PortUnreachable: "Destination unreachable: Port unreachable",
+	}
+)
+
+// worded is what a list says of a code, otherwise where it says nothing.
+func worded(list []string, code uint8, otherwise string) string {
+	if int(code) < len(list) && list[code] != "" {
+		return list[code]
+	}
+	return fmt.Sprintf("%s %d", otherwise, code)
+}
+
 func (e *PacketError) reason4() string {
 	switch wire.ICMP4Type(e.Type) {
 	case wire.ICMP4Unreachable:
-		switch e.Code {
-		case wire.ICMP4NetUnreachable:
-			return "Destination Net Unreachable"
-		case wire.ICMP4HostUnreachable:
-			return "Destination Host Unreachable"
-		case wire.ICMP4ProtoUnreachable:
-			return "Destination Protocol Unreachable"
-		case wire.ICMP4PortUnreachable:
-			return "Destination Port Unreachable"
-		case wire.ICMP4FragNeeded:
+		if e.Code == wire.ICMP4FragNeeded {
 			return fmt.Sprintf("Frag needed and DF set (mtu = %d)", e.Info)
-		case wire.ICMP4SourceRouteFail:
-			return "Source Route Failed"
-		case wire.ICMP4NetUnknown:
-			return "Destination Net Unknown"
-		case wire.ICMP4HostUnknown:
-			return "Destination Host Unknown"
-		case wire.ICMP4HostIsolated:
-			return "Source Host Isolated"
-		case wire.ICMP4NetProhibited:
-			return "Destination Net Prohibited"
-		case wire.ICMP4HostProhibited:
-			return "Destination Host Prohibited"
-		case wire.ICMP4NetTOS:
-			return "Destination Net Unreachable for Type of Service"
-		case wire.ICMP4HostTOS:
-			return "Destination Host Unreachable for Type of Service"
-		case wire.ICMP4AdminProhibited:
-			return "Packet filtered"
 		}
-		return fmt.Sprintf("Dest Unreachable, Bad Code: %d", e.Code)
+		return worded(unreachable4[:], e.Code, "Dest Unreachable, Bad Code:")
 	case wire.ICMP4TimeExceeded:
 		if e.Code == 0 {
 			return "Time to live exceeded"
 		}
 		return "Frag reassembly time exceeded"
 	case wire.ICMP4ParamProblem:
-		return fmt.Sprintf("Parameter problem: pointer = %d", e.Info)
+		return e.problem()
 	}
 	return fmt.Sprintf("Bad ICMP type: %d", e.Type)
 }
@@ -107,19 +114,7 @@ func (e *PacketError) reason4() string {
 func (e *PacketError) reason6() string {
 	switch wire.ICMP6Type(e.Type) {
 	case wire.ICMP6Unreachable:
-		switch e.Code {
-		case wire.ICMP6NoRoute:
-			return "Destination unreachable: No route"
-		case wire.ICMP6AdminProhibited:
-			return "Destination unreachable: Administratively prohibited"
-		case wire.ICMP6BeyondScope:
-			return "Destination unreachable: Beyond scope of source address"
-		case wire.ICMP6AddrUnreachable:
-			return "Destination unreachable: Address unreachable"
-		case wire.ICMP6PortUnreachable:
-			return "Destination unreachable: Port unreachable"
-		}
-		return fmt.Sprintf("Destination unreachable: Unknown code %d", e.Code)
+		return worded(unreachable6[:], e.Code, "Destination unreachable: Unknown code")
 	case wire.ICMP6PacketTooBig:
 		return fmt.Sprintf("Packet too big: mtu=%d", e.Info)
 	case wire.ICMP6TimeExceeded:
@@ -128,10 +123,12 @@ func (e *PacketError) reason6() string {
 		}
 		return "Time exceeded: Defragmentation failure"
 	case wire.ICMP6ParamProblem:
-		return fmt.Sprintf("Parameter problem: pointer = %d", e.Info)
+		return e.problem()
 	}
 	return fmt.Sprintf("Unknown ICMP type: %d", e.Type)
 }
+
+func (e *PacketError) problem() string { return fmt.Sprintf("Parameter problem: pointer = %d", e.Info) }
 
 // errReported is no errno of the kernel: an error about a packet waits to be read.
 const errReported = unix.Errno(1<<16 + 1)

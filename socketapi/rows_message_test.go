@@ -141,6 +141,15 @@ var messageRows = concatRows(
 		}
 		e.message("cut off", &e.me, mine, 3, 200, unix.MSG_TRUNC)
 	}),
+	bothFamilies("message: of a datagram from ourselves", func(e *env, f ipFamily) {
+		mine, at := f.bound(&e.me)
+		e.me.set(mine, f.level, f.pick(unix.IP_PKTINFO, unix.IPV6_RECVPKTINFO), 1)
+		e.must(e.me.api.SetsockoptString(mine, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, "va"))
+		sender := e.me.open(f.domain, unix.SOCK_DGRAM, 0)
+		e.must(e.me.api.Bind(sender, f.in(&e.me, e.freePort())))
+		e.note("send", e.me.api.Sendto(sender, []byte("hello"), 0, at))
+		e.message("receive", &e.me, mine, 99, 300, 0)
+	}),
 	[]row{{"message: IPv4 at an IPv6 socket", func(e *env) {
 		mine := e.me.open(unix.AF_INET6, unix.SOCK_DGRAM, 0)
 		port := e.freePort()

@@ -250,6 +250,50 @@ var rawRows = concatRows(
 		}
 		e.note("no replies", filtered)
 	}),
+	bothFamilies("stream: IP_MTU_DISCOVER, an interface of its own", func(e *env, f ipFamily) {
+		watch := e.me.open(unix.AF_PACKET, unix.SOCK_DGRAM, int(networkOrder(unix.ETH_P_ALL)))
+		e.must(e.me.api.Bind(watch, &unix.SockaddrLinklayer{Ifindex: e.me.index, Protocol: networkOrder(unix.ETH_P_ALL)}))
+		e.must(e.me.api.SetsockoptTimeval(watch, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10}))
+		l, port := e.peer.open(f.domain, unix.SOCK_STREAM, 0), e.freePort()
+		e.must(e.peer.api.Bind(l, f.in(&e.peer, port)))
+		e.must(e.peer.api.Listen(l, 9))
+		for discover := range 6 {
+			c := e.me.open(f.domain, unix.SOCK_STREAM, 0)
+			e.me.set(c, f.level, f.pick(unix.IP_MTU_DISCOVER, unix.IPV6_MTU_DISCOVER), discover)
+			e.must(e.me.api.SetsockoptString(c, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, "va"))
+			_, err := e.me.api.GetsockoptInt(c, f.level, f.pick(unix.IP_MTU, unix.IPV6_MTU))
+			e.note("the path's MTU before", err)
+			e.must(e.me.api.Connect(c, f.in(&e.peer, port)))
+			n, err := e.me.api.GetsockoptInt(c, f.level, f.pick(unix.IP_MTU, unix.IPV6_MTU))
+			e.note("and behind", n, err)
+			for p := make([]byte, 2000); ; {
+				n, from, err := e.me.api.Recvfrom(watch, p, 0)
+				e.must(err)
+				if from.(*unix.SockaddrLinklayer).Pkttype != unix.PACKET_OUTGOING {
+					continue
+				}
+				if ip, ok := wire.ParseIPv4(p[:n]); ok && f.four() && ip.Protocol() == wire.ProtoTCP {
+					e.note("DF", ip.DF())
+					break
+				}
+				if ip, ok := wire.ParseIPv6(p[:n]); ok && !f.four() && ip.NextHeader() == wire.ProtoTCP {
+					break
+				}
+			}
+			e.must(e.me.api.Close(c))
+			delete(e.me.fds, c)
+		}
+		mine := e.me.open(f.domain, unix.SOCK_STREAM, 0)
+		port = e.freePort()
+		e.must(e.me.api.SetsockoptString(mine, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, "va"))
+		e.must(e.me.api.Bind(mine, f.in(&e.me, port)))
+		e.must(e.me.api.Listen(mine, 9))
+		e.note("the peer connects", e.peer.api.Connect(e.peer.open(f.domain, unix.SOCK_STREAM, 0), f.in(&e.me, port)))
+		a := e.me.accept(mine)
+		is, err := e.me.api.GetsockoptString(a, unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
+		e.note("of the connection", is, err)
+		e.note("from ourselves", e.me.api.Connect(e.me.open(f.domain, unix.SOCK_STREAM, 0), f.in(&e.me, port)))
+	}),
 	bothFamilies("packet: how far the segments of a stream go", func(e *env, f ipFamily) {
 		watch := e.me.open(unix.AF_PACKET, unix.SOCK_DGRAM, int(networkOrder(unix.ETH_P_ALL)))
 		e.must(e.me.api.Bind(watch, &unix.SockaddrLinklayer{Ifindex: e.me.index, Protocol: networkOrder(unix.ETH_P_ALL)}))

@@ -97,7 +97,9 @@ func (s *settings) inherit(l *settings) {
 	s.reuseAddr, s.reusePort, s.broadcast, s.keepAlive = l.reuseAddr, l.reusePort, l.broadcast, l.keepAlive
 	s.linger, s.rcvBuf, s.sndBuf, s.ttl, s.tos = l.linger, l.rcvBuf, l.sndBuf, l.ttl, l.tos
 	s.recvErr, s.recvErr6, s.discover, s.discover6, s.freeBind = l.recvErr, l.recvErr6, l.discover, l.discover6, l.freeBind
-	s.only6, s.hops, s.hasHops, s.tclass = l.only6, l.hops, l.hasHops, l.tclass
+	s.only6, s.hops, s.hasHops, s.tclass, s.device, s.dontFragment = l.only6, l.hops, l.hasHops, l.tclass, l.device, l.dontFragment
+	s.wants.set(l.wants.load(), true)
+	s.multicast4, s.multicast6 = l.multicast4, l.multicast6
 	s.rcvTimeo.d.Store(l.rcvTimeo.d.Load())
 	s.sndTimeo.d.Store(l.sndTimeo.d.Load())
 }

@@ -81,7 +81,7 @@ func dialStream(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt
 func tryDial(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tcp.Options) (s *stream, errno unix.Errno) {
 	own := hold == nil
 	if own {
-		hold = &host.Hold{Protocol: wire.ProtoTCP, Local: local}
+		hold = &host.Hold{Protocol: wire.ProtoTCP, Local: local, Device: opt.Device}
 		if errno := h.Ports.Take(hold); errno != 0 {
 			return nil, errno
 		}
@@ -95,7 +95,7 @@ func tryDial(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tc
 	c.Lock()
 	defer c.Unlock()
 	now := c.Now()
-	src, errno := c.Stack.Source(local.Addr(), remote.Addr(), now)
+	src, errno := c.Stack.Source(opt.Device, local.Addr(), remote.Addr(), now)
 	if errno != 0 {
 		return nil, errno
 	}

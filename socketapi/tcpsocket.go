@@ -62,7 +62,7 @@ func (s *tcpSocket) bind(local netip.AddrPort) unix.Errno {
 
 // take takes a port. mu is held.
 func (s *tcpSocket) take(local netip.AddrPort) unix.Errno {
-	hold := &host.Hold{Protocol: wire.ProtoTCP, Local: local, Only6: s.only6, ReuseAddr: s.reuseAddr, ReusePort: s.reusePort}
+	hold := &host.Hold{Protocol: wire.ProtoTCP, Local: local, Only6: s.only6, ReuseAddr: s.reuseAddr, ReusePort: s.reusePort, Device: uint32(s.device)}
 	errno := s.host.Ports.Take(hold)
 	if errno == 0 {
 		s.hold = hold
@@ -279,9 +279,10 @@ func (s *tcpSocket) options(four bool) tcp.Options {
 	o := s.opt
 	o.KeepAlive = s.keepAlive
 	o.RcvBuf, o.SndBuf = s.rcvBuf/2, s.sndBuf/2 // half of it is taken for overhead, as tcp_adv_win_scale does
-	o.TTL, o.TOS = uint8(s.ttl), uint8(s.tos)
+	o.Device = uint32(s.device)
+	o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.ttl), uint8(s.tos), uint8(s.discover), s.recvErr
 	if !four {
-		o.TTL, o.TOS = uint8(s.hops), uint8(s.tclass)
+		o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.hops), uint8(s.tclass), uint8(s.discover6), s.recvErr6
 	}
 	return o
 }

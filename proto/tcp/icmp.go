@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -15,8 +16,7 @@ import (
 // believed only if that is in flight (RFC 5927 §4). It says whether it was.
 //
 // A connection that is being opened ends with errno. On an established one no ICMP error is
-// fatal, hard or not (RFC 5927 §5.2, as Linux): it is kept as the reason for when the
-// connection times out.
+// fatal, hard or not (RFC 5927 §5.2, as Linux): see soft.
 func (t *TCP) Unreachable(local, remote netip.AddrPort, seq wire.Seq, errno unix.Errno, now mono.Time) bool {
 	c := t.quoted(local, remote, seq)
 	if c == nil {
@@ -26,8 +26,19 @@ func (t *TCP) Unreachable(local, remote netip.AddrPort, seq wire.Seq, errno unix
 		c.end(errno, now)
 		return true
 	}
-	c.softErr = uint16(errno)
+	c.soft(errno)
 	return true
+}
+
+// soft is an error that c lives on with: the reason for when it times out (RFC 1122 §4.2.3.9), or with
+// RecvErr the program's next call's (tcp_v4_err in net/ipv4/tcp_ipv4.c).
+func (c *Conn) soft(errno unix.Errno) {
+	if !c.opt.RecvErr || c.state < Established || c.state == Closed {
+		c.softErr = uint16(errno)
+		return
+	}
+	c.soErr.Store(uint64(errno))
+	c.t.wakes.Open(&c.Gate, ring.In|ring.Out|ring.Err)
 }
 
 // TooBig is told of an ICMP "packet too big" that quotes a segment of ours with number seq and

@@ -89,7 +89,7 @@ func (t *TCP) Listen(local netip.AddrPort, cfg ListenConfig) (*Listener, unix.Er
 		return nil, unix.EINVAL
 	}
 	for l := t.listeners[local.Port()]; l != nil; l = l.next {
-		if l.local == local && !(l.cfg.Shared && cfg.Shared) {
+		if l.local == local && l.opt.Device == cfg.Options.Device && !(l.cfg.Shared && cfg.Shared) {
 			return nil, unix.EADDRINUSE
 		}
 	}
@@ -156,20 +156,43 @@ func (l *Listener) Close(now mono.Time) {
 	}
 }
 
-// listening returns who listens at an address: the one at this very address before the one at any.
-func (t *TCP) listening(local netip.Addr, port uint16) *Listener {
-	var any *Listener
+// Arrives says by which port of the stack, counted from 1, the segments of the next Input come.
+func (t *TCP) Arrives(port uint32) { t.arrival = port }
+
+// listening returns who listens at an address: the one at this very address before the one at any, then
+// the one of an interface, then the one of the address's family (Linux: compute_score in
+// net/ipv4/inet_hashtables.c).
+func (t *TCP) listening(local netip.Addr, port uint16) (best *Listener) {
+	top := 0
 	for l := t.listeners[port]; l != nil; l = l.next {
-		switch a := l.local.Addr(); {
-		case a == local:
-			return l
-		case a.IsUnspecified() && a.Is4() == local.Is4():
-			any = l
-		case a.IsUnspecified() && a.Is6() && any == nil && !l.cfg.Only6:
-			any = l
+		if score := l.score(t.arrival, local); score > top {
+			best, top = l, score
 		}
 	}
-	return any
+	return best
+}
+
+// score is how much l says about a SYN to an address, 0 if it is not for l.
+func (l *Listener) score(arrival uint32, local netip.Addr) int {
+	score := 2
+	switch a := l.local.Addr(); {
+	case a == local:
+		score += 8
+	case !a.IsUnspecified():
+		return 0
+	case a.Is4() != local.Is4():
+		if a.Is4() || l.cfg.Only6 {
+			return 0
+		}
+		score = 1
+	}
+	if l.opt.Device != 0 {
+		if l.opt.Device != arrival {
+			return 0
+		}
+		score += 4
+	}
+	return score
 }
 
 // dealt returns which of the listeners that share l's address a connection is for.
@@ -179,13 +202,13 @@ func (l *Listener) dealt(k *key) *Listener {
 	}
 	n := uint64(0)
 	for at := l.t.listeners[l.local.Port()]; at != nil; at = at.next {
-		if at.local == l.local {
+		if at.shares(l) {
 			n++
 		}
 	}
 	pick := l.t.sip.Sum(k.local[0], k.local[1], k.remote[0], k.remote[1], k.ports) % n
 	for at := l.t.listeners[l.local.Port()]; at != nil; at = at.next {
-		if at.local != l.local {
+		if !at.shares(l) {
 			continue
 		}
 		if pick == 0 {
@@ -194,6 +217,11 @@ func (l *Listener) dealt(k *key) *Listener {
 		pick--
 	}
 	return l
+}
+
+// shares says whether both listen at the same address, of the same interface.
+func (l *Listener) shares(other *Listener) bool {
+	return l.local == other.local && l.opt.Device == other.opt.Device
 }
 
 // overflows says whether one more connection must not be begun: Linux takes backlog+1.

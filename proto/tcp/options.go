@@ -29,6 +29,16 @@ type Options struct {
 
 	TTL uint8 // IP_TTL, 0: the stack's default: for whoever writes the IP header
 	TOS uint8 // IP_TOS, likewise
+
+	// Discover is what package udp calls a Discovery (IP_MTU_DISCOVER, IPV6_MTU_DISCOVER): for
+	// whoever writes the IP header. Device is the stack's port that segments leave by and a
+	// listener's connections come in by, counted from 1; 0: any (SO_BINDTODEVICE).
+	Discover uint8
+	Device   uint32
+
+	// RecvErr makes ICMP errors about an established connection the program's at once, which
+	// goes on all the same (IP_RECVERR, IPV6_RECVERR).
+	RecvErr bool
 }
 
 // Options returns c's options.
@@ -40,6 +50,10 @@ func (c *Conn) TTL() uint8 { return c.opt.TTL }
 // TOS is the traffic class of the segment that Output has just written: the DSCP is the program's (IP_TOS),
 // the rest is ECN's.
 func (c *Conn) TOS() uint8 { return c.opt.TOS&^3 | c.ecn.codepoint() }
+
+// Discover and Device are how its packets leave: see Options.
+func (c *Conn) Discover() uint8 { return c.opt.Discover }
+func (c *Conn) Device() uint32  { return c.opt.Device }
 
 // SetOptions changes c's options. MaxSeg can only make segments smaller than
 // the path allows; buffers stay within bufferMin and the protocol's limit.

@@ -111,6 +111,11 @@ func (c *Conn) Write(p []byte) (n int, errno unix.Errno, tell bool) {
 	if !c.status.Has(statusConnected) {
 		return 0, unix.EAGAIN, false
 	}
+	if c.soErr.Load() != 0 { // of a connection that goes on: see soft
+		if errno := c.TakeError(); errno != 0 {
+			return 0, errno, false
+		}
+	}
 	if len(p) == 0 {
 		return 0, 0, false
 	}

@@ -489,6 +489,33 @@ func TestICMP(t *testing.T) {
 	s.writeFails(unix.ENETUNREACH)
 }
 
+// IP_RECVERR: an ICMP error about an established connection is the next call's, once, and the connection
+// goes on.
+func TestICMPWanted(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.c.SetOptions(Options{RecvErr: true}, s.now)
+	tell := func() {
+		t.Helper()
+		if !s.h.tcp.Unreachable(s.c.Local(), s.c.Remote(), s.c.snd.una, unix.EHOSTUNREACH, s.now) {
+			t.Error("not believed")
+		}
+	}
+	s.write(10)
+	s.out("P. 1:11(10) ack 1")
+	tell()
+	if ev := s.c.Readiness(); ev&ring.Err == 0 {
+		t.Errorf("ready for %v, and an error waits", ev)
+	}
+	s.readFails(unix.EHOSTUNREACH)
+	s.readFails(unix.EAGAIN)
+	tell()
+	s.writeFails(unix.EHOSTUNREACH)
+	s.in(". 1:1(0) ack 11 win 60000")
+	s.write(10)
+	s.out("P. 11:21(10) ack 1")
+	s.state(Established)
+}
+
 // RFC 1191 §6.4, RFC 8201 §4: what is too large is sent again at once, smaller.
 func TestPathMTU(t *testing.T) {
 	s := newScript(t, Params{}).established(60000)

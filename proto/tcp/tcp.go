@@ -70,7 +70,8 @@ type TCP struct {
 	spareHoles   *holes
 	spares       int // how many of these are kept
 
-	progress bool // see Progress
+	progress bool   // see Progress
+	arrival  uint32 // see Arrives
 
 	challengeEpoch mono.Time // the second that challenges are counted in
 	challenges     int
@@ -240,17 +241,16 @@ func (t *TCP) Unpark(c *Conn) {
 }
 
 // Fail is told that nothing can be sent to c's peer now (its neighbour does not answer,
-// there is no route). A connection that is being opened ends with errno. Another one keeps it
-// as the reason for when it times out (RFC 1122 §4.2.3.9), and leaves the ready list until a
-// timer has it try again: that of retransmission, or the persist timer if nothing is on
-// its way.
+// there is no route). A connection that is being opened ends with errno. To another one it is a soft
+// error; it leaves the ready list until a timer has it try again: that of retransmission, or the
+// persist timer if nothing is on its way.
 func (t *TCP) Fail(c *Conn, errno unix.Errno, now mono.Time) {
 	c.parked = false
 	if c.state == SynSent || c.state == SynReceived {
 		c.end(errno, now)
 		return
 	}
-	c.softErr = uint16(errno)
+	c.soft(errno)
 	t.unready(c)
 	if c.state != Closed && c.snd.nxt == c.snd.una && (c.tx.Len() > 0 || c.tx.Sealed()) && !c.finAcked() {
 		c.armPersist(now)

@@ -23,7 +23,7 @@ func source(t *testing.T, h *Host, local, dst string) (netip.Addr, unix.Errno) {
 	var firstErr unix.Errno
 	for i, c := range h.Cores() {
 		c.Lock()
-		a, errno := c.Stack.Source(from, netip.MustParseAddr(dst), c.Now())
+		a, errno := c.Stack.Source(0, from, netip.MustParseAddr(dst), c.Now())
 		c.Unlock()
 		if i == 0 {
 			first, firstErr = a, errno

@@ -43,7 +43,8 @@ type Hold struct {
 	// ReuseAddr lets datagram sockets share an address, and stream sockets share one that
 	// nobody listens on. ReusePort lets any share it that ask for it too.
 	ReuseAddr, ReusePort bool
-	listening            bool // guarded by Ports.mu
+	Device               uint32 // SO_BINDTODEVICE: the interface's number counted from 1, 0: all
+	listening            bool   // guarded by Ports.mu
 	sharers              atomic.Int32
 }
 
@@ -108,6 +109,9 @@ func conflict(a, b *Hold) bool {
 
 // overlap says whether there is an address that both claims cover.
 func overlap(a, b *Hold) bool {
+	if a.Device != b.Device && a.Device != 0 && b.Device != 0 {
+		return false
+	}
 	x, y := a.Local.Addr(), b.Local.Addr()
 	if x.Is4() == y.Is4() {
 		return x == y || x.IsUnspecified() || y.IsUnspecified()
