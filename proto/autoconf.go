@@ -2,12 +2,14 @@ package proto
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/autoconf"
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/neigh"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -130,15 +132,16 @@ func (s *Stack) inputRouter(icmp wire.ICMP6) drop.Reason {
 	return r
 }
 
-// notRouter is told that target does not say it is a router (RFC 4861 §7.2.5): if it is our default
-// router, it is one no longer.
+// notRouter is told that target does not say it is a router (RFC 4861 §7.2.5): if it is a default
+// router of ours, it is one no longer.
 func (s *Stack) notRouter(target netip.Addr) {
 	in := &s.in
-	switch r, ok := s.Routes.Lookup(netip.IPv6Unspecified()); {
-	case !ok || r.Gateway != target || r.Port != in.port.number:
-	case in.port.conf != nil:
+	if in.port.conf != nil {
 		in.port.conf.V6.NotRouter(target, in.now)
-	case s.peers != nil && !s.handedOver:
+		return
+	}
+	router := func(r route.Route) bool { return r.Gateway == target && r.Port == in.port.number }
+	if s.peers != nil && !s.handedOver && slices.ContainsFunc(s.Routes.Defaults(target), router) {
 		s.peers.HandOver(AutoconfCore, in.port.number, in.frame) // no room: it will say so again
 	}
 }
@@ -227,6 +230,13 @@ func (l *link6) SolicitRouters(source netip.Addr) {
 	}
 	n := wire.PutRouterSolicitation(message[:], mac)
 	l.stack.sendNDP(l.port, wire.MulticastMAC(wire.AllRouters6), source, wire.AllRouters6, message[:n])
+}
+
+// ProbeRouter asks for a router like who has something to send to it.
+func (l *link6) ProbeRouter(router netip.Addr, now mono.Time) {
+	if e := l.stack.Neigh.Want(l.port.number, l.port.scoped(router), now); e != nil {
+		e.Use(now)
+	}
 }
 
 // FirstHop is where packets to dst go now.

@@ -11,6 +11,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/route"
+	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -39,7 +40,7 @@ func (h *confHost) take() {
 	h.PutAddrs(0, addrs)
 	var routes []route.Route
 	for _, r := range h.conf.V6.Routes() {
-		routes = append(routes, route.Route{Prefix: r.Prefix, Gateway: r.Gateway, Metric: r.Rank})
+		routes = append(routes, route.Route{Prefix: r.Prefix, Gateway: r.Gateway, Metric: r.Rank, Suspect: r.Suspect})
 	}
 	h.SetRoutes(route.New(routes))
 	p := h.conf.V6.Params()
@@ -204,6 +205,79 @@ func TestAHostConfiguresItself(t *testing.T) {
 	h.icmp6(router6, wire.AllNodes6, 255, na[:n])
 	if _, errno := h.path(far, h.now); errno == 0 {
 		t.Error("a router that is none is used")
+	}
+}
+
+// RFC 4861 §6.3.6: a router that does not answer is left for another one. A connection that is being opened
+// hears of it only when none is left, and the first is asked whether it is back.
+func TestAnotherRouterIsTried(t *testing.T) {
+	h := newConfHost(t, macA, 1, true)
+	h.conf.V6.Start(h.now)
+	h.pass(3 * time.Second)
+	first, second := netip.MustParseAddr("fe80::1:1"), netip.MustParseAddr("fe80::1:2")
+	ra := make([]byte, 64)
+	ra = ra[:wire.PutRouterAdvertisement(ra, &wire.RouterAdvertisementFields{Lifetime: time.Hour})] // says no MAC
+	for _, r := range []netip.Addr{first, second} {
+		if r := h.icmp6(r, wire.AllNodes6, 255, ra); r != drop.None {
+			t.Fatal(r)
+		}
+	}
+	h.icmp6(router6, wire.AllNodes6, 255, advert6(0, "2001:db8:1::/64")) // an address, and no router
+	h.pass(4 * time.Second)
+	far := netip.MustParseAddrPort("[2001:db8:99::1]:80")
+	var own netip.Addr
+	for _, a := range h.Addrs(0) {
+		if !a.Prefix.Addr().IsLinkLocalUnicast() {
+			own = a.Prefix.Addr()
+		}
+	}
+	connect := func(port uint16) *tcp.Conn {
+		c, errno := h.TCP.Connect(netip.AddrPortFrom(own, port), far, tcp.Options{}, h.now)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		c.Gate.Init(silent{})
+		return c
+	}
+	there := map[netip.Addr]bool{second: true}
+	syns := map[wire.MAC]int{}
+	goOn := func(d time.Duration) { // the routers that are there answer
+		for end := h.now.Add(d); h.now < end; {
+			h.sent = nil
+			h.pass(100 * time.Millisecond)
+			for _, f := range h.sent {
+				ip, ok := wire.ParseIPv6(f[wire.EthernetLen:])
+				switch {
+				case !ok:
+				case ip.NextHeader() == wire.ProtoTCP:
+					syns[wire.Ethernet(f).Dst()]++
+				case ip.NextHeader() == wire.ProtoICMPv6 && wire.ICMP6(ip.Payload()).Type() == wire.ICMP6NeighborSolicitation:
+					m, _ := wire.ParseNeighborSolicitation(wire.ICMP6(ip.Payload()))
+					if a := m.Target(); there[a] {
+						na := make([]byte, 64)
+						n := wire.PutNeighborAdvertisement(na, a, wire.MAC{2, 0, 0, 1, 0, a.As16()[15]}, wire.NeighborSolicited|wire.NeighborOverride|wire.NeighborRouter)
+						h.icmp6(a, ip.Src(), 255, na[:n])
+					}
+				}
+			}
+		}
+	}
+	c := connect(1000)
+	goOn(8 * time.Second)
+	if c.State() != tcp.SynSent || syns[wire.MAC{2, 0, 0, 1, 0, 2}] == 0 {
+		t.Errorf("%v, SYNs by %v", c.State(), syns)
+	}
+	there[first] = true
+	goOn(61 * time.Second)
+	if w, errno := h.path(far.Addr(), h.now); errno != 0 || w.entry.Addr.WithZone("") != first {
+		t.Errorf("the first router is back, and packets go to %v", w.entry.Addr)
+	}
+	there[first], there[second] = false, false
+	h.Neigh.Flush(0, h.now)
+	last := connect(1001)
+	goOn(20 * time.Second)
+	if last.State() != tcp.Closed {
+		t.Errorf("no router answers, and the connection is %v", last.State())
 	}
 }
 

@@ -107,12 +107,13 @@ func (s *Stack) inputAdvertisement(icmp wire.ICMP6) drop.Reason {
 	case s.Neigh.Lookup(p.number, target) == nil && s.peers == nil:
 		return drop.NDPUnsolicited
 	}
-	if !m.Router() {
-		s.notRouter(m.Target())
-	}
 	s.sighted(neigh.Sighting{
 		Port: p.number, Addr: target, MAC: o.Target, Solicited: m.Solicited(), Override: m.Override(),
 	}, in.now)
+	// One that has changed nothing, or comes from where the neighbour is not, says nothing of routers either.
+	if e := s.Neigh.Lookup(p.number, target); !m.Router() && (e == nil || e.State() != neigh.Incomplete && (o.Target.IsZero() || o.Target == e.MAC)) {
+		s.notRouter(m.Target())
+	}
 	return drop.None
 }
 

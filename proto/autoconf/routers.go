@@ -19,6 +19,7 @@ type router struct {
 	until      mono.Time
 	preference int       // 1, 0, -1
 	failed     mono.Time // when it did not answer; 0: it is not known not to
+	probe      mono.Time // when it is to be asked whether it is back; failed alone
 }
 
 // prefix is one whose addresses are on the link.
@@ -90,8 +91,8 @@ func (i *Interface6) setRouter(src netip.Addr, ra wire.RouterAdvertisement, now 
 		i.changed = true
 	}
 	r := i.routers[n]
-	i.changed = i.changed || r.failed != 0 || r.preference != ra.Preference()
-	r.until, r.preference, r.failed = now.Add(life), ra.Preference(), 0
+	i.changed = i.changed || r.preference != ra.Preference()
+	r.until, r.preference = now.Add(life), ra.Preference() // that it can be heard does not say that it hears us (§7.3.1)
 	i.endAsking()
 	return true
 }
@@ -124,11 +125,18 @@ func (i *Interface6) setPrefix(p wire.NDPPrefix, now mono.Time) bool {
 	return true
 }
 
-// runRouters forgets routers and prefixes whose time is over.
+// runRouters forgets routers and prefixes whose time is over, and asks after routers that another one
+// stands in for (RFC 4191 §3.2).
 func (i *Interface6) runRouters(now mono.Time) {
 	for _, r := range slices.Clone(i.routers) {
-		if r.until.Due(now) {
+		switch {
+		case r.until.Due(now):
 			i.dropRouter(r, now)
+		case r.failed != 0 && r.probe.Due(now):
+			r.probe = now.Add(routerProbeInterval)
+			if len(i.routers) > 1 { // the only one is asked for by what is sent to it
+				i.cfg.Link.ProbeRouter(r.addr, now)
+			}
 		}
 	}
 	n := len(i.prefixes)
@@ -140,6 +148,9 @@ func (i *Interface6) runRouters(now mono.Time) {
 // one, and what was redirected to it is not any more (RFC 4861 §7.3.3).
 func (i *Interface6) Unreachable(a netip.Addr, now mono.Time) {
 	if r := i.router(a); r != nil {
+		if r.failed == 0 {
+			r.probe = now.Add(routerProbeInterval)
+		}
 		r.failed = max(now, 1)
 		i.changed = true
 	}
@@ -180,6 +191,7 @@ type Route struct {
 	Prefix  netip.Prefix
 	Gateway netip.Addr // not valid: on the link
 	Rank    int        // of default routes the lower is to be taken
+	Suspect bool       // the gateway did not answer when it was asked last
 	Until   mono.Time
 }
 
@@ -196,7 +208,7 @@ func (i *Interface6) Routes() []Route {
 		return cmp.Or(cmp.Compare(a.failed, b.failed), cmp.Compare(b.preference, a.preference))
 	})
 	for rank, r := range best {
-		list = append(list, Route{Prefix: everywhere, Gateway: r.addr, Rank: rank, Until: r.until})
+		list = append(list, Route{Prefix: everywhere, Gateway: r.addr, Rank: rank, Suspect: r.failed != 0, Until: r.until})
 	}
 	for _, d := range i.redirects {
 		r := Route{Prefix: netip.PrefixFrom(d.dst, 128), Until: mono.Never}

@@ -30,8 +30,9 @@ const (
 )
 
 // unreachableSolicit is how often everyone is asked for a neighbour that has stopped answering before it is
-// given up: after 1, 3 and 9 s. RFC 7048 would go on for as long as there is traffic; but who sends is to
-// hear that nobody is there (EHOSTUNREACH), as he does on Linux.
+// given up: after 1, 3 and 9 s. RFC 7048 would use its address for as long as there is traffic. But who sends
+// is to hear that nobody is there (EHOSTUNREACH), as he does on Linux; and since whatever he sends then has it
+// asked for anew, it is found as soon as it is back.
 const unreachableSolicit = 3
 
 // arpLock is for how long an address that an ARP packet gave is not replaced by another one's, unless that
@@ -104,6 +105,8 @@ type Link interface {
 	Solicit(e *Entry, unicast bool, now mono.Time)
 	// Resolved says that e has an address, after Incomplete, or another one than before.
 	Resolved(e *Entry, now mono.Time)
+	// Confirmed says that e is Reachable and was not: it has answered, here or in a layer above.
+	Confirmed(e *Entry, now mono.Time)
 	// Doubted says that e, which has an address, has stopped answering: what has another way takes it.
 	Doubted(e *Entry, now mono.Time)
 	// Dropped says that e is no longer in the table. failed says that it did not answer:
@@ -273,8 +276,8 @@ func (e *Entry) Confirm(now mono.Time) {
 
 // reachable makes e Reachable, from a state in which it has an address.
 func (e *Entry) reachable(now mono.Time) {
-	if e.state == Unreachable {
-		defer e.table.cfg.Link.Resolved(e, now) // it is a way again
+	if e.state != Reachable {
+		defer e.table.cfg.Link.Confirmed(e, now)
 	}
 	e.state = Reachable
 	e.probes = 0

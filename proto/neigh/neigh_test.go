@@ -22,6 +22,7 @@ type rig struct {
 	pool  *ring.Pool
 	now   mono.Time
 	log   []string
+	there int // confirmations
 }
 
 func newRig(t *testing.T, limit int) *rig {
@@ -38,6 +39,7 @@ func (r *rig) Solicit(e *Entry, unicast bool, _ mono.Time) {
 	r.log = append(r.log, "ask "+how)
 }
 func (r *rig) Resolved(e *Entry, _ mono.Time) { r.log = append(r.log, "resolved "+e.MAC.String()) }
+func (r *rig) Confirmed(*Entry, mono.Time)    { r.there++ }
 func (r *rig) Doubted(*Entry, mono.Time)      { r.log = append(r.log, "doubted") }
 func (r *rig) Dropped(e *Entry, failed bool, _ mono.Time) {
 	r.log = append(r.log, fmt.Sprintf("dropped failed=%v", failed))
@@ -169,9 +171,15 @@ func TestUnreachableNeighbourComesBack(t *testing.T) { // RFC 7048 §3
 		r := newRig(t, 0)
 		e := silent(r)
 		r.log = nil
+		was, there := e.MAC, r.there
 		back(r, e)
 		r.is(e, Reachable)
-		r.said("resolved " + e.MAC.String())
+		if e.MAC != was {
+			r.said("resolved " + e.MAC.String())
+		}
+		if r.there != there+1 {
+			t.Errorf("%s: nobody was told", name)
+		}
 		r.pass(14 * time.Second)
 		r.said()
 		if e.state != Reachable {

@@ -51,6 +51,8 @@ type Route struct {
 	// Weight makes the route one of several that share what goes to one prefix by one metric, each as
 	// much as its weight: see Choose. 0: it shares with none.
 	Weight int
+
+	Suspect bool // the gateway did not answer when it was asked last; another may
 }
 
 // Hop is whom to hand a packet for dst to.
@@ -190,6 +192,27 @@ func (t *Table) LookupPort(dst netip.Addr, port int) (*Route, bool) {
 		}
 	}
 	return nil, false
+}
+
+// Defaults returns the routes to everywhere of a's family, lowest metric first. They are not to be changed.
+func (t *Table) Defaults(a netip.Addr) []Route {
+	i, ok := t.family(a).best[defaultOf(a)]
+	if !ok {
+		return nil
+	}
+	end := i
+	for end < len(t.routes) && t.routes[end].Prefix == t.routes[i].Prefix {
+		end++
+	}
+	return t.routes[i:end]
+}
+
+// defaultOf is the prefix of all addresses of a's family.
+func defaultOf(a netip.Addr) netip.Prefix {
+	if a.Is4() {
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 }
 
 // Routes returns the table's routes, IPv4 first, longest prefix first, then by address and metric. It is

@@ -255,7 +255,7 @@ func routeOf(r autoconf.Route, port int) route.Route {
 	case !r.Prefix.IsSingleIP():
 		metric = metric6
 	}
-	return route.Route{Prefix: r.Prefix, Port: port, Gateway: r.Gateway, Metric: metric}
+	return route.Route{Prefix: r.Prefix, Port: port, Gateway: r.Gateway, Metric: metric, Suspect: r.Suspect}
 }
 
 // stateOf is the state of an address that is to be detected: what has been found out so far.
