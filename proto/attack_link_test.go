@@ -6,8 +6,83 @@ import (
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/route"
+	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
+
+// Who floods a host with questions from addresses of its link that nobody has makes it look for each; what its
+// programs send to others is looked for all the same.
+func TestAnswersToNobodyLeaveRoomForPrograms(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f *family) {
+		nobody := func(i int) netip.Addr {
+			a := f.b.AsSlice()
+			a[len(a)-2], a[len(a)-1] = byte(i>>8), byte(i)
+			addr, _ := netip.AddrFromSlice(a)
+			return addr
+		}
+		for name, frame := range map[string]func(i int) []byte{
+			"echo requests": func(i int) []byte {
+				if f == family4 {
+					return forgeICMP(nobody(i), ipB, wire.ICMP4Echo, 0, 1, nil)
+				}
+				return icmp6(nobody(i), ipB6, wire.ICMP6Echo, 0, 1, nil).frame()
+			},
+			"SYNs": func(i int) []byte {
+				if f == family4 {
+					return forgeTCP(netip.AddrPortFrom(nobody(i), 9), port80, wire.SYN, wire.SeqOf(1), wire.SeqOf(0), "")
+				}
+				return tcp6(netip.AddrPortFrom(nobody(i), 9), port80v6, wire.SYN).frame()
+			},
+			"segments of no connection": func(i int) []byte {
+				if f == family4 {
+					return forgeTCP(netip.AddrPortFrom(nobody(i), 9), portB(81), wire.ACK, wire.SeqOf(1), wire.SeqOf(0), "")
+				}
+				return tcp6(netip.AddrPortFrom(nobody(i), 9), netip.AddrPortFrom(ipB6, 81), wire.ACK).frame()
+			},
+		} {
+			b := newHost(macB, f.b)
+			if _, errno := b.TCP.Listen(netip.AddrPortFrom(f.any, 80), tcp.ListenConfig{Backlog: 1000}); errno != 0 {
+				t.Fatal(errno)
+			}
+			sock := newSocket(b, &b.UDP, at(f.any, 7))
+			// The link prefix of IPv4 has 254 hosts: one of 16 bits.
+			b.SetAddrs(0, []netip.Prefix{netip.PrefixFrom(f.b, f.prefix&^15), LinkLocal(&b.ports[0].PortConfig)})
+			b.SetRoutes(route.New([]route.Route{{Prefix: netip.PrefixFrom(f.b, f.prefix&^15)}}))
+			for i := range 600 {
+				b.Input(0, frame(256+i), 1)
+				drain(t, b, 1)
+			}
+			for i := range 100 {
+				if errno := send(b, sock, netip.AddrPortFrom(nobody(4096+i), 9), []byte("x"), 1); errno != 0 {
+					t.Fatalf("%s: %d neighbours of %d that are looked for, and the program's is refused: %v", name, i, b.Neigh.Len(), errno)
+				}
+			}
+			if name == "echo requests" && b.Count[drop.NeighbourTableFull] == 0 {
+				t.Errorf("%s: %v", name, drops(b))
+			}
+		}
+	})
+}
+
+// Strangers that come and go do not have each way found anew.
+func TestStrangersDoNotDisturbPaths(t *testing.T) {
+	b := newHost(macB, ipB)
+	b.SetAddrs(0, []netip.Prefix{netip.PrefixFrom(ipB, 16)})
+	b.SetRoutes(route.New([]route.Route{{Prefix: netip.PrefixFrom(ipB, 16)}}))
+	if _, errno := b.path(ipA, 1); errno != 0 {
+		t.Fatal(errno)
+	}
+	before := b.pathGen
+	for i := range 5000 {
+		who := netip.AddrFrom4([4]byte{10, 9, byte(1 + i>>8), byte(i)})
+		b.Input(0, forgeARP(macB, &wire.ARPFields{Op: wire.ARPRequest, SenderMAC: macA, SenderIP: who, TargetIP: ipB}), 1)
+		drain(t, b, 1)
+	}
+	if b.Neigh.Len() != 1024 || b.pathGen != before {
+		t.Errorf("%d neighbours; the ways were void %d times", b.Neigh.Len(), b.pathGen-before)
+	}
+}
 
 // ARP that no station sends by itself: each piece is refused for what is wrong with it, draws no answer
 // that it should not, and changes nobody's address.

@@ -43,6 +43,9 @@ func (l *link) Doubted(e *neigh.Entry, now mono.Time) { (*Stack)(l).newsOf(e, fa
 // vain.
 func (l *link) Dropped(e *neigh.Entry, failed bool, now mono.Time) {
 	s := (*Stack)(l)
+	if !e.Wanted() {
+		return // a stranger's, of whom there may be a flood: no path leads there
+	}
 	s.pathGen++
 	p := &s.ports[e.Port]
 	for i, r := range p.resolved {

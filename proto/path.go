@@ -111,11 +111,27 @@ func (s *Stack) pathOver(r *route.Route, dst netip.Addr, now mono.Time) (path, u
 	case p.broadcast4(dst):
 		w.mac = wire.Broadcast
 	default:
-		if w.entry = s.Neigh.Want(p.number, hop, now); w.entry == nil {
+		if w.entry = s.want(p, hop, now); w.entry == nil {
 			return path{}, unix.ENOBUFS
 		}
 	}
 	return w, 0
+}
+
+// want returns the entry of a neighbour, nil if there is no room for one more that may not exist.
+func (s *Stack) want(p *port, hop netip.Addr, now mono.Time) *neigh.Entry {
+	if s.answering {
+		return s.Neigh.WantToAnswer(p.number, hop, now)
+	}
+	return s.Neigh.Want(p.number, hop, now)
+}
+
+// pathBack is path for an answer to who says that he is dst.
+func (s *Stack) pathBack(dst netip.Addr, now mono.Time) (w *path, errno unix.Errno) {
+	s.answering = true
+	w, errno = s.path(dst, now)
+	s.answering = false
+	return w, errno
 }
 
 // route returns the route to dst. The port of one that is Unicast exists.

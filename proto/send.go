@@ -261,8 +261,10 @@ func (s *Stack) park(d *direct) unix.Errno {
 
 // post queues an IP packet of the stack's own. It is cut where it has to be.
 func (s *Stack) post(dst netip.Addr, ip []byte, now mono.Time) drop.Reason {
-	w, errno := s.path(dst, now)
+	w, errno := s.pathBack(dst, now)
 	switch {
+	case errno == unix.ENOBUFS:
+		return drop.NeighbourTableFull
 	case errno != 0:
 		return drop.NoRoute
 	case !w.port.packets.Put(&ring.Datagram{To: netip.AddrPortFrom(dst, 0)}, ip):

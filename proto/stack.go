@@ -101,11 +101,12 @@ type Stack struct {
 	loop  *port // of ports; nil: packets to ourselves have no way
 	moved bool  // Output has left something to a port that may have been asked before in this turn
 
-	paths    []path // by hash of the destination
-	pathSeed uint64
-	flowKey  [2]uint64 // of flow labels, the same on all cores
-	pinned   path      // of a packet that has to leave by another port than routes say
-	pathGen  uint32    // of routes, addresses and neighbour entries; a path of another generation is void
+	paths     []path // by hash of the destination
+	pathSeed  uint64
+	flowKey   [2]uint64 // of flow labels, the same on all cores
+	pinned    path      // of a packet that has to leave by another port than routes say
+	answering bool      // the path that is looked for is of an answer
+	pathGen   uint32    // of routes, addresses and neighbour entries; a path of another generation is void
 
 	in      packet                    // the packet that Input is looking at
 	waiting map[*neigh.Entry][]parked // connections by the neighbour that they wait for
@@ -209,7 +210,7 @@ func New(cfg Config) *Stack {
 	s.reassembly = ip.New(ip.Config{Wheel: s.wheel, Count: &s.Count, Key: s.key, TimedOut: s.reassemblyTimedOut})
 	s.mtus = ip.NewPathMTUs(s.key)
 	s.idents = ip.NewIdents(s.key, s.core, s.cores)
-	s.icmp = ip.NewLimit(s.key, cfg.Start)
+	s.icmp = ip.NewLimit(s.key, s.cores, cfg.Start)
 	s.TCP = tcp.New(s.tcpConfig(&cfg))
 	return s
 }

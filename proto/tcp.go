@@ -113,13 +113,21 @@ func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, q *quote) d
 // sortTCP puts connections into the lanes of the ports that they leave by.
 func (s *Stack) sortTCP(p *port, now mono.Time) {
 	for c := s.TCP.Newcomer(); c != nil; c = s.TCP.Newcomer() {
-		w, errno := s.pathBy(c.Device(), c.Remote().Addr(), now)
+		w, errno := s.pathOf(c, now)
 		if errno != 0 {
 			s.TCP.Fail(c, errno, now)
 			continue
 		}
 		s.moveTCP(c, p, w.port)
 	}
+}
+
+// pathOf is the way that a connection's segments take. One that another host opens has none but answers yet.
+func (s *Stack) pathOf(c *tcp.Conn, now mono.Time) (*path, unix.Errno) {
+	s.answering = c.State() == tcp.SynReceived
+	w, errno := s.pathBy(c.Device(), c.Remote().Addr(), now)
+	s.answering = false
+	return w, errno
 }
 
 // moveTCP puts a connection that was met while p was asked into the lane of its port.
@@ -137,7 +145,7 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 	link := p.linkLen()
 	for c := s.TCP.Front(p.number); c != nil; c = s.TCP.Front(p.number) {
 		local, remote := c.Local().Addr(), c.Remote().Addr()
-		w, errno := s.pathBy(c.Device(), remote, now)
+		w, errno := s.pathOf(c, now)
 		switch {
 		case errno != 0:
 			s.TCP.Fail(c, errno, now)
@@ -190,7 +198,7 @@ func (s *Stack) outputReply(p *port, buf []byte, now mono.Time) int {
 	for to := s.TCP.ReplyTo(); to.IsValid(); to = s.TCP.ReplyTo() {
 		n, local, remote := s.TCP.Reply(buf[link+headerLen(to):], now)
 		n = s.putTCP(buf[link:], local, remote, n, 0, 0, false)
-		w, errno := s.path(remote, now)
+		w, errno := s.pathBack(remote, now)
 		if errno == 0 && w.port == p && w.resolved(now) {
 			w.putLink(buf, etherTypeOf(remote))
 			return link + n

@@ -13,8 +13,8 @@ import (
 // inet_peer_xrlim_allow in net/ipv4/inetpeer.c; CVE-2020-25705 ("SAD DNS").
 
 const (
-	// limitPerSecond and limitBurst bound the ICMP errors of one core to all: Linux's icmp_msgs_per_sec and
-	// icmp_msgs_burst.
+	// limitPerSecond and limitBurst bound the ICMP errors of the host to all: Linux's icmp_msgs_per_sec and
+	// icmp_msgs_burst. Each of several cores has its part, whatever the others leave unused: they share nothing.
 	limitPerSecond = 1000
 	limitBurst     = 50
 
@@ -30,13 +30,17 @@ const (
 	limitWays = 4
 )
 
-// A Limit is the right to send ICMP errors.
+// A Limit is one core's right to send ICMP errors.
 type Limit struct {
-	key    siphash.Key
-	random random
-	left   int       // to all
-	at     mono.Time // when left was true
-	peers  [limitSets][limitWays]account
+	key       siphash.Key
+	random    random
+	interval  time.Duration // limitInterval of the whole host, for this core
+	peerBurst time.Duration // limitPeerBurst, in units of time
+	perSecond int
+	burst     int
+	left      int       // to all
+	at        mono.Time // when left was true
+	peers     [limitSets][limitWays]account
 }
 
 // An account is the right to send to one destination, in units of time.
@@ -46,9 +50,14 @@ type account struct {
 	at  mono.Time // when has was true
 }
 
-// NewLimit returns a limit of which nothing has been used.
-func NewLimit(key siphash.Key, now mono.Time) *Limit {
-	return &Limit{key: key, random: newRandom(key, 1), left: limitBurst, at: now}
+// NewLimit returns the limit of one of several cores, of which nothing has been used.
+func NewLimit(key siphash.Key, cores int, now mono.Time) *Limit {
+	interval := limitInterval * time.Duration(cores)
+	burst := max(limitBurst/cores, 1)
+	return &Limit{
+		key: key, random: newRandom(key, 1), interval: interval, peerBurst: interval * time.Duration(max(limitPeerBurst/cores, 1)),
+		perSecond: max(limitPerSecond/cores, 1), burst: burst, left: burst, at: now,
+	}
 }
 
 // Take takes the right to send one error to dst. The destination's own limit is asked first:
@@ -56,20 +65,22 @@ func NewLimit(key siphash.Key, now mono.Time) *Limit {
 // one, of the same reason, is used up by a random amount around one.
 func (l *Limit) Take(dst netip.Addr, now mono.Time) drop.Reason {
 	a := l.account(dst, now)
-	a.has = min(a.has+now.Sub(a.at), limitPeerBurst*limitInterval)
+	a.has = min(a.has+now.Sub(a.at), l.peerBurst)
 	a.at = now
-	if a.has < limitInterval {
+	if a.has < l.interval {
 		return drop.ICMPRateLimited
 	}
-	if more := int(now.Sub(l.at) * limitPerSecond / time.Second); more > 0 {
-		l.left = min(l.left+more, limitBurst)
+	// The time since is bounded first: the product of a year would overflow.
+	since := min(now.Sub(l.at), time.Minute)
+	if more := int(since * time.Duration(l.perSecond) / time.Second); more > 0 {
+		l.left = min(l.left+more, l.burst)
 		l.at = now
 	}
-	if l.left == 0 {
+	if l.left <= 0 {
 		return drop.ICMPRateLimited
 	}
-	a.has -= limitInterval
-	l.left = max(0, l.left-int(l.random.next()%3))
+	a.has -= l.interval
+	l.left -= int(l.random.next() % 3) // below 0 is owed, or it would be less than one in the mean
 	return drop.None
 }
 
@@ -87,6 +98,6 @@ func (l *Limit) account(dst netip.Addr, now mono.Time) *account {
 			oldest = a
 		}
 	}
-	*oldest = account{dst: dst, has: limitPeerBurst * limitInterval, at: now}
+	*oldest = account{dst: dst, has: l.peerBurst, at: now}
 	return oldest
 }

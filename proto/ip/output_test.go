@@ -168,7 +168,7 @@ func TestPathMTUsAreBoundedAndKeepTheNewest(t *testing.T) {
 }
 
 func TestLimitOfOneDestination(t *testing.T) {
-	l := NewLimit(key, 0)
+	l := NewLimit(key, 1, 0)
 	sent := 0
 	for range 100 {
 		if l.Take(dst[0], 1) == drop.None {
@@ -198,7 +198,7 @@ func TestLimitOfOneDestination(t *testing.T) {
 func TestLimitOfAll(t *testing.T) {
 	var bursts []int
 	now := mono.Time(0)
-	l := NewLimit(key, 0)
+	l := NewLimit(key, 1, 0)
 	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}) }
 	peer := 0
 	for range 200 {
@@ -218,6 +218,48 @@ func TestLimitOfAll(t *testing.T) {
 	}
 	if mean := sum / len(bursts); mean < 45 || mean > 60 || least == most {
 		t.Errorf("bursts of %d to %d, %d in the mean", least, most, mean)
+	}
+}
+
+// What a host may say does not grow with its cores.
+func TestLimitIsTheHosts(t *testing.T) {
+	for _, cores := range []int{1, 2, 4, 8} {
+		var limits []*Limit
+		for range cores {
+			limits = append(limits, NewLimit(key, cores, 0))
+		}
+		now, one, all := mono.Time(0), 0, 0
+		for i := range 10_000 { // ten seconds, each packet at every core
+			now = now.Add(time.Millisecond)
+			for _, l := range limits {
+				if i%4 == 0 && l.Take(dst[0], now) == drop.None {
+					one++
+				}
+				if l.Take(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), now) == drop.None {
+					all++
+				}
+			}
+		}
+		if most := 10 + max(limitPeerBurst, cores); one < 8 || one > most {
+			t.Errorf("%d cores: %d errors to one destination in ten seconds", cores, one)
+		}
+		if all > 10*limitPerSecond*105/100+limitBurst || all < 10*limitPerSecond*9/10 {
+			t.Errorf("%d cores: %d errors in ten seconds", cores, all)
+		}
+	}
+}
+
+// A host that had nothing to say for a year may say something.
+func TestLimitAfterALongTime(t *testing.T) {
+	l := NewLimit(key, 1, 0)
+	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}) }
+	n := 0
+	for ; l.Take(addr(n), 1) == drop.None; n++ {
+	}
+	for _, days := range []int{107, 150, 365, 4000} {
+		if r := l.Take(addr(n), mono.Time(0).Add(time.Duration(days)*24*time.Hour)); r != drop.None {
+			t.Errorf("after %d days: %v", days, r)
+		}
 	}
 }
 

@@ -88,12 +88,16 @@ type Entry struct {
 	table  *Table
 	timer  timer.Timer
 	state  State
+	wanted bool      // somebody has it from Want
 	probes int       // solicitations sent in this state
 	until  mono.Time // Reachable ends
 	moved  mono.Time // MAC was set
 	next   *Entry    // in the table's list by last use, next is older
 	prev   *Entry
 }
+
+// Wanted says whether there was ever something to send to e: if not, nobody knows it.
+func (e *Entry) Wanted() bool { return e.wanted }
 
 // State returns the entry's state.
 func (e *Entry) State() State { return e.state }
@@ -175,20 +179,32 @@ func (t *Table) Parked() bool {
 // Want returns the entry of a neighbour that there is something to send to, and
 // begins to resolve it if it is not known. It returns nil if the table is full
 // of neighbours that are in use.
+//
+// A quarter of the table is for addresses that may not exist, so that a program that scans a subnet
+// cannot push out those that do.
 func (t *Table) Want(port int, addr netip.Addr, now mono.Time) *Entry {
+	return t.want(port, addr, t.cfg.Limit/4, now)
+}
+
+// WantToAnswer is Want for an answer to who says that he is addr. Half of that quarter is for those: a
+// flood from addresses that do not exist leaves what programs send to its own half.
+func (t *Table) WantToAnswer(port int, addr netip.Addr, now mono.Time) *Entry {
+	return t.want(port, addr, t.cfg.Limit/8, now)
+}
+
+func (t *Table) want(port int, addr netip.Addr, most int, now mono.Time) *Entry {
 	if e := t.entries[key{port, addr}]; e != nil {
+		e.wanted = true
 		return e
 	}
-	// A quarter of the table is for addresses that may not exist, so that a program that
-	// scans a subnet cannot push out those that do.
-	if t.incomplete >= max(1, t.cfg.Limit/4) {
+	if t.incomplete >= max(1, most) {
 		return nil
 	}
 	e := t.add(port, addr, now)
 	if e == nil {
 		return nil
 	}
-	e.state = Incomplete
+	e.state, e.wanted = Incomplete, true
 	t.incomplete++
 	t.touch(e)
 	e.solicit(now)
