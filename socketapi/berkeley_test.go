@@ -46,6 +46,7 @@ type berkeley interface {
 	GetsockoptString(fd, level, opt int) (string, error)
 	SetsockoptString(fd, level, opt int, s string) error
 	GetsockoptTCPInfo(fd, level, opt int) (*unix.TCPInfo, error)
+	Sockatmark(fd int) (bool, error)
 }
 
 // env is where a row of the table runs: the stack under test and its peer, which is
@@ -320,6 +321,11 @@ func (linux) GetsockoptTCPInfo(fd, level, opt int) (*unix.TCPInfo, error) {
 	return unix.GetsockoptTCPInfo(fd, level, opt)
 }
 
+func (linux) Sockatmark(fd int) (bool, error) {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCATMARK)
+	return n != 0, err
+}
+
 func (linux) Read(fd int, p []byte) (n int, err error) {
 	err = restart(func() error { n, err = unix.Read(fd, p); return err })
 	return n, err
@@ -406,7 +412,7 @@ func TestBerkeley(t *testing.T) {
 	if _, err := st.ListenUDP(netip.MustParseAddrPort("0.0.0.0:9")); err != nil { // no row's socket is the last
 		t.Fatal(err)
 	}
-	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, datagramRows, inet6Rows, groupRows, messageRows, rawRows, optionRows())
+	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, rawRows, optionRows())
 	seen := map[string]bool{}
 	for i, r := range table {
 		if seen[r.name] {

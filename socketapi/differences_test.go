@@ -16,10 +16,6 @@ var differences = map[string]difference{
 		"a port is held by sockets; that of a connection in TIME-WAIT is free, and RFC 6056 keeps the next one from it",
 		[]string{"linux without SO_REUSEADDR: EADDRINUSE | engine without SO_REUSEADDR: ok"},
 	},
-	"stream: flags that are not": {
-		"urgent data is not supported, which is EOPNOTSUPP; Linux says that there is none",
-		[]string{`linux MSG_OOB: "" -1 EINVAL | engine MSG_OOB: "" -1 ENOTSUP`},
-	},
 	"group: senders": {
 		"a stream joins no groups, by whichever option",
 		[]string{"linux on a stream: ok | engine on a stream: EPROTO"},

@@ -24,6 +24,7 @@ var socketOptions = []option{
 	{level: unix.SOL_SOCKET, name: unix.SO_REUSEPORT, label: "SO_REUSEPORT", kind: kindFlag, get: getReusePort, set: setReusePort},
 	flag("SO_BROADCAST", unix.SO_BROADCAST, func(s *settings) *bool { return &s.broadcast }),
 	flag("SO_KEEPALIVE", unix.SO_KEEPALIVE, func(s *settings) *bool { return &s.keepAlive }),
+	flag("SO_OOBINLINE", unix.SO_OOBINLINE, func(s *settings) *bool { return &s.oobInline }),
 	{level: unix.SOL_SOCKET, name: unix.SO_LINGER, label: "SO_LINGER", kind: kindLinger, get: getLinger, set: setLinger},
 	{level: unix.SOL_SOCKET, name: unix.SO_RCVBUF, label: "SO_RCVBUF", get: getRcvBuf, set: setRcvBuf},
 	{level: unix.SOL_SOCKET, name: unix.SO_SNDBUF, label: "SO_SNDBUF", get: getSndBuf, set: setSndBuf},

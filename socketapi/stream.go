@@ -157,7 +157,7 @@ func (s *stream) read(p []byte, flags int, until mono.Time) (n int, errno unix.E
 		m, errno := s.tryRead(p[n:], flags)
 		n += m
 		switch {
-		case errno == 0 && (m == 0 || n == len(p) || flags&unix.MSG_WAITALL == 0):
+		case errno == 0 && (m == 0 || n == len(p) || flags&unix.MSG_WAITALL == 0 || s.conn.AtMark()):
 			return n, 0
 		case errno == 0:
 			errno = unix.Errno(s.ended.Load())
@@ -227,7 +227,7 @@ func (s *stream) write(p []byte, flags int, until mono.Time) (n int, errno unix.
 		return 0, unix.ENETDOWN // nobody would send it
 	}
 	for {
-		m, errno := s.tryWrite(p[n:])
+		m, errno := s.tryWrite(p[n:], flags)
 		n += m
 		switch {
 		case errno == 0 && n == len(p):
@@ -243,7 +243,10 @@ func (s *stream) write(p []byte, flags int, until mono.Time) (n int, errno unix.
 	}
 }
 
-func (s *stream) tryWrite(p []byte) (n int, errno unix.Errno) {
+func (s *stream) tryWrite(p []byte, flags int) (n int, errno unix.Errno) {
+	if flags&unix.MSG_OOB != 0 {
+		return s.tryWriteUrgent(p)
+	}
 	s.writing.Lock()
 	n, errno, tell := s.conn.Write(p)
 	s.writing.Unlock()

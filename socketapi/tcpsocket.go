@@ -133,14 +133,17 @@ func (s *tcpSocket) without(errno unix.Errno) unix.Errno {
 	return errno
 }
 
-const streamRecvFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL | unix.MSG_NOSIGNAL
+const streamRecvFlags = unix.MSG_OOB | unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL | unix.MSG_NOSIGNAL
 
 // recv reads. A stream does not say who sent.
 func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
+	conn := s.conn.Load()
+	if flags&unix.MSG_OOB != 0 && flags&^streamRecvFlags == 0 {
+		return s.recvUrgent(conn, p, flags)
+	}
 	if flags&^streamRecvFlags != 0 || flags&unix.MSG_PEEK != 0 && flags&(unix.MSG_WAITALL|unix.MSG_TRUNC) != 0 {
 		return received{}, unix.EOPNOTSUPP
 	}
-	conn := s.conn.Load()
 	if conn == nil {
 		return received{}, s.without(unix.ENOTCONN)
 	}
@@ -153,11 +156,14 @@ func (s *tcpSocket) recvError([]byte, int) (r received, e udp.ExtendedError, err
 	return r, e, unix.EAGAIN
 }
 
-const sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+const (
+	sendFlags       = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	streamSendFlags = sendFlags | unix.MSG_OOB
+)
 
 // send writes. The address of a sendto on a stream is ignored, as on Linux.
 func (s *tcpSocket) send(p, oob []byte, _ netip.AddrPort, flags int) (int, unix.Errno) {
-	if flags&^sendFlags != 0 {
+	if flags&^streamSendFlags != 0 {
 		return 0, unix.EOPNOTSUPP
 	}
 	if errno := sendControl(&udp.Message{}, oob, &s.settings); errno != 0 {
@@ -277,7 +283,7 @@ func (s *tcpSocket) accepting() bool { return s.listener.Load() != nil }
 // options is what TCP is told. mu is held.
 func (s *tcpSocket) options(four bool) tcp.Options {
 	o := s.opt
-	o.KeepAlive = s.keepAlive
+	o.KeepAlive, o.OOBInline = s.keepAlive, s.oobInline
 	o.RcvBuf, o.SndBuf = s.rcvBuf/2, s.sndBuf/2 // half of it is taken for overhead, as tcp_adv_win_scale does
 	o.Device = uint32(s.device)
 	o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.ttl), uint8(s.tos), uint8(s.discover), s.recvErr

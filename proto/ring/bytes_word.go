@@ -14,3 +14,6 @@ func (w *Word) Add(d int64) uint64    { return w.v.Add(uint64(d)) }
 func (w *Word) Or(bits uint64) uint64 { return w.v.Or(bits) }
 func (w *Word) Clear(bits uint64)     { w.v.And(^bits) }
 func (w *Word) Has(bits uint64) bool  { return w.v.Load()&bits != 0 }
+
+// CompareAndSwap stores to if the word is old, and says whether it was.
+func (w *Word) CompareAndSwap(old, to uint64) bool { return w.v.CompareAndSwap(old, to) }

@@ -154,7 +154,7 @@ func (c *Conn) finish(errno unix.Errno, now mono.Time) {
 }
 
 // finAcked says whether the peer has our FIN.
-func (c *Conn) finAcked() bool { return c.finSent && c.snd.una.After(c.snd.fin) }
+func (c *Conn) finAcked() bool { return c.finSent && c.snd.una == c.snd.nxt }
 
 // rxOffset returns the place in the receive buffer of a sequence number that has
 // not been received yet. Until the FIN, tail stands for rcv.nxt.

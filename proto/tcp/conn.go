@@ -26,6 +26,7 @@ type Conn struct {
 
 	soErr  ring.Word // SO_ERROR: an errno, 0: none; set by the core, taken by the program
 	status ring.Word // the bits below; set by the core, read by the program
+	urg    ring.Word // a mark; see urgent.go
 	edge   ring.Word // offset in rx up to which the peer may send; set by the core, read by the program
 
 	tm  timer.Timer
@@ -46,9 +47,9 @@ type Conn struct {
 
 	snd struct {
 		una, nxt, iss wire.Seq
-		wl1, wl2      wire.Seq // SEG.SEQ and SEG.ACK of the last window update
+		wl1           wire.Seq // SEG.SEQ of the last window update. SND.WL2 is never after una
 		small         wire.Seq // end of the last segment below the MSS (Minshall's Nagle)
-		fin           wire.Seq // of our FIN, if finSent
+		up            wire.Seq // after the urgent byte; una, if there is none
 		wnd, maxWnd   uint32   // bytes, scaled up
 		mss           uint16   // payload and options: the least of the peer's, the path's and the program's
 		pathMSS       uint16   // what one packet of the path holds
@@ -113,7 +114,7 @@ type Conn struct {
 	tsOK        bool  // timestamps in both directions
 	sackOK      bool
 	scaleOK     bool
-	finSent     bool
+	finSent     bool // the last number before snd.nxt is our FIN's
 	finSeen     bool // rcv.fin is known
 	pingpong    bool // the program answers what it reads: acknowledgements can wait for its data
 	cwndLimited bool // the congestion window kept something back
@@ -121,6 +122,7 @@ type Conn struct {
 	autoRx      bool // the receive buffer may grow
 	autoTx      bool
 	persisting  bool // due[timerRetransmit] is the persist timer
+	urgPending  bool // urg is announced, and its byte has not come
 	reordered   bool // the path has been seen to reorder (RACK.reordering_seen)
 
 	ecn            ecn
@@ -134,11 +136,12 @@ type Conn struct {
 type want uint8
 
 const (
-	wantSYN   want = 1 << iota // SYN, or SYN-ACK in SYN-RECEIVED
-	wantACK                    // an acknowledgement, now
-	wantProbe                  // a zero-window or keepalive probe
-	wantForce                  // one segment regardless of the congestion window
-	wantTail                   // a probe of the tail
+	wantSYN    want = 1 << iota // SYN, or SYN-ACK in SYN-RECEIVED
+	wantACK                     // an acknowledgement, now
+	wantProbe                   // a zero-window or keepalive probe
+	wantForce                   // one segment regardless of the congestion window
+	wantTail                    // a probe of the tail
+	wantUrgent                  // a probe of a closed window that announces urgent data
 )
 
 // Bits of Conn.status.
@@ -148,6 +151,7 @@ const (
 	statusClosed                // no more segments will come or go
 	statusStarved               // a Write found the pool exhausted
 	statusOutOfRoom             // a Write found the buffer full
+	statusInline                // SO_OOBINLINE
 )
 
 // Local returns our end.

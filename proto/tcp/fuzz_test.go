@@ -150,13 +150,18 @@ func (z *fuzzer) program() {
 		c.Abort(z.now)
 		gone = true
 	case 9:
-		c.SetOptions(Options{NoDelay: b&16 != 0, Cork: b&32 != 0, RcvBuf: z.word(), SndBuf: z.word(), MaxSeg: uint16(z.word()), KeepAlive: b&64 != 0}, z.now)
+		c.SetOptions(Options{NoDelay: b&16 != 0, Cork: b&32 != 0, RcvBuf: z.word(), SndBuf: z.word(), MaxSeg: uint16(z.word()), KeepAlive: b&64 != 0, OOBInline: b&128 != 0}, z.now)
 	case 10:
 		c.SetPMTU(z.word(), z.now)
 	case 11:
 		c.Info(z.now)
 		c.Readiness()
 		c.QuickACK(b&16 != 0)
+		c.AtMark()
+		c.Urgent(b&32 != 0)
+		if b&64 != 0 {
+			c.MarkUrgent(z.now)
+		}
 	}
 	if gone {
 		z.held = append(z.held[:i], z.held[i+1:]...)
@@ -167,9 +172,9 @@ func (z *fuzzer) program() {
 // segment sends one that is near to what some connection expects, or nonsense.
 func (z *fuzzer) segment() {
 	b := z.byte()
-	f := wire.TCPFields{SrcPort: uint16(5000 + b%3), DstPort: uint16(80 + b/4%4), Flags: wire.Flags(z.byte()), Window: uint16(z.word())}
+	f := wire.TCPFields{SrcPort: uint16(5000 + b%3), DstPort: uint16(80 + b/4%4), Flags: wire.Flags(z.byte()), Window: uint16(z.word()), Urgent: uint16(z.byte())}
 	if z.byte()%4 != 0 {
-		f.Flags = [...]wire.Flags{wire.ACK, wire.ACK | wire.PSH, wire.ACK | wire.FIN, wire.SYN, wire.SYN | wire.ACK, wire.ACK, wire.RST, wire.ACK}[b/16%8]
+		f.Flags = [...]wire.Flags{wire.ACK, wire.ACK | wire.PSH, wire.ACK | wire.FIN, wire.SYN, wire.SYN | wire.ACK, wire.ACK | wire.URG, wire.RST, wire.ACK}[b/16%8]
 	}
 	k := keyOf(z.h.addr, f.DstPort, z.remote, f.SrcPort)
 	near := [...]int{0, 0, 0, 0, -1, 1, 1000, 1460, -1460, 100000, -100000, 1 << 30, 20, 40, 3000, 0}

@@ -48,7 +48,7 @@ func (t *TCP) Input(local, remote netip.Addr, b []byte, ecn wire.ECN, now mono.T
 // the next in order, within the window, with no flag but ACK and PSH, with the options that
 // were agreed on, not older than the last, and acknowledging nothing strange.
 func (c *Conn) predicted(h wire.TCP) bool {
-	if h.Flags()&^wire.PSH != wire.ACK || h.Seq() != c.rcv.nxt || c.holes != nil ||
+	if h.Flags()&^wire.PSH != wire.ACK || h.Seq() != c.rcv.nxt || c.holes != nil || c.urgPending ||
 		len(h.Payload()) > c.rcv.adv.Sub(c.rcv.nxt) {
 		return false
 	}

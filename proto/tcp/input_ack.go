@@ -23,7 +23,7 @@ func (c *Conn) inputACK(s *segment, now mono.Time) (reason drop.Reason, ok bool)
 		return drop.None, true // an old one; its text may be new
 	}
 	oldWnd := c.snd.wnd
-	if c.snd.wl1.Before(s.seq) || c.snd.wl1 == s.seq && c.snd.wl2.AtOrBefore(ack) {
+	if c.snd.wl1.AtOrBefore(s.seq) { // and SND.WL2 =< SEG.ACK, since that is not before una
 		c.updateWindow(s)
 	}
 	// RFC 5681 §2, but for what is outstanding.
@@ -83,12 +83,13 @@ func (c *Conn) delivered(s *segment, duplicate bool, now mono.Time) {
 func (c *Conn) acknowledge(s *segment, d *delivery) {
 	d.acked = s.ack.Sub(c.snd.una)
 	d.data = d.acked
-	if c.finSent && s.ack.After(c.snd.fin) {
+	if c.finSent && s.ack == c.snd.nxt {
 		d.data--
 	}
 	c.snd.una = s.ack
 	c.t.progress = true
 	c.snd.small = c.snd.small.Max(s.ack) // lest it be half the number space behind one day, and seem ahead
+	c.snd.up = c.snd.up.Max(s.ack)
 	c.tx.Release(d.data)
 	if f := c.flight; f != nil {
 		f.ackTo(d, s.ack)

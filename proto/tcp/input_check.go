@@ -47,7 +47,12 @@ func (c *Conn) input(s *segment, now mono.Time) drop.Reason {
 		return reason
 	}
 	c.ourFIN(now)
-	// Sixth, the URG bit: urgent data is data (RFC 6093 §6).
+	// Sixth, check the URG bit.
+	if s.flags&wire.URG != 0 || c.urgPending {
+		if c.state.receives() {
+			c.inputUrgent(s)
+		}
+	}
 	// Seventh, process the segment text; eighth, check the FIN bit.
 	if s.len() == 0 || c.state == Closed {
 		return drop.None

@@ -68,7 +68,7 @@ func (c *Conn) takeSYN(s *segment, now mono.Time) {
 	}
 	c.snd.wnd = s.wnd // of a SYN, never scaled
 	c.snd.maxWnd = max(c.snd.maxWnd, s.wnd)
-	c.snd.wl1, c.snd.wl2 = s.seq, s.ack
+	c.snd.wl1 = s.seq
 	c.snd.peerMSS = s.opt.MSS
 	if c.snd.peerMSS == 0 {
 		c.snd.peerMSS = mssDefault(&c.key)
@@ -110,7 +110,7 @@ func (c *Conn) establish(s *segment, now mono.Time) {
 	c.setState(Established)
 	c.snd.una = s.ack
 	c.t.progress = true
-	c.snd.small = s.ack
+	c.snd.small, c.snd.up = s.ack, s.ack
 	c.disarm(timerRetransmit)
 	switch rtt, ok := c.echoed(s.opt.TSEcr, now); {
 	case c.retrans == 0:
@@ -145,5 +145,5 @@ func (c *Conn) updateWindow(s *segment) {
 	}
 	c.snd.wnd = wnd
 	c.snd.maxWnd = max(c.snd.maxWnd, wnd)
-	c.snd.wl1, c.snd.wl2 = s.seq, s.ack
+	c.snd.wl1 = s.seq
 }

@@ -65,6 +65,7 @@ func (t *TCP) newConn(k *key, opt *Options) (*Conn, unix.Errno) {
 	c.rx.Init(t.cfg.Pool, t.params.Rmem.Default)
 	c.tx.Init(t.cfg.Pool, t.params.Wmem.Default)
 	c.setBuffers()
+	c.setInline()
 	c.quick = quickACKs
 	c.ts.offset = t.tsOffset(k)
 	c.snd.pathMSS = t.cfg.MSS(local, remote)
@@ -100,7 +101,7 @@ func (t *TCP) tsOffset(k *key) uint32 {
 // setISS begins our sequence numbers.
 func (c *Conn) setISS(iss wire.Seq) {
 	c.snd.iss, c.snd.una, c.snd.nxt = iss, iss, iss
-	c.snd.small = iss
+	c.snd.small, c.snd.up = iss, iss
 }
 
 // scaleFor returns the shift with which a window of size bytes can be offered (RFC 7323

@@ -25,6 +25,8 @@ type Options struct {
 	Linger2      time.Duration // TCP_LINGER2; 0: tcp_fin_timeout
 	Congestion   Algorithm     // TCP_CONGESTION; 0: the host's
 
+	OOBInline bool // SO_OOBINLINE: the urgent byte is read with the others
+
 	MaxPacingRate uint64 // SO_MAX_PACING_RATE, bytes a second of segments with their headers; 0: no limit
 
 	TTL uint8 // IP_TTL, 0: the stack's default: for whoever writes the IP header
@@ -64,6 +66,7 @@ func (c *Conn) SetOptions(o Options, now mono.Time) unix.Errno {
 	old := c.opt
 	c.opt = &o
 	c.setBuffers()
+	c.setInline()
 	if o.Congestion != old.Congestion {
 		c.cc.choose(c.algorithm())
 	}
@@ -101,6 +104,15 @@ func (c *Conn) QuickACK(on bool) {
 		return
 	}
 	c.quick, c.pingpong = 0, true
+}
+
+// setInline tells the program's calls about OOBInline.
+func (c *Conn) setInline() {
+	if c.opt.OOBInline {
+		c.status.Or(statusInline)
+	} else {
+		c.status.Clear(statusInline)
+	}
 }
 
 // setBuffers applies the limits of both buffers.

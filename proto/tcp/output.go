@@ -27,6 +27,11 @@ func (c *Conn) output(buf []byte, now mono.Time) int {
 			return n
 		}
 	}
+	if c.want&wantUrgent != 0 {
+		// A peer with its window closed does not look at what comes before it, as the other probe does.
+		c.want &^= wantUrgent
+		return c.put(buf, c.snd.una, wire.ACK, c.headerLen(), 0, now)
+	}
 	if c.want&wantProbe != 0 {
 		c.want &^= wantProbe
 		// Nothing of a number that the peer has: it answers with what it expects and its window.
@@ -113,7 +118,7 @@ func (c *Conn) outputLost(buf []byte, now mono.Time) int {
 // be the FIN's.
 func (c *Conn) putData(buf []byte, start wire.Seq, n, header int, now mono.Time) int {
 	flags := wire.ACK
-	if c.finSent && start.Add(n).After(c.snd.fin) {
+	if c.finSent && start.Add(n) == c.snd.nxt {
 		flags |= wire.FIN
 		n--
 	}
@@ -152,7 +157,6 @@ func (c *Conn) outputNew(buf []byte, now mono.Time) int {
 	if fin {
 		numbers++
 		c.finSent = true
-		c.snd.fin = c.snd.nxt.Add(n)
 	}
 	start := c.snd.nxt
 	c.beforeSend(now)
@@ -209,7 +213,7 @@ func (c *Conn) held() bool {
 	if c.opt.Cork {
 		return c.due[timerCork] != mono.Never
 	}
-	return !c.opt.NoDelay && c.snd.small.After(c.snd.una)
+	return !c.opt.NoDelay && !c.urgentMode() && c.snd.small.After(c.snd.una)
 }
 
 // beforeSend notes that data goes out.

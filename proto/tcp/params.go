@@ -36,6 +36,7 @@ type Params struct {
 	NoWindowScaling bool          // tcp_window_scaling = 0
 	NoSynCookies    bool          // tcp_syncookies = 0
 	NoSlowStartIdle bool          // tcp_slow_start_after_idle = 0
+	StdURG          bool          // tcp_stdurg: the urgent pointer of a peer is at the urgent byte, not behind it
 	ECN             int           // tcp_ecn; in a Config ECNOff is -1, 0 the default
 	NoECNFallback   bool          // tcp_ecn_fallback = 0: a SYN that asks for ECN asks for it each time
 	NoTuning        bool          // tcp_moderate_rcvbuf = 0

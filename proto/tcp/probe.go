@@ -68,7 +68,7 @@ func (c *Conn) outputProbe(buf []byte, now mono.Time) int {
 func (c *Conn) outputTail(buf []byte, now mono.Time) int {
 	f := c.flight
 	r := &f.runs[len(f.runs)-1]
-	if r.end.After(c.snd.una.Add(int(c.snd.wnd))) && !(c.finSent && r.end == c.snd.fin.Add(1)) {
+	if r.end.After(c.snd.una.Add(int(c.snd.wnd))) && !(c.finSent && r.end == c.snd.nxt) {
 		return 0 // the peer took its window back
 	}
 	header := c.headerLen()

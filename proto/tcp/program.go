@@ -19,7 +19,7 @@ import (
 // waiting for it: the caller has Kick called soon.
 func (c *Conn) Read(p []byte) (n int, errno unix.Errno, tell bool) {
 	for {
-		if n = c.rx.Read(p); n > 0 {
+		if n = c.rx.Read(p[:c.toMark(len(p))]); n > 0 {
 			return n, 0, c.reopened()
 		}
 		if len(p) == 0 {
@@ -36,10 +36,11 @@ func (c *Conn) Read(p []byte) (n int, errno unix.Errno, tell bool) {
 // leaves them there (MSG_PEEK). Its results are those of Read.
 func (c *Conn) Peek(p []byte, skip int) (n int, errno unix.Errno) {
 	for {
-		if n = c.rx.Peek(p, skip); n > 0 || len(p) == 0 {
+		unread, out := c.peekable()
+		if n = c.rx.Peek(p[:max(0, min(len(p), unread-skip))], out+skip); n > 0 || len(p) == 0 {
 			return n, 0
 		}
-		if c.rx.Len() > 0 { // less than skip
+		if unread > 0 { // less than skip
 			return 0, unix.EAGAIN
 		}
 		errno, again := c.empty()
@@ -52,7 +53,7 @@ func (c *Conn) Peek(p []byte, skip int) (n int, errno unix.Errno) {
 // Discard drops up to n received bytes unread (MSG_TRUNC). Its results are those of Read.
 func (c *Conn) Discard(n int) (int, unix.Errno, bool) {
 	for {
-		if m := c.rx.Discard(n); m > 0 {
+		if m := c.rx.Discard(c.toMark(n)); m > 0 {
 			return m, 0, c.reopened()
 		}
 		errno, again := c.empty()
@@ -67,7 +68,7 @@ func (c *Conn) Discard(n int) (int, unix.Errno, bool) {
 func (c *Conn) empty() (errno unix.Errno, again bool) {
 	ended := c.rx.Sealed()
 	failed := c.soErr.Load() != 0
-	if c.rx.Len() > 0 {
+	if unread, _ := c.peekable(); unread > 0 {
 		return 0, true
 	}
 	if failed {
@@ -93,8 +94,14 @@ func (c *Conn) reopened() bool {
 	return offered >= 0 && room >= 2*offered && room-offered >= min(c.rx.Limit()/2, 2*1460)
 }
 
-// Buffered returns how many bytes can be read (FIONREAD).
-func (c *Conn) Buffered() int { return c.rx.Len() }
+// Buffered returns how many bytes can be read, to the mark if there is one (FIONREAD; tcp_inq of Linux).
+func (c *Conn) Buffered() int {
+	n := c.rx.Len()
+	if m := c.mark(); m != 0 && !c.status.Has(statusInline) && m.at() < c.rx.Head()+uint64(n) {
+		return int(m.at() - c.rx.Head())
+	}
+	return n
+}
 
 // Unacked returns how many bytes written have not been acknowledged (TIOCOUTQ).
 func (c *Conn) Unacked() int { return c.tx.Len() }
@@ -172,8 +179,11 @@ func (c *Conn) Readiness() (ev ring.Events) {
 	}
 	rxEnd := c.rx.Sealed() || s&statusReadShut != 0
 	txEnd := c.tx.Sealed()
-	if rxEnd || c.rx.Len() > 0 {
+	if unread, _ := c.peekable(); rxEnd || unread > 0 {
 		ev |= ring.In
+	}
+	if c.mark().state() == markValid {
+		ev |= ring.Pri
 	}
 	if s&statusClosed != 0 || rxEnd && txEnd {
 		ev |= ring.Hup | ring.In | ring.Out

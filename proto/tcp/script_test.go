@@ -24,7 +24,7 @@ import (
 // Flags are S, F, R, P, U, E, C and '.' for ACK. Sequence numbers are relative: 0 is the SYN of
 // whoever sends, and acknowledgements are relative to the other side. What an expected segment does
 // not mention is not compared, but flags, numbers and length; "<>" is no options at all. A timestamp is
-// "TS val ecr", where "_" is any. "ecn ce" and "ecn ect0" are of the IP header; of what is sent, "ecn" that is not
+// "TS val ecr", where "_" is any. "urg" is the urgent pointer, "ecn ce" and "ecn ect0" are of the IP header; of what is sent, "ecn" that is not
 // mentioned must be none.
 type script struct {
 	t      *testing.T
@@ -63,6 +63,7 @@ type seg struct {
 	opt                    wire.TCPOptions
 	tsAny, ecrAny          bool
 	ecn                    wire.ECN
+	urg                    int
 	reserved               byte // bits of the header
 }
 
@@ -100,6 +101,8 @@ func (s *script) parse(text string) (g seg) {
 			g.hasAck, g.ack = true, num(f[i+1])
 		case "win":
 			g.hasWin, g.win = true, num(f[i+1])
+		case "urg":
+			g.urg = num(f[i+1])
 		case "ecn":
 			g.ecn = map[string]wire.ECN{"ce": wire.CE, "ect0": wire.ECT0, "ect1": wire.ECT1}[f[i+1]]
 		case "reserved":
@@ -152,7 +155,7 @@ func (s *script) in(text string) drop.Reason {
 	g := s.parse(text)
 	buf := make([]byte, 70000)
 	f := wire.TCPFields{
-		SrcPort: s.rport, DstPort: s.lport, Flags: g.flags, Window: uint16(g.win),
+		SrcPort: s.rport, DstPort: s.lport, Flags: g.flags, Window: uint16(g.win), Urgent: uint16(g.urg),
 		Seq: wire.SeqOf(s.irs + uint32(g.seq)),
 	}
 	if g.flags.Has(wire.ACK) {
@@ -253,6 +256,8 @@ func (s *script) compare(g seg, h wire.TCP) error {
 		return fmt.Errorf("bad checksum")
 	case wire.ECN(s.tos&3) != g.ecn:
 		return fmt.Errorf("sent as %v", wire.ECN(s.tos&3))
+	case int(h.Urgent()) != g.urg:
+		return fmt.Errorf("the urgent pointer is %d", h.Urgent())
 	case h.Flags() != g.flags:
 		return fmt.Errorf("flags are %v", h.Flags())
 	case seq != g.seq || len(h.Payload()) != g.end-g.seq:

@@ -12,6 +12,7 @@ type segment struct {
 	seq, ack wire.Seq
 	flags    wire.Flags
 	wnd      uint32 // as it stands in the header
+	urgent   uint16 // the pointer
 	payload  []byte
 	opt      wire.TCPOptions
 	optBad   bool
@@ -23,6 +24,7 @@ func (s *segment) parse(h wire.TCP) {
 	s.seq, s.ack = h.Seq(), h.Ack()
 	s.flags = h.Flags()
 	s.wnd = uint32(h.Window())
+	s.urgent = h.Urgent()
 	s.reserved = h.Reserved()
 	s.payload = h.Payload()
 	var ok bool
@@ -84,6 +86,9 @@ func (c *Conn) put(buf []byte, seq wire.Seq, flags wire.Flags, header, n int, no
 		f.Flags |= c.ecn.flags()
 		c.want &^= wantACK
 		c.disarm(timerDelayedACK)
+	}
+	if c.urgentMode() && c.snd.up.After(seq) {
+		c.putUrgent(&f)
 	}
 	wire.PutTCP(buf, &f)
 	c.putOptions(buf[wire.TCPLen:header], now)

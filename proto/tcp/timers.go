@@ -239,6 +239,9 @@ func (c *Conn) expirePersist(now mono.Time) {
 	c.want |= wantForce
 	if c.snd.wnd == 0 {
 		c.want |= wantProbe
+		if c.urgentMode() {
+			c.want |= wantUrgent
+		}
 	}
 	c.arm(timerRetransmit, now.Add(c.rto()))
 	c.t.ready(c)

@@ -290,6 +290,9 @@ func verifyConn(t testing.TB, c *Conn) {
 	if c.snd.una.After(c.snd.nxt) {
 		t.Fatalf("%v: una %v is after nxt %v", c.state, c.snd.una, c.snd.nxt)
 	}
+	if c.state >= Established && (c.snd.up.Before(c.snd.una) || c.snd.up.After(c.snd.una.Add(c.tx.Len()))) {
+		t.Fatalf("%v: the urgent byte ends at %v, una is %v, and %d bytes are queued", c.state, c.snd.up, c.snd.una, c.tx.Len())
+	}
 	if c.state >= Established && c.rcv.nxt.After(c.rcv.adv.Add(1)) { // the FIN takes no room
 		t.Fatalf("%v: rcv.nxt %v is beyond what was offered, %v", c.state, c.rcv.nxt, c.rcv.adv)
 	}
