@@ -23,7 +23,9 @@ func (c *Conn) inputACK(s *segment, now mono.Time) (reason drop.Reason, ok bool)
 		return drop.None, true // an old one; its text may be new
 	}
 	oldWnd := c.snd.wnd
-	if c.snd.wl1.AtOrBefore(s.seq) { // and SND.WL2 =< SEG.ACK, since that is not before una
+	// SND.WL2 =< SEG.ACK, since that is not before una. What acknowledges more is newer whatever its number: the peer's text
+	// again. The window counts from SND.UNA, so one that stayed would offer what the peer did not (as Linux: tcp_may_update_window).
+	if ack.After(c.snd.una) || c.snd.wl1.AtOrBefore(s.seq) {
 		c.updateWindow(s)
 	}
 	// RFC 5681 §2, but for what is outstanding.

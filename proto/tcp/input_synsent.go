@@ -137,10 +137,10 @@ func (c *Conn) establish(s *segment, now mono.Time) {
 }
 
 // updateWindow takes in the window of a segment that is not older than the last one that told it
-// (§3.10.7.4, fifth). That of a SYN is not scaled.
+// (§3.10.7.4, fifth). That of a SYN is not scaled (RFC 7323 §2.2).
 func (c *Conn) updateWindow(s *segment) {
 	wnd := s.wnd
-	if s.flags&wire.SYN == 0 {
+	if !s.syn {
 		wnd <<= c.snd.scale
 	}
 	c.snd.wnd = wnd

@@ -18,11 +18,13 @@ type segment struct {
 	optBad   bool
 	ecn      wire.ECN // of the IP header
 	reserved uint8    // bits of the header
+	syn      bool     // it came with a SYN, which may have been taken off since: its window is not scaled
 }
 
 func (s *segment) parse(h wire.TCP) {
 	s.seq, s.ack = h.Seq(), h.Ack()
 	s.flags = h.Flags()
+	s.syn = s.flags&wire.SYN != 0
 	s.wnd = uint32(h.Window())
 	s.urgent = h.Urgent()
 	s.reserved = h.Reserved()
