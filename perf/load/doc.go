@@ -23,6 +23,9 @@ type Config struct {
 	Conns    int // connections at once, TCP
 	InFlight int // datagrams at once, UDP
 
+	Congestion string        // of a stream's socket (TCP_CONGESTION); "": the kernel's default
+	Patience   time.Duration // how long a stream's server may say nothing at all; 0: giveUp
+
 	Warm time.Duration // not counted
 	Run  time.Duration // counted
 

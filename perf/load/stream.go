@@ -70,7 +70,7 @@ var printable = newPattern(func() []byte {
 // StreamFrom reads a stream of RFC 864 and compares every byte. The service may
 // begin at any line.
 func StreamFrom(c Config) (*Result, error) {
-	fd, err := connect(unix.SOCK_STREAM, c.Server)
+	fd, err := c.stream()
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +89,8 @@ func StreamFrom(c Config) (*Result, error) {
 		now := p.now()
 		switch {
 		case errno == unix.EINTR || errno == unix.EAGAIN:
-			if now-heard > giveUp {
-				return nil, fmt.Errorf("load: %v sent nothing for %v", c.Server, giveUp)
+			if now-heard > c.patience() {
+				return nil, fmt.Errorf("load: %v sent nothing for %v", c.Server, c.patience())
 			}
 			continue
 		case errno != 0:
@@ -140,7 +140,7 @@ func checkLong(p *pattern, got []byte, offset uint64) error {
 // when the service has closed too, which says that it read all. What it read
 // cannot be known: a stream that is compared is StreamThrough.
 func StreamTo(c Config) (*Result, error) {
-	fd, err := connect(unix.SOCK_STREAM, c.Server)
+	fd, err := c.stream()
 	if err != nil {
 		return nil, err
 	}
@@ -186,8 +186,8 @@ func StreamTo(c Config) (*Result, error) {
 			return nil, fmt.Errorf("load: %v answered, and should discard", c.Server)
 		case errno != unix.EINTR && errno != unix.EAGAIN:
 			return nil, os.NewSyscallError("load: recv", errno)
-		case p.now()-began > giveUp:
-			return nil, fmt.Errorf("load: %v did not close within %v", c.Server, giveUp)
+		case p.now()-began > c.patience():
+			return nil, fmt.Errorf("load: %v did not close within %v", c.Server, c.patience())
 		}
 	}
 }
@@ -196,7 +196,7 @@ func StreamTo(c Config) (*Result, error) {
 // comes back. At most streamAhead bytes are between the two, so that a server
 // that echoes with blocking writes goes on.
 func StreamThrough(c Config) (*Result, error) {
-	fd, err := connect(unix.SOCK_STREAM, c.Server)
+	fd, err := c.stream()
 	if err != nil {
 		return nil, err
 	}
@@ -230,8 +230,8 @@ func StreamThrough(c Config) (*Result, error) {
 		now := p.now()
 		switch {
 		case errno == unix.EAGAIN || errno == unix.EINTR:
-			if now-heard > giveUp {
-				return nil, fmt.Errorf("load: %v sent nothing back for %v", c.Server, giveUp)
+			if now-heard > c.patience() {
+				return nil, fmt.Errorf("load: %v sent nothing back for %v", c.Server, c.patience())
 			}
 		case errno != 0:
 			return nil, os.NewSyscallError("load: recv", errno)
@@ -253,3 +253,27 @@ func StreamThrough(c Config) (*Result, error) {
 
 // streamAhead is as much as four socket buffers of the kernel's default size hold.
 const streamAhead = 512 << 10
+
+func (c *Config) patience() time.Duration {
+	if c.Patience > 0 {
+		return c.Patience
+	}
+	return giveUp
+}
+
+// stream opens the connection of a stream.
+func (c *Config) stream() (fd int, err error) {
+	if fd, err = connect(unix.SOCK_STREAM, c.Server); err != nil {
+		return -1, err
+	}
+	tv := unix.NsecToTimeval(int64(c.patience()))
+	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv)
+	if err == nil && c.Congestion != "" {
+		err = unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, c.Congestion)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("load: socket options: %w", err)
+	}
+	return fd, nil
+}

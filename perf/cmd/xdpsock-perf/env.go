@@ -17,7 +17,9 @@ var errMissing = errors.New("missing")
 
 // An env is what all suites share: options, programs, and what has to go at the end.
 type env struct {
-	opt  options
+	opt   options
+	round int // of the suite that is measured, from 0 on
+
 	root string // of the tree that is measured
 	dir  string // of the programs built for this run
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/engine/netlab"
+	"github.com/xdpsock/xdpsock/perf/path"
 )
 
 var (
@@ -21,19 +22,20 @@ var (
 	engineAddr = netip.MustParsePrefix("10.77.0.9/24") // nobody's until the engine answers for it
 )
 
-// A lab is two namespaces and what joins them: a veth pair, or two interfaces of the machine on
-// one segment. The server's candidates run one after the other at the same end.
+// A lab is two namespaces and what joins them: a veth pair, two interfaces of the machine on
+// one segment, or a long way between two TAP devices. The server's candidates run one after the other at the same end.
 type lab struct {
 	client, server *netlab.NS
 	a, b           *netlab.Link   // at the client, at the server
 	loans          []*netlab.Loan // what has to be given back
+	taps           []*netlab.Tap
+	relay          *path.Relay // between the taps
 	notes          []string
 	body           []byte // what the first HTTP server answered
 }
 
-// newLab makes one, with addresses or, for raw frames, with none, and with
-// offloads as asked.
-func (e *env) newLab(raw bool) (l *lab, err error) {
+// newLab makes the one that a suite needs, with offloads as asked.
+func (e *env) newLab(s *suite) (l *lab, err error) {
 	l = new(lab)
 	if err := e.track(l); err != nil {
 		return nil, err
@@ -51,7 +53,7 @@ func (e *env) newLab(raw bool) (l *lab, err error) {
 		return nil, err
 	}
 	client, server := netlab.End{NS: l.client, Name: "client"}, netlab.End{NS: l.server, Name: "server"}
-	if !raw {
+	if !s.raw {
 		client.Addrs, server.Addrs = []netip.Prefix{clientAddr}, []netip.Prefix{kernelAddr}
 	}
 	if e.opt.offloads != "on" {
@@ -59,6 +61,9 @@ func (e *env) newLab(raw bool) (l *lab, err error) {
 	}
 	if e.opt.offloads == "both-off" {
 		server.Off = netlab.OnWire
+	}
+	if s.path != nil {
+		return l, l.stretch(client, server)
 	}
 	if e.opt.links != nil {
 		return l, l.borrow(e.opt.links, client, server)
@@ -120,6 +125,15 @@ func (l *lab) close() {
 		}
 	}
 	l.loans = nil
+	if l.relay != nil {
+		if err := l.relay.Close(); err != nil {
+			progress("%v", err)
+		}
+		l.relay = nil
+	}
+	for _, t := range l.taps {
+		t.Close()
+	}
 	for _, ns := range []*netlab.NS{l.server, l.client} {
 		if ns == nil {
 			continue

@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -165,23 +166,29 @@ func parse(args []string) (opt options, chosen []*suite, explicit bool, err erro
 	return opt, chosen, fs.NArg() > 0, nil
 }
 
-// choose finds suites by their names or groups, in the order of the list.
+// choose finds suites by their names or groups, in the order of the list. Those of a long path take an hour
+// and are run only when they are asked for.
 func choose(names []string) ([]*suite, error) {
-	if len(names) == 0 {
-		return suites, nil
-	}
 	var chosen []*suite
+	if len(names) == 0 {
+		return slices.DeleteFunc(slices.Clone(suites), func(s *suite) bool { return s.path != nil }), nil
+	}
 	for _, s := range suites {
-		if slices.Contains(names, s.name) || slices.Contains(names, s.group) {
+		if slices.ContainsFunc(names, s.called) {
 			chosen = append(chosen, s)
 		}
 	}
 	for _, n := range names {
-		if !slices.ContainsFunc(suites, func(s *suite) bool { return s.name == n || s.group == n }) {
+		if !slices.ContainsFunc(suites, func(s *suite) bool { return s.called(n) }) {
 			return nil, fmt.Errorf("no suite %q; there are %s", n, strings.Join(suiteNames(), ", "))
 		}
 	}
 	return chosen, nil
+}
+
+// called says whether name is the suite's or that of a group it belongs to.
+func (s *suite) called(name string) bool {
+	return name == s.name || name == s.group || name == "path" && s.path != nil
 }
 
 func suiteNames() (names []string) {
@@ -194,7 +201,10 @@ func suiteNames() (names []string) {
 func listing() string {
 	var b strings.Builder
 	for _, s := range suites {
-		fmt.Fprintf(&b, "  %-14s %-9s %s\n", s.name, s.group, s.about)
+		if s.path == nil {
+			fmt.Fprintf(&b, "  %-14s %-9s %s\n", s.name, s.group, s.about)
+		}
 	}
+	fmt.Fprintf(&b, "  %-14s %-9s %s\n", "path", "", "only if named: TCP over long paths with loss, "+strconv.Itoa(len(grid())*2)+" suites as "+suites[len(suites)-1].name)
 	return b.String()
 }

@@ -19,7 +19,7 @@ import (
 
 func TestChoose(t *testing.T) {
 	all, err := choose(nil)
-	if err != nil || len(all) != len(suites) {
+	if err != nil || len(all) != len(suites)-2*len(grid()) {
 		t.Errorf("nothing chosen: %d suites, %v", len(all), err)
 	}
 	some, err := choose([]string{"raw", "udp-rr"})
@@ -199,7 +199,7 @@ func TestTwin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := e.newLab(true)
+	l, err := e.newLab(&suite{raw: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,6 +249,37 @@ func TestInterrupt(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(tmp, "*")); left != nil {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestPath takes one long path in both directions, with who is measured and with the kernel: streams arrive whole,
+// and no faster than the path lets them. How fast is for the grid to say.
+func TestPath(t *testing.T) {
+	netlab.RequireRoot(t)
+	if testing.Short() {
+		t.Skip("builds two programs and runs for some seconds")
+	}
+	e, err := newEnv(options{rounds: 1, run: 500 * time.Millisecond, subject: "xdpsock", out: filepath.Join(t.TempDir(), "out.json")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	chosen, err := choose([]string{"path-to-20M-10ms-1%", "path-from-20M-10ms-1%"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range chosen {
+		o := s.measure(e)
+		if o.Failed != "" || o.Skipped != "" {
+			t.Fatalf("%s: failed %q, skipped %q", s.name, o.Failed, o.Skipped)
+		}
+		goodput := o.Metrics[0]
+		for _, who := range []string{"xdpsock", "kernel"} {
+			if v := goodput.Values[who]; len(v) != 1 || v[0] <= 0 || v[0] > 25 { // a queue is emptied in the counted time
+				t.Errorf("%s: %s has %v Mbit/s of 20", s.name, who, v)
+			}
+		}
+		t.Logf("%s: %v Mbit/s, ratio %.2f", s.name, goodput.Values, goodput.Comparisons[0].Value)
 	}
 }
 

@@ -33,8 +33,8 @@ type service struct {
 	beside bool
 }
 
-// services are the measured server and the kernel's sockets.
-func (e *env) services() (able []service, missing []string) {
+// services are the measured server and the kernel's sockets, which on a long path have the same congestion control.
+func (e *env) services(path *cell) (able []service, missing []string) {
 	ports := func(dash string) []string {
 		return []string{
 			dash + "echo", strconv.Itoa(echoPort), dash + "discard", strconv.Itoa(discardPort),
@@ -46,6 +46,9 @@ func (e *env) services() (able []service, missing []string) {
 		return nil, []string{err.Error()}
 	}
 	kernel := service{name: "kernel", argv: append([]string{netserver}, ports("-")...), addr: kernelAddr.Addr()}
+	if path != nil {
+		kernel.argv = append(kernel.argv, "-cc", pathCongestion)
+	}
 	switch e.opt.subject {
 	case "kernel":
 		again := kernel
@@ -72,8 +75,13 @@ func (e *env) services() (able []service, missing []string) {
 // serving makes candidates of services: each time the server is started anew, so that
 // none has an XDP program or a socket beside the other's run.
 func serving(work func(*env, *lab, service, *child) (sample, error)) func(*env) ([]candidate, []string) {
+	return servingOver(nil, work)
+}
+
+// servingOver is serving at the end of a long path.
+func servingOver(path *cell, work func(*env, *lab, service, *child) (sample, error)) func(*env) ([]candidate, []string) {
 	return func(e *env) (able []candidate, missing []string) {
-		services, missing := e.services()
+		services, missing := e.services(path)
 		for _, s := range services {
 			able = append(able, candidate{name: s.name, run: func(l *lab) (sample, error) { return s.measure(e, l, work) }, beside: s.beside})
 		}

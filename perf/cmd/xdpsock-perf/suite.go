@@ -13,7 +13,8 @@ type suite struct {
 	name, group, about string
 
 	metrics []metric
-	raw     bool // its links carry frames and have no addresses
+	raw     bool  // its links carry frames and have no addresses
+	path    *cell // its link is a long way; nil: a wire
 
 	// candidates are those that can run here, the measured one first, and a line for
 	// each that cannot.
@@ -107,7 +108,7 @@ func (s *suite) compares() bool {
 }
 
 func (s *suite) rounds(e *env, able []candidate, o *outcome) error {
-	l, err := e.newLab(s.raw)
+	l, err := e.newLab(s)
 	if err != nil {
 		return err
 	}
@@ -131,6 +132,7 @@ func (s *suite) rounds(e *env, able []candidate, o *outcome) error {
 
 // round lets each candidate run once. A round that fails is taken back whole.
 func (s *suite) round(e *env, l *lab, round int, able []candidate, values [][]sample) error {
+	e.round = round
 	for _, i := range ratio.Order(round, len(able)) {
 		c := able[i]
 		got, err := c.run(l)

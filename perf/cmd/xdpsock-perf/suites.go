@@ -38,7 +38,7 @@ var loss = metric{Name: "loss", Unit: "%"}
 const request = 64
 
 // suites are all there are, in the order in which they run.
-var suites = []*suite{
+var suites = append([]*suite{
 	{
 		name: "udp-rr", group: "services", about: "UDP echo, 64 B, one at a time",
 		metrics:    replies(1.5, 1, lost),
@@ -99,7 +99,7 @@ var suites = []*suite{
 		metrics:    forwarding(loss),
 		candidates: raw(l2fwd),
 	},
-}
+}, paths()...)
 
 func needsWrk(next func(*env) ([]candidate, []string)) func(*env) ([]candidate, []string) {
 	return func(e *env) ([]candidate, []string) {

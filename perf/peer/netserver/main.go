@@ -10,6 +10,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -23,6 +24,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -33,11 +36,12 @@ func main() {
 	discard := flag.Int("discard", 0, "port of discard over UDP and TCP")
 	chargen := flag.Int("chargen", 0, "port of chargen over TCP")
 	web := flag.Int("http", 0, "port of HTTP")
+	cc := flag.String("cc", "", "TCP's congestion control (TCP_CONGESTION); default: the kernel's")
 	burn := flag.Duration("burn", 0, "processor time to waste on each request")
 	flag.Parse()
 	ip, err := netip.ParseAddr(*addr)
 	if err != nil || flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "usage: netserver [-a IP] [-echo PORT] [-discard PORT] [-chargen PORT] [-http PORT] [-burn DURATION]")
+		fmt.Fprintln(os.Stderr, "usage: netserver [-a IP] [-echo PORT] [-discard PORT] [-chargen PORT] [-http PORT] [-cc NAME] [-burn DURATION]")
 		os.Exit(2)
 	}
 	at := func(port int) string { return net.JoinHostPort(ip.String(), strconv.Itoa(port)) }
@@ -45,14 +49,14 @@ func main() {
 	s := services{burn: *burn}
 	if *echo != 0 {
 		go serveUDP(at(*echo), s.echoUDP)
-		go serveTCP(at(*echo), s.echoTCP)
+		go serveTCP(at(*echo), *cc, s.echoTCP)
 	}
 	if *discard != 0 {
 		go serveUDP(at(*discard), s.discardUDP)
-		go serveTCP(at(*discard), s.discardTCP)
+		go serveTCP(at(*discard), *cc, s.discardTCP)
 	}
 	if *chargen != 0 {
-		go serveTCP(at(*chargen), s.chargenTCP)
+		go serveTCP(at(*chargen), *cc, s.chargenTCP)
 	}
 	if *web != 0 {
 		go serveHTTP(at(*web), s.hello)
@@ -70,8 +74,18 @@ func serveUDP(addr string, serve func(*net.UDPConn)) {
 	serve(c.(*net.UDPConn))
 }
 
-func serveTCP(addr string, serve func(net.Conn)) {
-	l, err := net.Listen("tcp", addr)
+// serveTCP accepts connections that have the congestion control of their listener.
+func serveTCP(addr, cc string, serve func(net.Conn)) {
+	var lc net.ListenConfig
+	if cc != "" {
+		lc.Control = func(_, _ string, raw syscall.RawConn) (err error) {
+			refused := raw.Control(func(fd uintptr) {
+				err = os.NewSyscallError("TCP_CONGESTION", unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, cc))
+			})
+			return cmp.Or(refused, err)
+		}
+	}
+	l, err := lc.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		log.Fatal(err)
 	}

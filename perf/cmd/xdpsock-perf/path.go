@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/xdpsock/xdpsock/engine/netlab"
+	"github.com/xdpsock/xdpsock/perf/load"
+	"github.com/xdpsock/xdpsock/perf/path"
+	"github.com/xdpsock/xdpsock/proto/simnet"
+)
+
+// A cell is one long path. The rate is what two processors can hold without being what limits, so
+// that the result is the algorithm's.
+type cell struct {
+	rate  int64 // bits a second, each way
+	rtt   time.Duration
+	loss  float64 // each way
+	queue float64 // at the bottleneck, in what the path itself holds
+	shake bool    // 1 % of the packets late by a tenth of the round trip, at least a millisecond
+}
+
+const mbit = 1_000_000
+
+// grid is loss by round trip, with a queue as long as the path; then what a short queue and a path
+// that reorders make of some of it.
+func grid() (all []cell) {
+	losses := []float64{0, 0.001, 0.01, 0.03}
+	for _, rtt := range []time.Duration{100 * time.Microsecond, 10 * time.Millisecond, 60 * time.Millisecond, 200 * time.Millisecond} {
+		for _, loss := range losses {
+			all = append(all, cell{rate: 20 * mbit, rtt: rtt, loss: loss, queue: 1})
+		}
+	}
+	for _, rtt := range []time.Duration{10 * time.Millisecond, 60 * time.Millisecond} {
+		for _, loss := range []float64{0, 0.01} {
+			all = append(all, cell{rate: 20 * mbit, rtt: rtt, loss: loss, queue: 1, shake: true},
+				cell{rate: 20 * mbit, rtt: rtt, loss: loss, queue: 0.25})
+		}
+		all = append(all, cell{rate: 100 * mbit, rtt: rtt, queue: 1})
+	}
+	return all
+}
+
+func (c cell) name() string {
+	s := fmt.Sprintf("%dM-%v-%v%%", c.rate/mbit, c.rtt, c.loss*100)
+	if c.queue != 1 {
+		s += fmt.Sprintf("-q%v", c.queue)
+	}
+	if c.shake {
+		s += "-shaken"
+	}
+	return s
+}
+
+// full is an Ethernet frame of the usual MTU, of which payload bytes are a program's where timestamps are on.
+const (
+	full    = 1514
+	payload = 1448
+)
+
+// impairment is one direction of the path.
+func (c cell) impairment() simnet.Impairment {
+	holds := float64(c.rate) / 8 / full * c.rtt.Seconds()
+	i := simnet.Impairment{Rate: c.rate, Delay: c.rtt / 2, Loss: c.loss, QueuePackets: max(20, int(c.queue*holds))}
+	if c.shake {
+		i.Reorder, i.ReorderDelay = 0.01, max(time.Millisecond, c.rtt/10)
+	}
+	return i
+}
+
+// stretch joins the ends by a path that is clean until a run begins.
+func (l *lab) stretch(client, server netlab.End) error {
+	client.Off, server.Off = netlab.OnWire, netlab.OnWire
+	for _, end := range []netlab.End{client, server} {
+		if err := end.NS.Do(settings); err != nil {
+			return fmt.Errorf("sysctl: %w", err)
+		}
+		t, err := netlab.NewTap(end)
+		if err != nil {
+			return err
+		}
+		l.taps = append(l.taps, t)
+	}
+	l.a, l.b = l.taps[0].Link, l.taps[1].Link
+	var err error
+	l.relay, err = path.New(l.taps[0], l.taps[1])
+	return err
+}
+
+// pathCongestion is what both ends run: xdpsock's default.
+const pathCongestion = "cubic"
+
+// pathPatience is how long a path with loss may be silent: several timeouts in a row.
+const pathPatience = time.Minute
+
+// settings makes the kernel in a namespace forget a connection when it ends, or the next run would begin where it
+// was. The rest is as the kernel makes it.
+func settings() error {
+	return os.WriteFile("/proc/sys/net/ipv4/tcp_no_metrics_save", []byte("1"), 0)
+}
+
+// crossing makes a suite's work of a stream over the path. Each round is one seed, the same for
+// all candidates.
+func (c cell) crossing(generate func(load.Config) (*load.Result, error), port uint16) func(*env, *lab, service, *child) (sample, error) {
+	return func(e *env, l *lab, s service, server *child) (sample, error) {
+		i := c.impairment()
+		if err := l.relay.Impair(simnet.Config{Seed: uint64(e.round + 1), AtoB: i, BtoA: i}); err != nil {
+			return nil, err
+		}
+		defer l.relay.Impair(simnet.Config{})
+		var r *load.Result
+		err := l.client.Do(func() (err error) {
+			r, err = generate(load.Config{Server: s.at(port), Run: e.opt.run, Congestion: pathCongestion, Patience: pathPatience})
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		bits := r.BytesPerSecond() * 8
+		return sample{
+			"goodput": bits / mbit, "share": bits / (float64(c.rate) * payload / full) * 100,
+			"late": float64(l.relay.Late()) / float64(time.Millisecond),
+		}, nil
+	}
+}
+
+// paths are the suites of the grid, two a cell: the data goes to the candidate, or from it.
+func paths() (all []*suite) {
+	metrics := []metric{
+		{Name: "goodput", Unit: "Mbit/s", Better: "more", goals: to("kernel", 0.95)},
+		{Name: "share", Unit: "% of the path"},
+		{Name: "late", Unit: "ms that the relay was late at most"},
+	}
+	for _, c := range grid() {
+		for _, way := range []struct {
+			name     string
+			generate func(load.Config) (*load.Result, error)
+			port     uint16
+		}{{"to", load.StreamTo, discardPort}, {"from", load.StreamFrom, chargenPort}} {
+			all = append(all, &suite{
+				name: "path-" + way.name + "-" + c.name(), group: "path-" + way.name,
+				about:      fmt.Sprintf("one TCP stream %s the server, %d Mbit/s, round trip %v, %v %% loss", way.name, c.rate/mbit, c.rtt, c.loss*100),
+				metrics:    metrics,
+				path:       &c,
+				candidates: servingOver(&c, c.crossing(way.generate, way.port)),
+			})
+		}
+	}
+	return all
+}
