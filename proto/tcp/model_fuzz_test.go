@@ -210,7 +210,7 @@ func (z *modeled) connect() {
 		return
 	}
 	c, errno := z.h.tcp.Connect(z.h.at(modelPort), netip.AddrPortFrom(z.remote, peerPort), Options{NoDelay: true, RcvBuf: z.word() % 20000}, z.now)
-	may := z.m.state == Closed || z.m.state == Listen || z.m.state == TimeWait && z.m.tsOK && z.now.Sub(z.waits) >= twReuseAfter
+	may := z.m.state == Closed || z.m.state == Listen || z.m.state == TimeWait && z.m.tsOK && z.now.Sub(z.waits) >= z.h.tcp.params.ReuseDelay
 	if may != (errno == 0) {
 		z.t.Fatalf("connect in %v: %v", z.m.state, errno)
 	}
