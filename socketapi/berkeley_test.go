@@ -47,6 +47,7 @@ type berkeley interface {
 	SetsockoptString(fd, level, opt int, s string) error
 	GetsockoptTCPInfo(fd, level, opt int) (*unix.TCPInfo, error)
 	Sockatmark(fd int) (bool, error)
+	waiter
 }
 
 // env is where a row of the table runs: the stack under test and its peer, which is
@@ -412,7 +413,9 @@ func TestBerkeley(t *testing.T) {
 	if _, err := st.ListenUDP(netip.MustParseAddrPort("0.0.0.0:9")); err != nil { // no row's socket is the last
 		t.Fatal(err)
 	}
-	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, rawRows, optionRows())
+	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, rawRows,
+		pollRows, epollRows, descriptorRows, kernelRows,
+		optionRows())
 	seen := map[string]bool{}
 	for i, r := range table {
 		if seen[r.name] {

@@ -23,22 +23,24 @@ const protocolMax = 263
 
 // Socket opens a socket: AF_INET or AF_INET6 with SOCK_STREAM, SOCK_DGRAM (UDP, or ICMP echo) or SOCK_RAW,
 // AF_PACKET with SOCK_RAW or SOCK_DGRAM, each with SOCK_NONBLOCK and SOCK_CLOEXEC (which says
-// nothing: these descriptors are not inherited).
+// nothing: these descriptors are not inherited). Any other family is opened in the kernel, in the network namespace
+// of the calling thread.
 func (t *Table) Socket(domain, typ, proto int) (fd int, err error) {
+	if !engineFamily(domain) {
+		return t.kernelSocket(domain, typ, proto)
+	}
 	nonblock := typ&unix.SOCK_NONBLOCK != 0
 	s, errno := t.open(domain, typ&^(unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC), proto)
 	if errno != 0 {
 		return -1, errno
 	}
-	return t.install(s, nonblock)
+	return t.install(s, nonblock, typ&unix.SOCK_CLOEXEC != 0)
 }
 
 func (t *Table) open(domain, typ, proto int) (socket, unix.Errno) {
 	switch {
 	case domain == unix.AF_PACKET:
 		return t.openPacket(typ, proto)
-	case domain != unix.AF_INET && domain != unix.AF_INET6:
-		return nil, unix.EAFNOSUPPORT
 	case typ < 0 || typ > unix.SOCK_PACKET:
 		return nil, unix.EINVAL
 	case proto < 0 || proto >= protocolMax:
@@ -79,14 +81,15 @@ func (t *Table) openPacket(typ, proto int) (socket, unix.Errno) {
 }
 
 // install gives a socket a descriptor, or closes it.
-func (t *Table) install(s socket, nonblock bool) (fd int, err error) {
+func (t *Table) install(s socket, nonblock, closeOnExec bool) (fd int, err error) {
 	f := &file{socket: s}
 	f.nonblock.Store(nonblock)
-	fd, errno := t.add(f, -1)
+	fd, errno := t.add(f)
 	if errno != 0 {
 		s.close()
 		return -1, errno
 	}
+	t.setCloseOnExec(fd, closeOnExec)
 	return fd, nil
 }
 
@@ -99,36 +102,16 @@ func (t *Table) Close(fd int) error {
 		return unix.EBADF
 	}
 	if last {
-		f.close()
+		f.shut()
 	}
-	return nil
-}
-
-// Dup makes another descriptor of the same socket.
-func (t *Table) Dup(oldfd int) (fd int, err error) {
-	f := t.lookup(oldfd)
-	if f == nil {
-		return -1, unix.EBADF
-	}
-	fd, errno := t.add(f, oldfd)
-	return fd, failure(errno)
-}
-
-// SetNonblock says whether calls on the descriptor wait (O_NONBLOCK).
-func (t *Table) SetNonblock(fd int, nonblocking bool) error {
-	f := t.lookup(fd)
-	if f == nil {
-		return unix.EBADF
-	}
-	f.nonblock.Store(nonblocking)
 	return nil
 }
 
 // Bind gives a socket a local address. Port 0 is chosen.
 func (t *Table) Bind(fd int, sa unix.Sockaddr) error {
-	f := t.lookup(fd)
+	f := t.sock(fd)
 	if f == nil {
-		return unix.EBADF
+		return t.other(fd).named(sa, unix.Bind)
 	}
 	if sa == nil {
 		return unix.EINVAL
@@ -145,9 +128,9 @@ func (t *Table) Bind(fd int, sa unix.Sockaddr) error {
 
 // Listen makes a stream socket wait for connections, n of which may wait for Accept.
 func (t *Table) Listen(s, n int) error {
-	f := t.lookup(s)
+	f := t.sock(s)
 	if f == nil {
-		return unix.EBADF
+		return t.other(s).do(func(fd int) error { return unix.Listen(fd, n) })
 	}
 	return failure(f.listen(n))
 }
@@ -157,12 +140,12 @@ func (t *Table) Accept(fd int) (nfd int, sa unix.Sockaddr, err error) { return t
 
 // Accept4 is Accept with SOCK_NONBLOCK and SOCK_CLOEXEC for the new descriptor.
 func (t *Table) Accept4(fd int, flags int) (nfd int, sa unix.Sockaddr, err error) {
-	f := t.lookup(fd)
+	f := t.sock(fd)
 	switch {
 	case flags&^(unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC) != 0:
 		return -1, nil, unix.EINVAL
 	case f == nil:
-		return -1, nil, unix.EBADF
+		return t.other(fd).accept(t, flags)
 	}
 	nfd, errno := t.reserve() // first, as on Linux: EMFILE loses no connection
 	if errno != 0 {
@@ -176,15 +159,16 @@ func (t *Table) Accept4(fd int, flags int) (nfd int, sa unix.Sockaddr, err error
 	accepted := &file{socket: s}
 	accepted.nonblock.Store(flags&unix.SOCK_NONBLOCK != 0)
 	t.fulfil(nfd, accepted)
+	t.setCloseOnExec(nfd, flags&unix.SOCK_CLOEXEC != 0)
 	return nfd, sockaddr(from, s.common().family), nil
 }
 
 // Connect connects a stream, or sets the peer of a datagram socket. A nil address is
 // AF_UNSPEC: it undoes that.
 func (t *Table) Connect(fd int, sa unix.Sockaddr) error {
-	f := t.lookup(fd)
+	f := t.sock(fd)
 	if f == nil {
-		return unix.EBADF
+		return t.other(fd).named(sa, unix.Connect)
 	}
 	if s, ok := f.socket.(*packetSocket); ok {
 		return s.without()
@@ -198,18 +182,18 @@ func (t *Table) Connect(fd int, sa unix.Sockaddr) error {
 
 // Shutdown ends one direction or both: SHUT_RD, SHUT_WR, SHUT_RDWR.
 func (t *Table) Shutdown(fd int, how int) error {
-	f := t.lookup(fd)
+	f := t.sock(fd)
 	if f == nil {
-		return unix.EBADF
+		return t.other(fd).do(func(fd int) error { return unix.Shutdown(fd, how) })
 	}
 	return failure(f.shutdown(how))
 }
 
 // Getsockname returns the local address.
 func (t *Table) Getsockname(fd int) (unix.Sockaddr, error) {
-	f := t.lookup(fd)
+	f := t.sock(fd)
 	if f == nil {
-		return nil, unix.EBADF
+		return asks(t.other(fd), unix.Getsockname)
 	}
 	if s, ok := f.socket.(*packetSocket); ok {
 		return s.nameLink(), nil
@@ -219,9 +203,9 @@ func (t *Table) Getsockname(fd int) (unix.Sockaddr, error) {
 
 // Getpeername returns the peer's address.
 func (t *Table) Getpeername(fd int) (unix.Sockaddr, error) {
-	f := t.lookup(fd)
+	f := t.sock(fd)
 	if f == nil {
-		return nil, unix.EBADF
+		return asks(t.other(fd), unix.Getpeername)
 	}
 	a, errno := f.peerName()
 	if errno != 0 {
@@ -232,9 +216,9 @@ func (t *Table) Getpeername(fd int) (unix.Sockaddr, error) {
 
 // Read reads what is there, at least one byte of a stream or one datagram.
 func (t *Table) Read(fd int, p []byte) (n int, err error) {
-	f := t.lookup(fd)
+	f := t.sock(fd)
 	if f == nil {
-		return -1, unix.EBADF
+		return t.other(fd).read(p)
 	}
 	if len(p) == 0 && f.common().kind == unix.SOCK_STREAM {
 		return 0, nil // read(2) of nothing does not ask the socket
@@ -247,7 +231,12 @@ func (t *Table) Read(fd int, p []byte) (n int, err error) {
 }
 
 // Write writes p: all of it to a stream, unless the descriptor does not wait, or one datagram.
-func (t *Table) Write(fd int, p []byte) (n int, err error) { return t.send(fd, p, nil, nil, 0) }
+func (t *Table) Write(fd int, p []byte) (n int, err error) {
+	if t.sock(fd) == nil {
+		return t.other(fd).write(p)
+	}
+	return t.send(fd, p, nil, nil, 0)
+}
 
 // Send is Write with flags.
 func (t *Table) Send(s int, buf []byte, flags int) error {
@@ -282,9 +271,9 @@ func (t *Table) SendmsgBuffers(fd int, buffers [][]byte, oob []byte, to unix.Soc
 }
 
 func (t *Table) send(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
-	f := t.lookup(fd)
+	f := t.sock(fd)
 	if f == nil {
-		return -1, unix.EBADF
+		return t.other(fd).sendmsg([][]byte{p}, oob, to, flags)
 	}
 	var errno unix.Errno
 	if s, ok := f.socket.(*packetSocket); ok {
@@ -317,9 +306,9 @@ func (t *Table) Recvfrom(fd int, p []byte, flags int) (n int, from unix.Sockaddr
 // writes what else is known of it to oob, as the socket's options ask for; MSG_CTRUNC says that there
 // was no room for all. With MSG_ERRQUEUE it takes an error of the error queue (IP_RECVERR).
 func (t *Table) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
-	f := t.lookup(fd)
+	f := t.sock(fd)
 	if f == nil {
-		return -1, 0, 0, nil, unix.EBADF
+		return t.other(fd).recvmsg([][]byte{p}, oob, flags)
 	}
 	var r received
 	var e udp.ExtendedError

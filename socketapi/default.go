@@ -128,6 +128,43 @@ func GetsockoptTpacketStats(fd, level, opt int) (*unix.TpacketStats, error) {
 	return table().GetsockoptTpacketStats(fd, level, opt)
 }
 
+func Dup2(oldfd, newfd int) error                            { return table().Dup2(oldfd, newfd) }
+func Dup3(oldfd int, newfd int, flags int) (err error)       { return table().Dup3(oldfd, newfd, flags) }
+func FcntlInt(fd uintptr, cmd, arg int) (int, error)         { return table().FcntlInt(fd, cmd, arg) }
+func Poll(fds []unix.PollFd, timeout int) (n int, err error) { return table().Poll(fds, timeout) }
+func EpollCreate(size int) (fd int, err error)               { return table().EpollCreate(size) }
+func EpollCreate1(flag int) (fd int, err error)              { return table().EpollCreate1(flag) }
+
+// Socketpair opens sockets of the kernel's, like Socket of its families: those need no host, but a table, which
+// is that of the stack of Use.
+func Socketpair(domain, typ, proto int) (fd [2]int, err error) {
+	t := current.Load()
+	if t == nil {
+		return fd, unix.ENETDOWN
+	}
+	return t.Socketpair(domain, typ, proto)
+}
+
+func Ppoll(fds []unix.PollFd, timeout *unix.Timespec, sigmask *unix.Sigset_t) (n int, err error) {
+	return table().Ppoll(fds, timeout, sigmask)
+}
+
+func Select(nfd int, r *unix.FdSet, w *unix.FdSet, e *unix.FdSet, timeout *unix.Timeval) (n int, err error) {
+	return table().Select(nfd, r, w, e, timeout)
+}
+
+func Pselect(nfd int, r *unix.FdSet, w *unix.FdSet, e *unix.FdSet, timeout *unix.Timespec, sigmask *unix.Sigset_t) (n int, err error) {
+	return table().Pselect(nfd, r, w, e, timeout, sigmask)
+}
+
+func EpollCtl(epfd int, op int, fd int, event *unix.EpollEvent) (err error) {
+	return table().EpollCtl(epfd, op, fd, event)
+}
+
+func EpollWait(epfd int, events []unix.EpollEvent, msec int) (n int, err error) {
+	return table().EpollWait(epfd, events, msec)
+}
+
 // BindToDevice is SO_BINDTODEVICE.
 func BindToDevice(fd int, device string) (err error) {
 	return table().SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, device)

@@ -128,7 +128,7 @@ func Options() []Option {
 
 // find returns the option of a socket, nil if it has no such one.
 func (t *Table) find(fd, level, name int) (*file, *option) {
-	f := t.lookup(fd)
+	f := t.sock(fd)
 	if f == nil {
 		return nil, nil
 	}
@@ -153,7 +153,7 @@ func (t *Table) get(fd, level, name int, k, or kind) (v value, err error) {
 	f, o := t.find(fd, level, name)
 	switch {
 	case f == nil:
-		return v, unix.EBADF
+		return v, t.other(fd).errno
 	case o == nil || o.get == nil:
 		return v, f.common().unknown(level)
 	case o.kind != k && o.kind != or:
@@ -173,7 +173,7 @@ func (t *Table) set(fd, level, name int, v value, k, or kind) error {
 	f, o := t.find(fd, level, name)
 	switch {
 	case f == nil:
-		return unix.EBADF
+		return t.other(fd).errno
 	case o == nil || o.set == nil:
 		return unix.ENOPROTOOPT
 	case o.kind != k && o.kind != or:
@@ -193,12 +193,18 @@ func (t *Table) set(fd, level, name int, v value, k, or kind) error {
 
 // GetsockoptInt returns an option that is a number, or 0 or 1.
 func (t *Table) GetsockoptInt(fd, level, opt int) (int, error) {
+	if k := t.kernel(fd); k != nil {
+		return asks(other{k: k}, func(fd int) (int, error) { return unix.GetsockoptInt(fd, level, opt) })
+	}
 	v, err := t.get(fd, level, opt, kindInt, kindFlag)
 	return v.n, err
 }
 
 // SetsockoptInt sets an option that is a number, or a yes (not 0) or no.
 func (t *Table) SetsockoptInt(fd, level, opt int, n int) error {
+	if k := t.kernel(fd); k != nil {
+		return other{k: k}.do(func(fd int) error { return unix.SetsockoptInt(fd, level, opt, n) })
+	}
 	if _, o := t.find(fd, level, opt); o != nil && o.kind == kindBytes {
 		return t.set(fd, level, opt, value{text: string(binary.NativeEndian.AppendUint32(nil, uint32(n)))}, kindBytes, kindBytes)
 	}
@@ -207,6 +213,9 @@ func (t *Table) SetsockoptInt(fd, level, opt int, n int) error {
 
 // GetsockoptLinger returns SO_LINGER.
 func (t *Table) GetsockoptLinger(fd, level, opt int) (*unix.Linger, error) {
+	if k := t.kernel(fd); k != nil {
+		return asks(other{k: k}, func(fd int) (*unix.Linger, error) { return unix.GetsockoptLinger(fd, level, opt) })
+	}
 	v, err := t.get(fd, level, opt, kindLinger, kindLinger)
 	if err != nil {
 		return nil, err
@@ -217,6 +226,9 @@ func (t *Table) GetsockoptLinger(fd, level, opt int) (*unix.Linger, error) {
 // SetsockoptLinger sets SO_LINGER: off; on with 0 seconds: Close sends a reset; on with more:
 // Close waits for so long until the peer has everything.
 func (t *Table) SetsockoptLinger(fd, level, opt int, l *unix.Linger) error {
+	if k := t.kernel(fd); k != nil {
+		return other{k: k}.do(func(fd int) error { return unix.SetsockoptLinger(fd, level, opt, l) })
+	}
 	if l == nil {
 		return unix.EFAULT
 	}
@@ -225,6 +237,9 @@ func (t *Table) SetsockoptLinger(fd, level, opt int, l *unix.Linger) error {
 
 // GetsockoptTimeval returns SO_RCVTIMEO or SO_SNDTIMEO.
 func (t *Table) GetsockoptTimeval(fd, level, opt int) (*unix.Timeval, error) {
+	if k := t.kernel(fd); k != nil {
+		return asks(other{k: k}, func(fd int) (*unix.Timeval, error) { return unix.GetsockoptTimeval(fd, level, opt) })
+	}
 	v, err := t.get(fd, level, opt, kindTime, kindTime)
 	if err != nil {
 		return nil, err
@@ -234,6 +249,9 @@ func (t *Table) GetsockoptTimeval(fd, level, opt int) (*unix.Timeval, error) {
 
 // SetsockoptTimeval sets SO_RCVTIMEO or SO_SNDTIMEO.
 func (t *Table) SetsockoptTimeval(fd, level, opt int, tv *unix.Timeval) error {
+	if k := t.kernel(fd); k != nil {
+		return other{k: k}.do(func(fd int) error { return unix.SetsockoptTimeval(fd, level, opt, tv) })
+	}
 	if tv == nil {
 		return unix.EFAULT
 	}
@@ -242,6 +260,9 @@ func (t *Table) SetsockoptTimeval(fd, level, opt int, tv *unix.Timeval) error {
 
 // GetsockoptString returns TCP_CONGESTION.
 func (t *Table) GetsockoptString(fd, level, opt int) (string, error) {
+	if k := t.kernel(fd); k != nil {
+		return asks(other{k: k}, func(fd int) (string, error) { return unix.GetsockoptString(fd, level, opt) })
+	}
 	v, err := t.get(fd, level, opt, kindText, kindText)
 	return v.text, err
 }
@@ -249,11 +270,17 @@ func (t *Table) GetsockoptString(fd, level, opt int) (string, error) {
 // SetsockoptString sets TCP_CONGESTION, or one of the options whose value is a structure that no other call
 // is for, as the structure's bytes.
 func (t *Table) SetsockoptString(fd, level, opt int, s string) error {
+	if k := t.kernel(fd); k != nil {
+		return other{k: k}.do(func(fd int) error { return unix.SetsockoptString(fd, level, opt, s) })
+	}
 	return t.set(fd, level, opt, value{text: s}, kindText, kindBytes)
 }
 
 // GetsockoptICMPv6Filter returns ICMPV6_FILTER.
 func (t *Table) GetsockoptICMPv6Filter(fd, level, opt int) (*unix.ICMPv6Filter, error) {
+	if k := t.kernel(fd); k != nil {
+		return asks(other{k: k}, func(fd int) (*unix.ICMPv6Filter, error) { return unix.GetsockoptICMPv6Filter(fd, level, opt) })
+	}
 	v, err := t.get(fd, level, opt, kindFilter, kindFilter)
 	if err != nil {
 		return nil, err
@@ -263,6 +290,9 @@ func (t *Table) GetsockoptICMPv6Filter(fd, level, opt int) (*unix.ICMPv6Filter, 
 
 // SetsockoptICMPv6Filter sets ICMPV6_FILTER: the types of ICMPv6 that a raw socket does not receive.
 func (t *Table) SetsockoptICMPv6Filter(fd, level, opt int, filter *unix.ICMPv6Filter) error {
+	if k := t.kernel(fd); k != nil {
+		return other{k: k}.do(func(fd int) error { return unix.SetsockoptICMPv6Filter(fd, level, opt, filter) })
+	}
 	if filter == nil {
 		return unix.EFAULT
 	}
@@ -271,6 +301,9 @@ func (t *Table) SetsockoptICMPv6Filter(fd, level, opt int, filter *unix.ICMPv6Fi
 
 // GetsockoptTpacketStats returns PACKET_STATISTICS and begins to count anew.
 func (t *Table) GetsockoptTpacketStats(fd, level, opt int) (*unix.TpacketStats, error) {
+	if k := t.kernel(fd); k != nil {
+		return asks(other{k: k}, func(fd int) (*unix.TpacketStats, error) { return unix.GetsockoptTpacketStats(fd, level, opt) })
+	}
 	v, err := t.get(fd, level, opt, kindStats, kindStats)
 	if err != nil {
 		return nil, err
@@ -280,6 +313,9 @@ func (t *Table) GetsockoptTpacketStats(fd, level, opt int) (*unix.TpacketStats, 
 
 // GetsockoptTCPInfo returns TCP_INFO.
 func (t *Table) GetsockoptTCPInfo(fd, level, opt int) (*unix.TCPInfo, error) {
+	if k := t.kernel(fd); k != nil {
+		return asks(other{k: k}, func(fd int) (*unix.TCPInfo, error) { return unix.GetsockoptTCPInfo(fd, level, opt) })
+	}
 	v, err := t.get(fd, level, opt, kindInfo, kindInfo)
 	if err != nil {
 		return nil, err

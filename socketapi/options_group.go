@@ -228,6 +228,9 @@ var multicastIf6 = option{level: unix.IPPROTO_IPV6, name: unix.IPV6_MULTICAST_IF
 // SetsockoptByte sets an option of IPPROTO_IP that is a small number, as programs that were
 // written for BSD do.
 func (t *Table) SetsockoptByte(fd, level, opt int, n byte) error {
+	if k := t.kernel(fd); k != nil {
+		return other{k: k}.do(func(fd int) error { return unix.SetsockoptByte(fd, level, opt, n) })
+	}
 	if level != unix.IPPROTO_IP {
 		return t.SetsockoptString(fd, level, opt, string([]byte{n}))
 	}
@@ -236,11 +239,17 @@ func (t *Table) SetsockoptByte(fd, level, opt int, n byte) error {
 
 // SetsockoptInet4Addr sets an option that is an IPv4 address.
 func (t *Table) SetsockoptInet4Addr(fd, level, opt int, a [4]byte) error {
+	if k := t.kernel(fd); k != nil {
+		return other{k: k}.do(func(fd int) error { return unix.SetsockoptInet4Addr(fd, level, opt, a) })
+	}
 	return t.set(fd, level, opt, value{text: string(a[:])}, kindBytes, kindBytes)
 }
 
 // GetsockoptInet4Addr returns IP_MULTICAST_IF.
 func (t *Table) GetsockoptInet4Addr(fd, level, opt int) (a [4]byte, err error) {
+	if k := t.kernel(fd); k != nil {
+		return asks(other{k: k}, func(fd int) ([4]byte, error) { return unix.GetsockoptInet4Addr(fd, level, opt) })
+	}
 	v, err := t.get(fd, level, opt, kindBytes, kindBytes)
 	copy(a[:], v.text)
 	return a, err
@@ -249,6 +258,9 @@ func (t *Table) GetsockoptInet4Addr(fd, level, opt int) (a [4]byte, err error) {
 // SetsockoptIPMreq joins or leaves an IPv4 group on the interface that has an address, or as
 // routed: IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP; IP_MULTICAST_IF.
 func (t *Table) SetsockoptIPMreq(fd, level, opt int, m *unix.IPMreq) error {
+	if k := t.kernel(fd); k != nil {
+		return other{k: k}.do(func(fd int) error { return unix.SetsockoptIPMreq(fd, level, opt, m) })
+	}
 	if m == nil {
 		return unix.EFAULT
 	}
@@ -257,6 +269,9 @@ func (t *Table) SetsockoptIPMreq(fd, level, opt int, m *unix.IPMreq) error {
 
 // SetsockoptIPMreqn is SetsockoptIPMreq with the interface by its number.
 func (t *Table) SetsockoptIPMreqn(fd, level, opt int, m *unix.IPMreqn) error {
+	if k := t.kernel(fd); k != nil {
+		return other{k: k}.do(func(fd int) error { return unix.SetsockoptIPMreqn(fd, level, opt, m) })
+	}
 	if m == nil {
 		return unix.EFAULT
 	}
@@ -267,6 +282,9 @@ func (t *Table) SetsockoptIPMreqn(fd, level, opt int, m *unix.IPMreqn) error {
 
 // SetsockoptIPv6Mreq joins or leaves an IPv6 group: IPV6_JOIN_GROUP, IPV6_LEAVE_GROUP.
 func (t *Table) SetsockoptIPv6Mreq(fd, level, opt int, m *unix.IPv6Mreq) error {
+	if k := t.kernel(fd); k != nil {
+		return other{k: k}.do(func(fd int) error { return unix.SetsockoptIPv6Mreq(fd, level, opt, m) })
+	}
 	if m == nil {
 		return unix.EFAULT
 	}

@@ -37,6 +37,7 @@ func newPacketSocket(h *host.Host, kind int, typ wire.EtherType) (*packetSocket,
 	s := &packetSocket{d: d, link: udp.Link{Type: typ, Port: -1, Cooked: kind == unix.SOCK_DGRAM}}
 	s.host, s.family, s.kind, s.proto = h, unix.AF_PACKET, kind, int(networkOrder(uint16(typ)))
 	s.counted = make([]counted, len(h.Cores()))
+	s.lookout.at = &d.waiting
 	s.watch()
 	return s, 0
 }

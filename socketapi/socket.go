@@ -42,6 +42,8 @@ type socket interface {
 	takeError() unix.Errno
 	accepting() bool
 	placed() bool // it is bound
+
+	polled() ring.Events // what poll(2) says of it; takes no lock of a core
 }
 
 // received is what one recv brought.
@@ -89,6 +91,8 @@ type settings struct {
 	multicast4, multicast6 udp.Multicast
 
 	rcvTimeo, sndTimeo patience
+
+	lookout lookout // who watches it
 }
 
 // inherit copies what an accepted connection has of its listener. Both are locked or

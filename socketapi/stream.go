@@ -318,6 +318,7 @@ func (s *stream) release(abort bool, errno unix.Errno) bool {
 	}
 	s.end(errno)
 	s.seal()
+	s.part()
 	s.do(func(conn *tcp.Conn, now mono.Time) unix.Errno {
 		if abort {
 			conn.Abort(now)

@@ -16,7 +16,10 @@ import (
 // kernel, closing a descriptor wakes everyone who waits at it: their calls are EBADF.
 //
 // The numbers are the table's own and mean nothing to the kernel: each new descriptor has the
-// lowest free one from 3 on, since 0 to 2 are taken in every program.
+// lowest free one from 3 on, since 0 to 2 are taken in every program: they are the kernel's of
+// these numbers, which can be read, written and waited for but not closed. Sockets of
+// families that the engine does not speak are the kernel's, and other descriptors of its can be adopted
+// ([Table.Adopt]): they live in the same table and are waited for by the same Poll, Select and EpollWait.
 type Table struct {
 	host *host.Host
 
@@ -28,7 +31,13 @@ type Table struct {
 	first int        // no slot below is free
 	limit int        // of descriptors
 
+	closeOnExec []uint64 // bitmap of slots: FD_CLOEXEC, which says nothing here and is remembered
+
 	reserved int // slots in used that calls under way have taken and nothing fills yet
+
+	standard [descriptorBase]*file
+	reporter reporter
+	signals  signaller
 }
 
 const (
@@ -40,10 +49,37 @@ const (
 )
 
 // A file is what descriptors refer to (an open file description, in the words of POSIX).
+//
+// It is one of three: a socket of the engine's, a file of the kernel's, an epoll.
 type file struct {
 	socket
-	nonblock atomic.Bool
-	refs     int // descriptors; guarded by the table's mu
+	kernel *kernelFile
+	epoll  *epoll
+
+	nonblock atomic.Bool // of a socket
+	closed   atomic.Bool // the last descriptor has been closed
+	refs     int         // descriptors; guarded by the table's mu
+
+	waited  epollItems             // the epolls that wait for it
+	signals atomic.Pointer[signal] // F_SETOWN and the like, nil: nobody has set any
+}
+
+// shut ends what the last descriptor referred to.
+func (f *file) shut() {
+	f.closed.Store(true)
+	f.waited.drop()
+	if s := f.signals.Load(); s != nil {
+		s.close(f)
+	}
+	switch {
+	case f.kernel != nil:
+		f.kernel.close()
+	case f.epoll != nil:
+		f.epoll.close()
+	default:
+		f.common().lookout.alarm()
+		f.socket.close()
+	}
 }
 
 // flags adds to a call's flags what the descriptor says.
@@ -59,6 +95,8 @@ func newTable(h *host.Host) *Table {
 	slots := make([]atomic.Pointer[file], 64)
 	t.slots.Store(&slots)
 	t.used = make([]uint64, 1)
+	t.closeOnExec = make([]uint64, 1)
+	t.standard = standard(t)
 	return t
 }
 
@@ -84,20 +122,28 @@ func (t *Table) Len() (n int) {
 func (t *Table) lookup(fd int) *file {
 	i := fd - descriptorBase
 	slots := *t.slots.Load()
-	if i < 0 || i >= len(slots) {
-		return nil
+	if i >= 0 && i < len(slots) {
+		return slots[i].Load()
 	}
-	return slots[i].Load()
+	if fd >= 0 && fd < descriptorBase {
+		return t.standard[fd]
+	}
+	return nil
 }
 
-// add gives f the lowest free descriptor. If f has one already that is old, and EBADF if
-// old has been closed meanwhile; otherwise old is -1.
-func (t *Table) add(f *file, old int) (fd int, errno unix.Errno) {
+// sock returns the socket of the engine's that fd refers to, nil if it is not open or is something
+// else, whose calls other has.
+func (t *Table) sock(fd int) *file {
+	if f := t.lookup(fd); f != nil && f.socket != nil {
+		return f
+	}
+	return nil
+}
+
+// add gives f the lowest free descriptor.
+func (t *Table) add(f *file) (fd int, errno unix.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if old >= 0 && t.lookup(old) != f {
-		return -1, unix.EBADF
-	}
 	i, errno := t.reserveLocked()
 	if errno == 0 {
 		t.fill(i, f)
@@ -139,20 +185,31 @@ func (t *Table) reserveLocked() (i int, errno unix.Errno) {
 	if i >= t.limit {
 		return -1 - descriptorBase, unix.EMFILE
 	}
-	slots := *t.slots.Load()
-	if i >= len(slots) {
-		// Readers of the old array miss what is added from here on, which is not their
-		// descriptor, and may find what is closed from here on, as if they had come earlier.
-		more := make([]atomic.Pointer[file], 2*len(slots))
-		for j := range slots {
-			more[j].Store(slots[j].Load())
-		}
-		t.slots.Store(&more)
-		t.used = append(t.used, make([]uint64, len(t.used))...)
-	}
+	t.grow(i)
 	t.used[i/64] |= 1 << (i % 64)
 	t.first = i + 1
 	return i, 0
+}
+
+// grow makes room for a slot. mu is held.
+func (t *Table) grow(i int) {
+	slots := *t.slots.Load()
+	n := len(slots)
+	for n <= i {
+		n *= 2
+	}
+	if n == len(slots) {
+		return
+	}
+	// Readers of the old array miss what is added from here on, which is not their
+	// descriptor, and may find what is closed from here on, as if they had come earlier.
+	more := make([]atomic.Pointer[file], n)
+	for j := range slots {
+		more[j].Store(slots[j].Load())
+	}
+	t.slots.Store(&more)
+	t.used = append(t.used, make([]uint64, n/64-len(t.used))...)
+	t.closeOnExec = append(t.closeOnExec, make([]uint64, n/64-len(t.closeOnExec))...)
 }
 
 // fill lets a slot that is taken refer to f. mu is held.
@@ -164,6 +221,7 @@ func (t *Table) fill(i int, f *file) {
 // release frees a slot. mu is held.
 func (t *Table) release(i int) {
 	t.used[i/64] &^= 1 << (i % 64)
+	t.closeOnExec[i/64] &^= 1 << (i % 64)
 	t.first = min(t.first, i)
 }
 

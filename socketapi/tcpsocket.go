@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
@@ -28,6 +29,8 @@ type tcpSocket struct {
 	autobound  bool       // listen chose the port; guarded by mu
 	backlog    int        // guarded by mu
 	connecting bool       // connect has not said yet how it ended (SS_CONNECTING); guarded by mu
+
+	pending ring.Errno // SO_ERROR of a connection that is no more
 
 	conn     atomic.Pointer[stream]   // stored with mu held
 	listener atomic.Pointer[listener] // stored with mu held
@@ -95,6 +98,7 @@ func (s *tcpSocket) listen(backlog int) unix.Errno {
 	l, errno := listen(s.host, s.hold, backlog, s.options(s.family == unix.AF_INET))
 	if errno == 0 {
 		s.listener.Store(l)
+		s.lookout.move(&l.waiting)
 	}
 	return errno
 }
@@ -115,6 +119,7 @@ func (s *tcpSocket) accept(flags int) (socket, netip.AddrPort, unix.Errno) {
 	c.opt, c.quick = s.opt, s.quick
 	s.mu.Unlock()
 	c.conn.Store(conn)
+	c.lookout.move(&conn.waiting)
 	if errno := c.host.SocketOpened(); errno != 0 {
 		conn.close(true, unix.EBADF)
 		return nil, netip.AddrPort{}, errno
@@ -133,6 +138,14 @@ func (s *tcpSocket) without(errno unix.Errno) unix.Errno {
 	return errno
 }
 
+// broken is without for those who read and write, who are told of a pending error.
+func (s *tcpSocket) broken(errno unix.Errno) unix.Errno {
+	if pending := s.pending.Take(); pending != 0 {
+		return unix.Errno(pending)
+	}
+	return s.without(errno)
+}
+
 const streamRecvFlags = unix.MSG_OOB | unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL | unix.MSG_NOSIGNAL
 
 // recv reads. A stream does not say who sent.
@@ -145,7 +158,7 @@ func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
 		return received{}, unix.EOPNOTSUPP
 	}
 	if conn == nil {
-		return received{}, s.without(unix.ENOTCONN)
+		return received{}, s.broken(unix.ENOTCONN)
 	}
 	n, errno := conn.read(p, flags, s.rcvTimeo.until(s.host))
 	return received{n: n}, errno
@@ -171,7 +184,7 @@ func (s *tcpSocket) send(p, oob []byte, _ netip.AddrPort, flags int) (int, unix.
 	}
 	conn := s.conn.Load()
 	if conn == nil {
-		return 0, s.without(unix.EPIPE)
+		return 0, s.broken(unix.EPIPE)
 	}
 	return conn.write(p, flags, s.sndTimeo.until(s.host))
 }
@@ -190,6 +203,7 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 		return unix.EBADF
 	case l != nil && how != unix.SHUT_WR:
 		s.listener.Store(nil)
+		s.lookout.move(nil)
 		s.mu.Unlock()
 		l.close(unix.EINVAL)
 		s.unbind()
@@ -202,6 +216,7 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 		return unix.ENOTCONN
 	case s.connecting && conn.state() == tcp.SynSent:
 		s.conn.Store(nil)
+		s.lookout.move(nil)
 		s.connecting = false
 		s.mu.Unlock()
 		conn.close(false, unix.ECONNRESET)
@@ -270,6 +285,9 @@ func (s *tcpSocket) peerName() (netip.AddrPort, unix.Errno) {
 }
 
 func (s *tcpSocket) takeError() unix.Errno {
+	if pending := s.pending.Take(); pending != 0 {
+		return unix.Errno(pending)
+	}
 	conn := s.conn.Load()
 	if conn == nil || conn.begin() != 0 {
 		return 0

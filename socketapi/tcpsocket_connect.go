@@ -4,6 +4,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/tcp"
 )
 
 // Read first: connect(2); __inet_stream_connect in net/ipv4/af_inet.c.
@@ -33,6 +35,7 @@ func (s *tcpSocket) connect(to netip.AddrPort, flags int) unix.Errno {
 		s.connecting = false
 		if errno != 0 {
 			s.conn.Store(nil)
+			s.lookout.move(nil)
 		}
 	}
 	s.mu.Unlock()
@@ -72,7 +75,9 @@ func (s *tcpSocket) begin(to netip.AddrPort) (conn *stream, unfinished, errno un
 	if errno != 0 {
 		return nil, 0, errno
 	}
+	s.pending.Take()
 	s.conn.Store(conn)
+	s.lookout.move(&conn.waiting)
 	s.connecting = true
 	return conn, unix.EINPROGRESS, 0
 }
@@ -86,9 +91,15 @@ func (s *tcpSocket) disconnect() unix.Errno {
 		return unix.EBADF
 	}
 	conn, l := s.conn.Swap(nil), s.listener.Swap(nil)
+	s.lookout.move(nil)
 	s.connecting = false
 	s.mu.Unlock()
 	if conn != nil {
+		switch conn.state() { // Linux: tcp_disconnect
+		case tcp.Closed, tcp.TimeWait, tcp.LastAck, tcp.Closing:
+		default:
+			s.pending.Set(uint32(unix.ECONNRESET))
+		}
 		conn.close(true, unix.ECONNRESET)
 	}
 	if l != nil {

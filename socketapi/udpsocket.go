@@ -29,6 +29,7 @@ func (s *udpSocket) open(h *host.Host, family, kind int, protocol wire.Protocol)
 	s.reuseAddr = protocol != wire.ProtoUDP || kind == unix.SOCK_RAW // INET_PROTOSW_REUSE
 	if s.d, errno = newDatagram(h, protocol); errno == 0 {
 		s.d.any, s.d.only6 = s.unspecified().Addr(), s.only6Now()
+		s.lookout.at = &s.d.waiting
 	}
 	return errno
 }

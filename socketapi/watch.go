@@ -15,16 +15,25 @@ import (
 )
 
 // watchers is who waits at a gate. A core notifies it with its lock held; programs add
-// and remove themselves. Its lock is the innermost of all.
+// and remove themselves. Of the locks that are taken while a core is locked it is the last but for an
+// epoll's.
 type watchers struct {
 	mu   sync.Mutex
 	list []watch
+	over bool // nobody may come any more: the gate is about to become another's
 }
 
+// A watch is one who waits: a goroutine, or something that is told.
 type watch struct {
-	w  *engine.Waiter
-	ev ring.Events
+	w    *engine.Waiter
+	by   watcher // if w is nil
+	ev   ring.Events
+	lone bool // EPOLLEXCLUSIVE: of several such only one need hear
 }
+
+// A watcher is told of events, with the lock of the watchers held, and says how many goroutines
+// became runnable by it.
+type watcher interface{ tell(ring.Events) int }
 
 // Notify wakes those who wait for one of ev. Errors and hang-ups concern everyone.
 func (l *watchers) Notify(ev ring.Events) (woken int) {
@@ -32,29 +41,52 @@ func (l *watchers) Notify(ev ring.Events) (woken int) {
 		ev = ^ring.Events(0)
 	}
 	l.mu.Lock()
+	served := false
 	for _, x := range l.list {
-		if x.ev&ev != 0 && x.w.Wake() {
-			woken++
+		if x.ev&ev == 0 || x.lone && served {
+			continue
 		}
+		n := x.tell(ev)
+		served = served || x.lone && n > 0
+		woken += n
 	}
 	l.mu.Unlock()
 	return woken
 }
 
+func (x *watch) tell(ev ring.Events) int {
+	switch {
+	case x.w == nil:
+		return x.by.tell(ev)
+	case x.w.Wake():
+		return 1
+	}
+	return 0
+}
+
 func (l *watchers) add(w *engine.Waiter, ev ring.Events) {
 	l.mu.Lock()
-	l.list = append(l.list, watch{w, ev})
+	l.list = append(l.list, watch{w: w, ev: ev})
 	l.mu.Unlock()
 }
 
 func (l *watchers) remove(w *engine.Waiter) {
 	l.mu.Lock()
-	i := slices.IndexFunc(l.list, func(x watch) bool { return x.w == w })
+	l.take(watch{w: w})
+	l.mu.Unlock()
+}
+
+// take takes somebody out, if he is there. mu is held.
+func (l *watchers) take(w watch) bool {
+	i := slices.IndexFunc(l.list, func(x watch) bool { return x.w == w.w && x.by == w.by })
+	if i < 0 {
+		return false
+	}
 	last := len(l.list) - 1
 	l.list[i] = l.list[last]
 	l.list[last] = watch{}
 	l.list = l.list[:last]
-	l.mu.Unlock()
+	return true
 }
 
 // A need narrows what a goroutine waits for. The zero value asks for anything.

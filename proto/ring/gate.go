@@ -6,11 +6,12 @@ import "sync/atomic"
 type Events uint32
 
 const (
-	In  Events = 1 << iota // data, a connection to accept, or the end of the stream
-	Out                    // room to send
-	Err                    // an error waits in SO_ERROR or on the error queue
-	Hup                    // both directions have ended
-	Pri                    // urgent data
+	In    Events = 1 << iota // data, a connection to accept, or the end of the stream
+	Out                      // room to send
+	Err                      // an error waits in SO_ERROR or on the error queue
+	Hup                      // both directions have ended
+	Pri                      // urgent data
+	RdHup                    // the stream has ended, or nothing is read of it any more
 )
 
 // A Watcher hears of what happened at a gate. Notify runs on a core, with its

@@ -26,7 +26,11 @@ func (c *Conn) Shutdown(how int, now mono.Time) unix.Errno {
 	}
 	if how != unix.SHUT_WR {
 		c.status.Or(statusReadShut)
-		c.t.wakes.Open(&c.Gate, ring.In)
+		ev := ring.In
+		if c.tx.Sealed() {
+			ev |= ring.Hup
+		}
+		c.t.wakes.Open(&c.Gate, ev)
 	}
 	if how != unix.SHUT_RD {
 		c.endSend()
@@ -48,7 +52,7 @@ func (c *Conn) endSend() {
 	case SynReceived: // the state changes when the connection is made, and then the FIN goes
 	}
 	ev := ring.Out
-	if c.rx.Sealed() {
+	if c.rx.Sealed() || c.status.Has(statusReadShut) {
 		ev |= ring.Hup
 	}
 	c.t.wakes.Open(&c.Gate, ev)

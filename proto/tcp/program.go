@@ -171,7 +171,7 @@ func (c *Conn) TakeError() unix.Errno { return unix.Errno(c.soErr.Swap(0)) }
 // Connected says whether the connection has been made, even if it has ended since.
 func (c *Conn) Connected() bool { return c.status.Has(statusConnected) }
 
-// Readiness returns what poll(2) would say.
+// Readiness returns which calls would not wait: a pending error is told to a reader and a writer alike.
 func (c *Conn) Readiness() (ev ring.Events) {
 	s := c.status.Load()
 	if c.soErr.Load() != 0 {
@@ -189,6 +189,36 @@ func (c *Conn) Readiness() (ev ring.Events) {
 		ev |= ring.Hup | ring.In | ring.Out
 	}
 	if txEnd || s&statusConnected != 0 && (c.writable() || c.noRoom()) {
+		ev |= ring.Out
+	}
+	return ev
+}
+
+// Polled returns what poll(2) says, as Linux has it (tcp_poll in net/ipv4/tcp.c): nothing is to be
+// read or written while a connection is being made, and an error is neither.
+func (c *Conn) Polled() (ev ring.Events) {
+	s := c.status.Load()
+	closed := s&statusClosed != 0
+	rxEnd, txEnd := closed || c.rx.Sealed() || s&statusReadShut != 0, closed || c.tx.Sealed()
+	if c.soErr.Load() != 0 {
+		ev |= ring.Err
+	}
+	if rxEnd {
+		ev |= ring.In | ring.RdHup
+	}
+	if rxEnd && txEnd {
+		ev |= ring.Hup
+	}
+	if !closed && s&statusConnected == 0 {
+		return ev
+	}
+	if unread, _ := c.peekable(); unread > 0 {
+		ev |= ring.In
+	}
+	if c.mark().state() == markValid {
+		ev |= ring.Pri
+	}
+	if txEnd || c.writable() || c.noRoom() {
 		ev |= ring.Out
 	}
 	return ev

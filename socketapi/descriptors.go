@@ -1,0 +1,208 @@
+package socketapi
+
+import (
+	"math/bits"
+
+	"golang.org/x/sys/unix"
+)
+
+// Read first: dup(2), fcntl(2).
+
+// Dup makes another descriptor of the same socket.
+func (t *Table) Dup(oldfd int) (fd int, err error) { return t.dup(oldfd, 0, false) }
+
+// dup is Dup to the lowest free number from least on.
+func (t *Table) dup(oldfd, least int, closeOnExec bool) (fd int, err error) {
+	f := t.lookup(oldfd)
+	if f == nil || oldfd < descriptorBase { // nobody closes the standard three
+		return -1, unix.EBADF
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.lookup(oldfd) != f {
+		return -1, unix.EBADF
+	}
+	i, errno := t.reserveFrom(max(least-descriptorBase, 0))
+	if errno != 0 {
+		return -1, errno
+	}
+	t.fill(i, f)
+	t.mark(i, closeOnExec)
+	return i + descriptorBase, nil
+}
+
+// Dup2 is Dup3 without flags. Both the same is EINVAL, as of the function of package unix and not as of dup2(2).
+func (t *Table) Dup2(oldfd, newfd int) error { return t.Dup3(oldfd, newfd, 0) }
+
+// Dup3 makes newfd another descriptor of what oldfd refers to, with O_CLOEXEC; what it was is closed. 0 to
+// 2 are EBADF as either: they are the kernel's.
+func (t *Table) Dup3(oldfd, newfd, flags int) error {
+	if flags&^unix.O_CLOEXEC != 0 || oldfd == newfd {
+		return unix.EINVAL
+	}
+	old, errno := t.replace(oldfd, newfd, flags&unix.O_CLOEXEC != 0)
+	if errno != 0 {
+		return errno
+	}
+	if old != nil {
+		old.shut()
+	}
+	return nil
+}
+
+// replace makes newfd refer to what oldfd does. It returns what that was the last descriptor of.
+func (t *Table) replace(oldfd, newfd int, closeOnExec bool) (old *file, errno unix.Errno) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f, i := t.lookup(oldfd), newfd-descriptorBase
+	if f == nil || oldfd < descriptorBase || i < 0 || i >= t.limit {
+		return nil, unix.EBADF
+	}
+	t.grow(i)
+	slot := &(*t.slots.Load())[i]
+	old = slot.Load()
+	if old == nil && t.used[i/64]&(1<<(i%64)) != 0 {
+		return nil, unix.EBUSY // a call under way is about to open it
+	}
+	t.used[i/64] |= 1 << (i % 64)
+	t.fill(i, f)
+	t.mark(i, closeOnExec)
+	if old != nil {
+		if old.refs--; old.refs > 0 {
+			old = nil
+		}
+	}
+	return old, 0
+}
+
+// reserveFrom takes the lowest free slot from least on. mu is held.
+func (t *Table) reserveFrom(least int) (i int, errno unix.Errno) {
+	if least <= t.first {
+		return t.reserveLocked()
+	}
+	for i = least; i/64 < len(t.used); {
+		if free := ^t.used[i/64] &^ (1<<(i%64) - 1); free != 0 {
+			i = i&^63 + bits.TrailingZeros64(free)
+			break
+		}
+		i = i&^63 + 64
+	}
+	if i >= t.limit {
+		return -1, unix.EMFILE
+	}
+	t.grow(i)
+	t.used[i/64] |= 1 << (i % 64)
+	return i, 0
+}
+
+// mark says whether a slot is closed on exec. mu is held.
+func (t *Table) mark(i int, closeOnExec bool) {
+	t.closeOnExec[i/64] &^= 1 << (i % 64)
+	if closeOnExec {
+		t.closeOnExec[i/64] |= 1 << (i % 64)
+	}
+}
+
+// setCloseOnExec is FD_CLOEXEC, if the descriptor is open.
+func (t *Table) setCloseOnExec(fd int, on bool) {
+	t.mu.Lock()
+	if i := fd - descriptorBase; i >= 0 && t.lookup(fd) != nil {
+		t.mark(i, on)
+	}
+	t.mu.Unlock()
+}
+
+// SetNonblock says whether calls on the descriptor wait (O_NONBLOCK).
+func (t *Table) SetNonblock(fd int, nonblocking bool) error {
+	f := t.lookup(fd)
+	switch {
+	case f == nil:
+		return unix.EBADF
+	case f.kernel != nil:
+		return other{k: f.kernel}.do(func(fd int) error { return unix.SetNonblock(fd, nonblocking) })
+	}
+	f.nonblock.Store(nonblocking)
+	return nil
+}
+
+// FcntlInt is fcntl(2): F_DUPFD and F_DUPFD_CLOEXEC, F_GETFD and F_SETFD, F_GETFL and F_SETFL with O_NONBLOCK
+// and O_ASYNC, F_GETOWN and F_SETOWN, F_GETSIG and F_SETSIG. What else there is, is for
+// descriptors of the kernel's alone.
+func (t *Table) FcntlInt(fd uintptr, cmd, arg int) (int, error) {
+	f := t.lookup(int(fd))
+	if f == nil {
+		return -1, unix.EBADF
+	}
+	switch cmd {
+	case unix.F_DUPFD, unix.F_DUPFD_CLOEXEC:
+		t.mu.Lock()
+		most := t.limit + descriptorBase
+		t.mu.Unlock()
+		if arg < 0 || arg >= most {
+			return -1, unix.EINVAL
+		}
+		return t.dup(int(fd), arg, cmd == unix.F_DUPFD_CLOEXEC)
+	case unix.F_GETFD:
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if i := int(fd) - descriptorBase; i >= 0 && t.closeOnExec[i/64]&(1<<(i%64)) != 0 {
+			return unix.FD_CLOEXEC, nil
+		}
+		return 0, nil
+	case unix.F_SETFD:
+		t.setCloseOnExec(int(fd), arg&unix.FD_CLOEXEC != 0)
+		return 0, nil
+	}
+	if f.kernel != nil {
+		n, err := asks(other{k: f.kernel}, func(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), cmd, arg) })
+		if err != nil {
+			n = -1
+		}
+		return n, err
+	}
+	n, errno := f.fcntl(t, cmd, arg)
+	return n, failure(errno)
+}
+
+// fcntl is what concerns the file and not its descriptor.
+func (f *file) fcntl(t *Table, cmd, arg int) (int, unix.Errno) {
+	switch cmd {
+	case unix.F_GETFL:
+		flags := unix.O_RDWR
+		if f.nonblock.Load() {
+			flags |= unix.O_NONBLOCK
+		}
+		if s := f.signals.Load(); s != nil && s.async.Load() {
+			flags |= unix.O_ASYNC
+		}
+		return flags, 0
+	case unix.F_SETFL:
+		f.nonblock.Store(arg&unix.O_NONBLOCK != 0)
+		if arg&unix.O_ASYNC != 0 || f.signals.Load() != nil {
+			return 0, f.setAsync(t, arg&unix.O_ASYNC != 0)
+		}
+		return 0, 0
+	case unix.F_GETOWN:
+		if s := f.signals.Load(); s != nil {
+			return int(s.owner.Load()), 0
+		}
+		return 0, 0
+	case unix.F_SETOWN:
+		return 0, f.setOwner(t, arg)
+	case unix.F_GETSIG:
+		if s := f.signals.Load(); s != nil {
+			return int(s.number.Load()), 0
+		}
+		return 0, 0
+	case unix.F_SETSIG:
+		if arg < 0 || arg > signalMax {
+			return -1, unix.EINVAL
+		}
+		s, errno := f.signalling(t)
+		if errno == 0 {
+			s.number.Store(int32(arg))
+		}
+		return 0, errno
+	}
+	return -1, unix.EINVAL
+}

@@ -1,0 +1,435 @@
+package socketapi
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/socketapi/host"
+)
+
+// Read first: epoll(7), epoll_ctl(2); fs/eventpoll.c.
+//
+// An epoll is told by every file that it waits for when something may have changed, by a core with its
+// lock held, and puts it on a list. Whoever calls epoll_wait asks those on the list what they have to
+// say: nobody goes through all that are waited for.
+
+// An epoll is an epoll instance.
+type epoll struct {
+	ctl   sync.Mutex // changes of items, and whoever asks those on the list; before mu
+	items map[epollKey]*epollItem
+
+	mu    sync.Mutex // guards the list; the last lock of all but that of who and callers
+	first *epollItem
+	last  *epollItem
+	n     int
+
+	ended   atomic.Bool
+	cores   map[*host.Core]int // how many items live on a core; guarded by ctl
+	mostly  atomic.Pointer[host.Core]
+	callers watchers // goroutines in epoll_wait
+	who     watchers // those who poll the epoll itself
+}
+
+// epollKey is what items are found by: a descriptor, and what it referred to when it was added.
+type epollKey struct {
+	fd int
+	f  *file
+}
+
+// An epollItem is a file that an epoll waits for.
+type epollItem struct {
+	ep   *epoll
+	key  epollKey
+	core *host.Core // counted in cores, nil: it lives on none yet, or on several; guarded by ep.ctl
+
+	event unix.EpollEvent // guarded by ep.ctl
+	bits  atomic.Uint32   // what is wanted now; 0: a one-shot that has been told
+
+	prev, next *epollItem // guarded by ep.mu
+	listed     bool
+}
+
+// epollItems are the items of a file.
+type epollItems struct {
+	mu   sync.Mutex
+	list []*epollItem
+	over bool // the file is closed
+}
+
+// epollFlags are how an item is waited for, beside what for.
+const epollFlags = unix.EPOLLET | unix.EPOLLONESHOT | unix.EPOLLWAKEUP | unix.EPOLLEXCLUSIVE
+
+// epollLoneBits is what EPOLLEXCLUSIVE may be asked with (EPOLLEXCLUSIVE_OK_BITS).
+const epollLoneBits = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLERR | unix.EPOLLHUP | unix.EPOLLWAKEUP | unix.EPOLLET | unix.EPOLLEXCLUSIVE
+
+// EpollCreate is EpollCreate1; size has to be more than 0 and says nothing else.
+func (t *Table) EpollCreate(size int) (fd int, err error) {
+	if size <= 0 {
+		return -1, unix.EINVAL
+	}
+	return t.EpollCreate1(0)
+}
+
+// EpollCreate1 makes an epoll, with EPOLL_CLOEXEC. It waits for sockets of the engine's and descriptors of
+// the kernel's at once.
+func (t *Table) EpollCreate1(flag int) (fd int, err error) {
+	switch {
+	case flag&^unix.EPOLL_CLOEXEC != 0:
+		return -1, unix.EINVAL
+	case t.host == nil:
+		return -1, unix.ENETDOWN
+	}
+	f := &file{epoll: &epoll{items: make(map[epollKey]*epollItem), cores: make(map[*host.Core]int)}}
+	fd, errno := t.add(f)
+	if errno != 0 {
+		return -1, errno
+	}
+	t.setCloseOnExec(fd, flag&unix.EPOLL_CLOEXEC != 0)
+	return fd, nil
+}
+
+// EpollCtl adds, changes or removes what an epoll waits for of a descriptor: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLPRI,
+// with EPOLLET, EPOLLONESHOT, EPOLLEXCLUSIVE; EPOLLERR and EPOLLHUP always. An epoll cannot wait for
+// another (ELOOP), but Poll and Select can.
+func (t *Table) EpollCtl(epfd, op, fd int, event *unix.EpollEvent) error {
+	ep, f := t.lookup(epfd), t.lookup(fd)
+	switch {
+	case event == nil && op != unix.EPOLL_CTL_DEL:
+		return unix.EFAULT
+	case ep == nil || f == nil:
+		return unix.EBADF
+	case f.kernel != nil && !f.kernel.pollable():
+		return unix.EPERM
+	case ep == f || ep.epoll == nil:
+		return unix.EINVAL
+	}
+	if op != unix.EPOLL_CTL_DEL && event.Events&unix.EPOLLEXCLUSIVE != 0 {
+		if op == unix.EPOLL_CTL_MOD || f.epoll != nil || event.Events&^epollLoneBits != 0 {
+			return unix.EINVAL
+		}
+	}
+	if f.epoll != nil && op == unix.EPOLL_CTL_ADD {
+		return unix.ELOOP
+	}
+	e, key := ep.epoll, epollKey{fd, f}
+	e.ctl.Lock()
+	defer e.ctl.Unlock()
+	item := e.items[key]
+	switch op {
+	case unix.EPOLL_CTL_ADD:
+		if item != nil {
+			return unix.EEXIST
+		}
+		return failure(e.add(key, event))
+	case unix.EPOLL_CTL_MOD:
+		switch {
+		case item == nil:
+			return unix.ENOENT
+		case item.event.Events&unix.EPOLLEXCLUSIVE != 0:
+			return unix.EINVAL
+		}
+		e.count(item.core, -1)
+		item.core = f.core()
+		e.count(item.core, 1)
+		item.change(event)
+		return nil
+	case unix.EPOLL_CTL_DEL:
+		if item == nil {
+			return unix.ENOENT
+		}
+		e.remove(item)
+		return nil
+	}
+	return unix.EINVAL
+}
+
+// add makes an item. ctl is held.
+func (e *epoll) add(key epollKey, event *unix.EpollEvent) unix.Errno {
+	item := &epollItem{ep: e, key: key, core: key.f.core()}
+	if !key.f.waited.add(item) || e.ended.Load() {
+		key.f.waited.remove(item)
+		return unix.EBADF
+	}
+	e.items[key] = item
+	e.count(item.core, 1)
+	if k := key.f.kernel; k != nil {
+		k.want()
+	}
+	key.f.watch(watch{by: item, ev: ^ring.Events(0), lone: event.Events&unix.EPOLLEXCLUSIVE != 0})
+	item.change(event)
+	return 0
+}
+
+// remove ends an item. ctl is held.
+func (e *epoll) remove(item *epollItem) {
+	if e.items[item.key] != item {
+		return
+	}
+	delete(e.items, item.key)
+	item.bits.Store(0)
+	item.key.f.unwatch(watch{by: item})
+	if k := item.key.f.kernel; k != nil {
+		k.unwant()
+	}
+	item.key.f.waited.remove(item)
+	e.count(item.core, -1)
+	e.mu.Lock()
+	e.unlist(item)
+	e.mu.Unlock()
+}
+
+// count notes where items live. ctl is held.
+func (e *epoll) count(c *host.Core, n int) {
+	if c == nil {
+		return
+	}
+	if e.cores[c] += n; e.cores[c] == 0 {
+		delete(e.cores, c)
+	}
+	most := (*host.Core)(nil)
+	for c, n := range e.cores {
+		if n > e.cores[most] {
+			most = c
+		}
+	}
+	e.mostly.Store(most)
+}
+
+// change sets what is waited for, and lists the item if there is some of it. ctl is held.
+func (item *epollItem) change(event *unix.EpollEvent) {
+	item.event = *event
+	item.bits.Store(event.Events&^epollFlags | unix.POLLERR | unix.POLLHUP)
+	if item.key.f.events(item.bits.Load())&item.bits.Load() != 0 {
+		item.tell(^ring.Events(0))
+	}
+}
+
+// tell puts the item on the list, if it may have what it is waited for, and wakes one who waits.
+func (item *epollItem) tell(ev ring.Events) (woken int) {
+	if pollWants(item.bits.Load())&ev == 0 || item.bits.Load() == 0 {
+		return 0
+	}
+	e := item.ep
+	e.mu.Lock()
+	e.list(item)
+	e.mu.Unlock()
+	return e.callers.wakeOne() + e.who.Notify(ring.In)
+}
+
+// wakeOne wakes one of those who wait. A driver is made to look as well, and does not count.
+func (l *watchers) wakeOne() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.list {
+		if l.list[i].tell(ring.In) > 0 {
+			return 1
+		}
+	}
+	return 0
+}
+
+// list puts an item at the end. mu is held.
+func (e *epoll) list(item *epollItem) {
+	if item.listed {
+		return
+	}
+	item.listed, item.prev, item.next = true, e.last, nil
+	if e.last != nil {
+		e.last.next = item
+	} else {
+		e.first = item
+	}
+	e.last = item
+	e.n++
+}
+
+// unlist takes an item off. mu is held.
+func (e *epoll) unlist(item *epollItem) {
+	if !item.listed {
+		return
+	}
+	if item.prev != nil {
+		item.prev.next = item.next
+	} else {
+		e.first = item.next
+	}
+	if item.next != nil {
+		item.next.prev = item.prev
+	} else {
+		e.last = item.prev
+	}
+	item.prev, item.next, item.listed = nil, nil, false
+	e.n--
+}
+
+// pop takes the first of the list, nil if there is none.
+func (e *epoll) pop() *epollItem {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	item := e.first
+	if item != nil {
+		e.unlist(item)
+	}
+	return item
+}
+
+// listed says whether there is somebody to ask, or no reason to wait.
+func (e *epoll) listed() bool {
+	if e.ended.Load() {
+		return true
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.n > 0
+}
+
+// collect asks those on the list, once each, and writes what they say. One that is told of as long as
+// it is so stays on the list, behind the others.
+func (e *epoll) collect(events []unix.EpollEvent) (n int) {
+	e.ctl.Lock()
+	defer e.ctl.Unlock()
+	e.mu.Lock()
+	left := e.n
+	e.mu.Unlock()
+	for ; left > 0 && n < len(events); left-- {
+		item := e.pop()
+		if item == nil {
+			break
+		}
+		got := item.key.f.events(item.bits.Load()) & item.bits.Load()
+		if got == 0 {
+			continue
+		}
+		events[n] = item.event
+		events[n].Events = got
+		n++
+		switch {
+		case item.event.Events&unix.EPOLLONESHOT != 0:
+			item.bits.Store(0)
+		case item.event.Events&unix.EPOLLET == 0:
+			e.mu.Lock()
+			e.list(item)
+			e.mu.Unlock()
+		}
+	}
+	return n
+}
+
+// polled is what poll(2) says of the epoll itself.
+func (e *epoll) polled() ring.Events {
+	if e.ended.Load() {
+		return gone
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for item := e.first; item != nil; item = item.next {
+		if item.key.f.events(item.bits.Load())&item.bits.Load() != 0 {
+			return ring.In
+		}
+	}
+	return 0
+}
+
+// core is the core that most of the items live on, nil if none does.
+func (e *epoll) core() *host.Core { return e.mostly.Load() }
+
+// close ends the epoll: whoever waits is EBADF.
+func (e *epoll) close() {
+	e.ended.Store(true)
+	e.ctl.Lock()
+	for _, item := range e.items {
+		e.remove(item)
+	}
+	e.ctl.Unlock()
+	e.callers.Notify(^ring.Events(0))
+	e.who.Notify(^ring.Events(0))
+}
+
+// add notes an item. It says no once the file is closed.
+func (l *epollItems) add(item *epollItem) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.over {
+		l.list = append(l.list, item)
+	}
+	return !l.over
+}
+
+func (l *epollItems) remove(item *epollItem) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.list, item); i >= 0 {
+		l.list = slices.Delete(l.list, i, i+1)
+	}
+}
+
+// drop takes a file that is closed out of every epoll.
+func (l *epollItems) drop() {
+	l.mu.Lock()
+	l.over = true
+	list := l.list
+	l.list = nil
+	l.mu.Unlock()
+	for _, item := range list {
+		item.ep.ctl.Lock()
+		item.ep.remove(item)
+		item.ep.ctl.Unlock()
+	}
+}
+
+// EpollWait waits until some of what the epoll waits for is so, or for msec milliseconds; less than 0: without
+// end. It writes at most len(events) of them.
+func (t *Table) EpollWait(epfd int, events []unix.EpollEvent, msec int) (n int, err error) {
+	return t.epollWait(epfd, events, time.Duration(msec)*time.Millisecond)
+}
+
+// EpollPwait is EpollWait. The signal mask is not looked at: signals do not interrupt goroutines.
+func (t *Table) EpollPwait(epfd int, events []unix.EpollEvent, msec int, sigmask *unix.Sigset_t) (n int, err error) {
+	return t.EpollWait(epfd, events, msec)
+}
+
+// EpollPwait2 is EpollPwait with a finer timeout, nil: without end.
+func (t *Table) EpollPwait2(epfd int, events []unix.EpollEvent, timeout *unix.Timespec, sigmask *unix.Sigset_t) (n int, err error) {
+	d, errno := durationOf(timeout)
+	if errno != 0 {
+		return -1, errno
+	}
+	return t.epollWait(epfd, events, d)
+}
+
+func (t *Table) epollWait(epfd int, events []unix.EpollEvent, d time.Duration) (n int, err error) {
+	f := t.lookup(epfd)
+	switch {
+	case len(events) == 0:
+		return -1, unix.EINVAL
+	case f == nil:
+		return -1, unix.EBADF
+	case f.epoll == nil:
+		return -1, unix.EINVAL
+	}
+	e := f.epoll
+	p := newPoller(t.host, t.untilOf(d))
+	defer p.free()
+	p.ep = e
+	for {
+		if n = e.collect(events); n > 0 {
+			break
+		}
+		if e.ended.Load() {
+			return -1, unix.EBADF
+		}
+		if p.until.Due(t.host.Clock().Now()) {
+			break
+		}
+		p.sleep()
+	}
+	if e.listed() { // there is more, or still the same: another may see to it
+		e.callers.wakeOne()
+	}
+	return n, nil
+}
