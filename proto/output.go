@@ -37,8 +37,10 @@ func (s *Stack) output(p *port, buf []byte, now mono.Time) int {
 	if s.direct.offered && s.direct.port == p {
 		return s.outputDirect(buf)
 	}
-	if n := s.outputFrame(p, buf); n > 0 {
-		return n
+	if p.frames.Len() > 0 {
+		if n := s.outputFrame(p, buf); n > 0 {
+			return n
+		}
 	}
 	if p.cutting.Active() {
 		return s.outputFragment(p, buf)
@@ -53,16 +55,20 @@ func (s *Stack) output(p *port, buf []byte, now mono.Time) int {
 			return n
 		}
 	}
-	if p.turn = !p.turn; p.turn {
+	if p.turn = !p.turn; p.turn && p.ready != nil {
 		if n := s.outputReady(p, buf, now); n > 0 {
 			return n
 		}
-		return s.outputTCP(p, buf, now)
 	}
-	if n := s.outputTCP(p, buf, now); n > 0 {
-		return n
+	if s.TCP.Talks(p.number) {
+		if n := s.outputTCP(p, buf, now); n > 0 {
+			return n
+		}
 	}
-	return s.outputReady(p, buf, now)
+	if !p.turn && p.ready != nil {
+		return s.outputReady(p, buf, now)
+	}
+	return 0
 }
 
 // outputDirect writes the datagram on offer.

@@ -19,6 +19,7 @@ import (
 type path struct {
 	dst   netip.Addr
 	gen   uint32     // pathGen when this was found out
+	id    uint64     // of no other path that was found before or after; modulo pathsMax its place
 	port  *port      // to leave by
 	src   netip.Addr // ours, unless the socket has its own
 	mtu   int
@@ -32,7 +33,8 @@ type path struct {
 
 // path returns the way to dst. The neighbour may yet be unresolved: resolved asks.
 func (s *Stack) path(dst netip.Addr, now mono.Time) (*path, unix.Errno) {
-	w := &s.paths[s.pathSlot(dst)]
+	slot := s.pathSlot(dst)
+	w := &s.paths[slot]
 	if w.gen == s.pathGen && w.dst == dst && now.Before(w.until) {
 		return w, 0
 	}
@@ -46,7 +48,8 @@ func (s *Stack) path(dst netip.Addr, now mono.Time) (*path, unix.Errno) {
 	if s.pathGen != gen && found.entry != nil && found.entry.State() == neigh.Failed {
 		return nil, unix.ENOBUFS
 	}
-	found.gen = s.pathGen
+	s.pathsFound++
+	found.gen, found.id = s.pathGen, s.pathsFound*pathsMax+slot
 	found.reduce(s.mtus, now)
 	*w = found
 	return w, 0

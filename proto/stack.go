@@ -101,12 +101,13 @@ type Stack struct {
 	loop  *port // of ports; nil: packets to ourselves have no way
 	moved bool  // Output has left something to a port that may have been asked before in this turn
 
-	paths     []path // by hash of the destination
-	pathSeed  uint64
-	flowKey   [2]uint64 // of flow labels, the same on all cores
-	pinned    path      // of a packet that has to leave by another port than routes say
-	answering bool      // the path that is looked for is of an answer
-	pathGen   uint32    // of routes, addresses and neighbour entries; a path of another generation is void
+	paths      []path // by hash of the destination
+	pathSeed   uint64
+	pathsFound uint64    // how many there have been
+	flowKey    [2]uint64 // of flow labels, the same on all cores
+	pinned     path      // of a packet that has to leave by another port than routes say
+	answering  bool      // the path that is looked for is of an answer
+	pathGen    uint32    // of routes, addresses and neighbour entries; a path of another generation is void
 
 	in      packet                    // the packet that Input is looking at
 	waiting map[*neigh.Entry][]parked // connections by the neighbour that they wait for

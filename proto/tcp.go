@@ -144,14 +144,10 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 	}
 	link := p.linkLen()
 	for c := s.TCP.Front(p.number); c != nil; c = s.TCP.Front(p.number) {
-		local, remote := c.Local().Addr(), c.Remote().Addr()
-		w, errno := s.pathOf(c, now)
+		w, errno := s.wayOf(c, now)
 		switch {
 		case errno != 0:
 			s.TCP.Fail(c, errno, now)
-			continue
-		case local != w.src && !s.local(local): // taken from the host; it may come back
-			s.TCP.Fail(c, unix.ENETUNREACH, now)
 			continue
 		case w.port != p:
 			s.moveTCP(c, p, w.port)
@@ -162,16 +158,42 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 			continue
 		}
 		discover := udp.Discovery(c.Discover())
-		mtu := w.limit(discover)
+		mtu, header := w.limit(discover), headerLen(w.dst)
 		c.SetPMTU(mtu, now)
-		n := s.TCP.Output(c, buf[link+headerLen(remote):link+mtu], now)
-		if n > 0 {
-			w.putLink(buf, etherTypeOf(remote))
-			routers := !discover.DF(true) || discover == udp.DiscoverWant && w.small
-			return link + s.putTCP(buf[link:], local, remote, n, cmp.Or(c.TTL(), w.ttl), c.TOS(), routers)
+		n := s.TCP.Output(c, buf[link+header:link+mtu], now)
+		if n == 0 {
+			continue
 		}
+		w.putLink(buf, etherTypeOf(w.dst))
+		ttl, tos := cmp.Or(c.TTL(), w.ttl), c.TOS()
+		routers := !discover.DF(true) || w.small && discover == udp.DiscoverWant
+		if src, dst, ok := c.Addrs4(); ok && !routers {
+			wire.PutIPv4Head((*[wire.IPv4Len]byte)(buf[link:]), header+n, tos, ttl, wire.ProtoTCP, true, 0, src, dst)
+			return link + header + n
+		}
+		return link + s.putTCP(buf[link:], c.Local().Addr(), w.dst, n, ttl, tos, routers)
 	}
 	return s.outputFrame(p, buf) // a question that was asked on the way
+}
+
+// wayOf returns the way to a connection's peer. It is remembered with the connection as long as neither
+// routes nor addresses change, so that addresses are compared but once.
+func (s *Stack) wayOf(c *tcp.Conn, now mono.Time) (*path, unix.Errno) {
+	pinned := c.Device() != 0
+	if w := &s.paths[c.Way%pathsMax]; w.id == c.Way && w.gen == s.pathGen && !pinned && now.Before(w.until) {
+		return w, 0
+	}
+	w, errno := s.pathOf(c, now)
+	if errno != 0 {
+		return nil, errno
+	}
+	if local := c.Local().Addr(); local != w.src && !s.local(local) {
+		return nil, unix.ENETUNREACH // taken from the host; it may come back
+	}
+	if !pinned {
+		c.Way = w.id
+	}
+	return w, 0
 }
 
 // putTCP writes the IP header before a segment of n bytes and returns the length of the

@@ -32,6 +32,9 @@ type Conn struct {
 	tm  timer.Timer
 	due [timers]mono.Time // see timers.go
 
+	// Way is the stack's, which remembers there how segments get to the peer. 0 is what a new connection has.
+	Way uint64
+
 	key    key
 	pseudo wire.Sum // of the addresses, without the length
 	index  uint32
@@ -65,7 +68,8 @@ type Conn struct {
 		mss      uint16   // the largest segment lately: what a delayed acknowledgement waits for two of
 		scale    uint8
 	}
-	ts struct {
+	probeEnd wire.Seq // SND.NXT when the probe went out (TLP.end_seq); here it fills a gap
+	ts       struct {
 		offset   uint32 // of our clock
 		recent   uint32 // TS.Recent
 		recentAt mono.Time
@@ -96,14 +100,13 @@ type Conn struct {
 	backoff  uint8 // expired timers in a row: of data, of probes, or of a SYN
 	probes   uint8 // probes without an answer
 	quick    uint8 // acknowledgements still sent at once
-	dupacks  uint16
 	burst    uint8
+	dupacks  uint16
 	softErr  uint16 // an errno, of the last ICMP error: why, if it times out
+	timeouts uint16 // expired retransmission timers in all
 	retrans  uint32 // segments sent again
 	segsIn   uint32
 	segsOut  uint32
-	timeouts uint16   // expired retransmission timers in all
-	probeEnd wire.Seq // SND.NXT when the probe went out (TLP.end_seq)
 
 	lane        uint8
 	sorted      uint8 // TCP.sorting when lane was set
@@ -164,6 +167,12 @@ func (c *Conn) Local() netip.AddrPort {
 func (c *Conn) Remote() netip.AddrPort {
 	_, remote := c.t.addrs(&c.key)
 	return netip.AddrPortFrom(remote, c.key.remotePort())
+}
+
+// Addrs4 returns the addresses of both ends as they stand in an IPv4 header, first byte on top; ok is
+// false if they are of IPv6.
+func (c *Conn) Addrs4() (local, remote uint32, ok bool) {
+	return uint32(c.key.local[1]), uint32(c.key.remote[1]), c.key.is4()
 }
 
 // Index returns the connection's slot: small numbers, dense, used again. What others

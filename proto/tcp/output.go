@@ -43,6 +43,16 @@ func (c *Conn) output(buf []byte, now mono.Time) int {
 	return 0
 }
 
+// silent says whether it is plain that c has nothing more to say until something happens, as is so of most
+// after each segment: output need not be asked for the 0.
+func (c *Conn) silent() bool {
+	if c.want != 0 || c.tx.Sealed() || c.txOffset(c.snd.nxt) != c.tx.Tail() {
+		return false
+	}
+	f := c.flight
+	return f == nil || f.lost == f.again && f.frto != frtoNew
+}
+
 // outputData sends what is lost, then what is new; in the second step of F-RTO it is the other way round.
 func (c *Conn) outputData(buf []byte, now mono.Time) int {
 	if c.paced(now) {

@@ -164,6 +164,12 @@ func (t *TCP) Front(lane int) *Conn {
 	return t.conn(first - 1)
 }
 
+// Talks says whether somebody may have something to say by a lane: one of its connections, one that has no
+// lane yet, or nobody's segment.
+func (t *TCP) Talks(lane int) bool {
+	return t.lanes[lane].first|t.lanes[t.newcomer].first != 0 || t.replyFirst != t.replyLast
+}
+
 // Newcomer returns a connection that has something to say and is in no lane yet, nil if
 // there is none. It is to be moved into one.
 func (t *TCP) Newcomer() *Conn {
@@ -211,6 +217,11 @@ func (t *TCP) Output(c *Conn, buf []byte, now mono.Time) int {
 	}
 	t.stats.SegsOut++
 	c.segsOut++
+	if c.silent() {
+		c.cwndLimited = false
+		t.unready(c)
+		return n
+	}
 	if c.burst++; c.burst >= burstMax {
 		c.burst = 0
 		t.unready(c)
