@@ -24,7 +24,17 @@ func (s *Stack) input6(b []byte) drop.Reason {
 	}
 	in := &s.in
 	p := in.port
-	in.ip, in.src, in.dst, in.ttl, in.tos = ip, p.scoped(ip.Src()), p.scoped(ip.Dst()), ip.HopLimit(), ip.TrafficClass()
+	in.ip, in.src, in.dst, in.ttl, in.tos = ip, ip.Src(), ip.Dst(), ip.HopLimit(), ip.TrafficClass()
+	if s.plain6(ip) {
+		switch payload := ip.Payload(); ip.NextHeader() {
+		case wire.ProtoUDP:
+			return s.inputUDP(payload, ip.PseudoSum(wire.ProtoUDP, len(payload)))
+		case wire.ProtoTCP:
+			return s.inputTCP(payload, ip.PseudoSum(wire.ProtoTCP, len(payload)))
+		}
+		return s.payload6(ip)
+	}
+	in.src, in.dst = p.scoped(in.src), p.scoped(in.dst)
 	if p.Loop {
 		in.src, in.dst = s.scopedOwn(in.src), s.scopedOwn(in.dst)
 	}
@@ -32,6 +42,16 @@ func (s *Stack) input6(b []byte) drop.Reason {
 		return r
 	}
 	return s.payload6(ip)
+}
+
+// plain6 says whether the packet in Input is from a host that is not us, to an address of ours, neither on
+// a link alone, and no raw socket looks on: then there is nothing more to be asked about the
+// addresses. Most packets are.
+func (s *Stack) plain6(ip wire.IPv6) bool {
+	srcHigh, srcLow := ip.SrcWords()
+	dstHigh, dstLow := ip.DstWords()
+	return srcHigh != 0 && srcHigh>>56 != 0xff && srcHigh>>54 != 0xfe80>>6 && s.own.has6(dstHigh, dstLow) &&
+		!s.own.has6(srcHigh, srcLow) && !s.in.group && !s.in.port.Loop && s.Raw.Len() == 0
 }
 
 // payload6 judges what comes behind the header of a packet.

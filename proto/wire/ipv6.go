@@ -60,6 +60,15 @@ func (h IPv6) HopLimit() uint8      { return h[7] }
 func (h IPv6) Src() netip.Addr      { return netip.AddrFrom16([16]byte(h[8:24])) }
 func (h IPv6) Dst() netip.Addr      { return netip.AddrFrom16([16]byte(h[24:40])) }
 
+// SrcWords and DstWords return the addresses as words, first byte on top.
+func (h IPv6) SrcWords() (high, low uint64) {
+	return binary.BigEndian.Uint64(h[8:16]), binary.BigEndian.Uint64(h[16:24])
+}
+
+func (h IPv6) DstWords() (high, low uint64) {
+	return binary.BigEndian.Uint64(h[24:32]), binary.BigEndian.Uint64(h[32:40])
+}
+
 // Payload is all that follows the header, extension headers included. See [WalkExtensions].
 func (h IPv6) Payload() []byte { return h[IPv6Len:] }
 
