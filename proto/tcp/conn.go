@@ -35,10 +35,9 @@ type Conn struct {
 	// Way is the stack's, which remembers there how segments get to the peer. 0 is what a new connection has.
 	Way uint64
 
-	key    key
-	pseudo wire.Sum // of the addresses, without the length
-	index  uint32
-	epoch  uint32 // which connection of this slot
+	key   key
+	index uint32
+	epoch uint32 // which connection of this slot
 
 	next, prev   uint32 // ready list, or free list: index plus one
 	qnext, qprev uint32 // the listener's list of half-open or of ready connections
@@ -68,7 +67,8 @@ type Conn struct {
 		mss      uint16   // the largest segment lately: what a delayed acknowledgement waits for two of
 		scale    uint8
 	}
-	probeEnd wire.Seq // SND.NXT when the probe went out (TLP.end_seq); here it fills a gap
+	probeEnd wire.Seq // SND.NXT when the probe went out (TLP.end_seq)
+	pseudo   uint32   // sum of the pseudo-header without the length, folded; it and probeEnd fill a word
 	ts       struct {
 		offset   uint32 // of our clock
 		recent   uint32 // TS.Recent

@@ -60,7 +60,7 @@ func (t *TCP) newConn(k *key, opt *Options) (*Conn, unix.Errno) {
 		return nil, unix.ENOBUFS
 	}
 	c.key = *k
-	c.pseudo = wire.PseudoSum(local, remote, wire.ProtoTCP, 0)
+	c.pseudo = uint32(wire.PseudoSum(local, remote, wire.ProtoTCP, 0).Fold())
 	c.opt = opt
 	c.rx.Init(t.cfg.Pool, t.params.Rmem.Default)
 	c.tx.Init(t.cfg.Pool, t.params.Wmem.Default)

@@ -95,7 +95,7 @@ func (c *Conn) put(buf []byte, seq wire.Seq, flags wire.Flags, header, n int, no
 	wire.PutTCP(buf, &f)
 	c.putOptions(buf[wire.TCPLen:header], now)
 	h := wire.TCP(buf[:header+n])
-	h.Seal(c.pseudo.Add(wire.Sum(header + n)))
+	h.Seal(wire.Sum(c.pseudo) + wire.Sum(header+n))
 	return header + n
 }
 
@@ -152,7 +152,7 @@ func (c *Conn) putSYN(buf []byte, now mono.Time) int {
 	c.lastSend = now // of the last one: only one that was sent once is timed
 	f.OptionsLen = wire.PutSYNOptions(buf[wire.TCPLen:], &o)
 	n := wire.PutTCP(buf, &f)
-	wire.TCP(buf[:n]).Seal(c.pseudo.Add(wire.Sum(n)))
+	wire.TCP(buf[:n]).Seal(wire.Sum(c.pseudo) + wire.Sum(n))
 	c.want &^= wantSYN | wantACK
 	return n
 }
