@@ -225,7 +225,7 @@ func reseal6(ip wire.IPv6) {
 func ofOurs(r drop.Reason) bool {
 	switch r {
 	case drop.ICMPRateLimited, drop.ICMPSuppressed, drop.TCPChallengeLimited, drop.OutboxFull,
-		drop.NeighbourParkingFull, drop.NeighbourFailed, drop.NoRoute, drop.TooBig,
+		drop.NeighbourParkingFull, drop.NeighbourFailed, drop.NeighbourTableFull, drop.NoRoute, drop.NoSourceAddress, drop.RouteProhibited, drop.TooBig,
 		drop.FragmentTableFull, drop.FragmentMemory: // of others, which had to go
 		return true
 	}

@@ -54,7 +54,7 @@ func (l *link) Dropped(e *neigh.Entry, failed bool, now mono.Time) {
 			break
 		}
 	}
-	s.unreachableParked(e, now)
+	s.dropParked(e, failed, now)
 	if failed {
 		s.newsOf(e, false, now)
 	}

@@ -112,7 +112,7 @@ func (s *Stack) outputQueued(p *port, q *ring.Datagrams, buf []byte, now mono.Ti
 	w, errno := s.pathBy(m.Iface&^rawRecord>>8, m.To.Addr(), now)
 	switch {
 	case errno != 0:
-		s.Count.Count(drop.NoRoute)
+		s.Count.Count(unroutable(errno))
 	case !w.resolved(now):
 		if !w.entry.Parked.Put(&m, packet) {
 			s.Count.Count(drop.NeighbourParkingFull)

@@ -263,19 +263,30 @@ func (s *Stack) park(d *direct) unix.Errno {
 func (s *Stack) post(dst netip.Addr, ip []byte, now mono.Time) drop.Reason {
 	w, errno := s.pathBack(dst, now)
 	switch {
-	case errno == unix.ENOBUFS:
-		return drop.NeighbourTableFull
 	case errno != 0:
-		return drop.NoRoute
+		return unroutable(errno)
 	case !w.port.packets.Put(&ring.Datagram{To: netip.AddrPortFrom(dst, 0)}, ip):
 		return drop.OutboxFull
 	}
 	return drop.None
 }
 
-// unreachableParked tells the senders of what is parked at e that e does not answer, as if a
-// router had said so (Linux: ipv4_link_failure, ip6_link_failure).
-func (s *Stack) unreachableParked(e *neigh.Entry, now mono.Time) {
+// unroutable is why a packet is dropped that has no way.
+func unroutable(errno unix.Errno) drop.Reason {
+	switch errno {
+	case unix.ENOBUFS:
+		return drop.NeighbourTableFull
+	case unix.EADDRNOTAVAIL:
+		return drop.NoSourceAddress
+	case unix.EINVAL, unix.EHOSTUNREACH, unix.EACCES:
+		return drop.RouteProhibited
+	}
+	return drop.NoRoute
+}
+
+// dropParked drops what is parked at e. If e does not answer the senders are told, as if a router had
+// said so (Linux: ipv4_link_failure, ip6_link_failure); if it was forgotten nothing is known of it.
+func (s *Stack) dropParked(e *neigh.Entry, failed bool, now mono.Time) {
 	var b [quoteMax]byte // not in scratch: a packet may be there whose way has pushed e out
 	for {
 		var m ring.Datagram
@@ -284,7 +295,9 @@ func (s *Stack) unreachableParked(e *neigh.Entry, now mono.Time) {
 			return
 		}
 		s.Count.Count(drop.NeighbourFailed)
-		s.reportUnreachable(&m, b[:n], now)
+		if failed {
+			s.reportUnreachable(&m, b[:n], now)
+		}
 	}
 }
 

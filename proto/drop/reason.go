@@ -26,8 +26,6 @@ const (
 	VLANTooDeep
 	FrameOversize
 	FrameTruncated
-	PortUnknown
-	PortDown
 
 	// ARP (RFC 826, RFC 5227).
 	ARPShort
@@ -49,9 +47,7 @@ const (
 	IP4NotForUs
 	IP4OptionsBad
 	IP4SourceRoute
-	IP4TTL
 	IP4UnknownProtocol
-	IP4BroadcastUnwanted
 	IP4MulticastUnwanted
 
 	// IPv6 (RFC 8200).
@@ -61,7 +57,6 @@ const (
 	IP6BadSource
 	IP6BadDestination
 	IP6NotForUs
-	IP6HopLimit
 	IP6UnknownNextHeader
 	IP6NoNextHeader
 	IP6ExtensionShort
@@ -146,11 +141,9 @@ const (
 	UDPChecksumMissing
 	UDPPortZero
 	UDPNoSocket
-	UDPNotConnectedPeer
 	UDPSocketFull
 	UDPSocketMemory
 	UDPErrorsFull
-	UDPSocketClosed
 	UDPFiltered
 
 	// TCP: the segment itself (RFC 9293 §3.1).
@@ -158,7 +151,6 @@ const (
 	TCPOffset
 	TCPChecksum
 	TCPFlagsBad
-	TCPOptionsBad
 	TCPPortZero
 	TCPNotUnicast
 
@@ -191,7 +183,6 @@ const (
 	TCPFastOpenCookieBad
 
 	// TCP: room.
-	TCPReceiveFull
 	TCPReceiveMemory
 	TCPHolesFull
 	TCPWindowClosed
@@ -203,27 +194,17 @@ const (
 	NoRoute
 	NoSourceAddress
 	RouteProhibited
-	AddressGone
 
 	// On the way out.
 	OutboxFull
-	OutboxMemory
 	TooBig
-	SendTimeout
-	SocketClosed
-	DeviceBusy
-	DeviceGone
-	NoFrame
 
 	// Between cores.
 	HandOverFull
-	HandOverStale
 
 	// Policy.
-	Filtered
 	Martian
 	Looped
-	Closing
 
 	reasons // how many there are; not a reason
 )
