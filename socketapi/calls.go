@@ -95,7 +95,7 @@ func (t *Table) install(s socket, nonblock, closeOnExec bool) (fd int, err error
 
 // Close frees a descriptor. With the last one of a socket the socket is closed: calls that
 // wait at it are EBADF, and what was sent is still sent. Closing the last socket of a host
-// waits for that, some seconds at most.
+// waits for that, as long as [host.Config] says.
 func (t *Table) Close(fd int) error {
 	f, last := t.remove(fd)
 	if f == nil {

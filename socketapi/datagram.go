@@ -180,11 +180,20 @@ func (s *datagram) resize(set *settings) unix.Errno {
 	if snd == 0 {
 		snd = datagramSendDefault
 	}
-	s.change(func(end *udp.Socket) {
-		end.Recv.SetLimit(max(rcv/len(s.ends), 1))
-		end.Send.SetLimit(snd)
-	})
+	s.limit(rcv, snd)
 	return 0
+}
+
+// limit gives the queues their sizes, in bytes with overhead; 0 leaves one as it is.
+func (s *datagram) limit(rcv, snd int) {
+	s.change(func(end *udp.Socket) {
+		if rcv > 0 {
+			end.Recv.SetLimit(max(rcv/len(s.ends), 1))
+		}
+		if snd > 0 {
+			end.Send.SetLimit(snd)
+		}
+	})
 }
 
 // bound makes sure that the socket has a port.

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
 // Read first: socket(7), ip(7), tcp(7); sk_setsockopt in net/core/sock.c.
@@ -165,15 +167,24 @@ func bufferDefault(s socket) int {
 }
 
 func setRcvBuf(s socket, v *value) unix.Errno {
-	most, _ := s.common().host.BufferMax()
-	s.common().rcvBuf = max(2*asked(v.n, most), recvBufMin)
+	s.common().rcvBuf = recvBufferOf(s.common().host, v.n)
 	return 0
 }
 
 func setSndBuf(s socket, v *value) unix.Errno {
-	_, most := s.common().host.BufferMax()
-	s.common().sndBuf = max(2*asked(v.n, most), sendBufMin)
+	s.common().sndBuf = sendBufferOf(s.common().host, v.n)
 	return 0
+}
+
+// recvBufferOf and sendBufferOf are what becomes of a size that a program asks for.
+func recvBufferOf(h *host.Host, n int) int {
+	most, _ := h.BufferMax()
+	return max(2*asked(n, most), recvBufMin)
+}
+
+func sendBufferOf(h *host.Host, n int) int {
+	_, most := h.BufferMax()
+	return max(2*asked(n, most), sendBufMin)
 }
 
 // asked is a buffer's size as it is taken: Linux compares it as unsigned.

@@ -148,6 +148,25 @@ func (c *UDPConn) SetTTL(ttl int) error {
 	return nil
 }
 
+// SetReadBuffer sets how many bytes of datagrams wait to be read at most, as SO_RCVBUF does: what comes
+// beyond is dropped, and counted.
+func (c *UDPConn) SetReadBuffer(bytes int) error { return c.limit(recvBufferOf(c.s.host, bytes), 0) }
+
+// SetWriteBuffer sets how many bytes of datagrams wait to be sent at most, as SO_SNDBUF does: writes wait
+// for room.
+func (c *UDPConn) SetWriteBuffer(bytes int) error {
+	return c.limit(0, sendBufferOf(c.s.host, bytes))
+}
+
+func (c *UDPConn) limit(rcv, snd int) error {
+	if errno := c.s.begin(); errno != 0 {
+		return c.fail("set", "setsockopt", errno)
+	}
+	c.s.limit(rcv, snd)
+	c.s.leave()
+	return nil
+}
+
 // LocalAddr returns the socket's own address.
 func (c *UDPConn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.s.local()) }
 

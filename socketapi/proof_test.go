@@ -3,7 +3,6 @@ package socketapi
 import (
 	"bytes"
 	"errors"
-	commandline "flag"
 	"io"
 	"net"
 	"net/netip"
@@ -23,27 +22,6 @@ import (
 
 // proofPatience bounds each step on a machine that is busy with something else.
 const proofPatience = time.Minute
-
-// everySize makes UDP and both pings go through all sizes, half a million exchanges:
-//
-//	go test ./socketapi -run EverySize -every-size -timeout 30m
-var everySize = commandline.Bool("every-size", false, "try every size from 0 to 65000, and not only a selection")
-
-// echoSizes are the lengths that UDP echo goes through.
-func echoSizes(f family) []int {
-	between := 83
-	switch {
-	case *everySize:
-		between = 1
-	case testing.Short():
-		between = 977
-	}
-	list := f.interesting()
-	for n := 0; n <= 65_000; n += between {
-		list = append(list, n)
-	}
-	return list
-}
 
 // A proof is a lab whose links the test can reach.
 type proof struct {
@@ -197,30 +175,6 @@ func (p *proof) serveEcho(t *testing.T, f family) {
 			go func() { io.Copy(c, c); c.Close() }()
 		}
 	}()
-}
-
-func TestUDPEchoAtEverySize(t *testing.T) {
-	t.Parallel()
-	p := newProof(t)
-	eachFamily(t, func(t *testing.T, f family) {
-		p.serveEcho(t, f)
-		k, err := p.peer.Dial("udp", f.ours("7"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer k.Close()
-		e, err := p.st.Dial("udp", f.theirs("7"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer e.Close()
-		buf := make([]byte, 1<<16)
-		for _, n := range echoSizes(f) {
-			payload := body(n)
-			exchange(t, k, payload, buf)
-			exchange(t, e, payload, buf)
-		}
-	})
 }
 
 // A link that goes down and comes back, at either end, costs what was on its way and nothing else: the

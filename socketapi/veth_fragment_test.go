@@ -13,7 +13,6 @@ import (
 
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/engine/netlab"
-	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
@@ -118,83 +117,6 @@ func pingKernel(t *testing.T, peer *netlab.NS, f family) net.PacketConn {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
-}
-
-// pingSizes are the payloads that both pings go through: with -every-size all of them, else enough
-// to have each number of fragments and what is around a whole one.
-func pingSizes(yield func(int) bool) {
-	stride := 37
-	if testing.Short() {
-		stride = 499
-	}
-	for n := 0; n <= 65000; n++ {
-		if !*everySize && n > 16 && n%1480 > 2 && n%1448 > 2 && n%stride != 0 && n != 65000 {
-			continue
-		}
-		if !yield(n) {
-			return
-		}
-	}
-}
-
-func TestKernelPingsEverySize(t *testing.T) {
-	t.Parallel()
-	eachFamily(t, func(t *testing.T, f family) {
-		_, peer := lab(t, 1, engine.ModeAuto)
-		c := pingKernel(t, peer, f)
-		to := &net.IPAddr{IP: net.ParseIP(f.engine)}
-		request, reply := byte(wire.ICMP4Echo), byte(wire.ICMP4EchoReply)
-		if f.header == 40 {
-			request, reply = byte(wire.ICMP6Echo), byte(wire.ICMP6EchoReply)
-		}
-		buf := make([]byte, 1<<16)
-		for size := range pingSizes {
-			b := append([]byte{request, 0, 0, 0, 1, 2, byte(size >> 8), byte(size)}, body(size)...)
-			if f.header == 20 {
-				wire.ICMP4(b).Seal()
-			}
-			c.SetDeadline(time.Now().Add(10 * time.Second))
-			if _, err := c.WriteTo(b, to); err != nil {
-				t.Fatalf("%d bytes: %v", size, err)
-			}
-			for {
-				n, _, err := c.ReadFrom(buf)
-				if err != nil {
-					t.Fatalf("%d bytes: %v", size, err)
-				}
-				if n < 8 || buf[0] != reply || binary.BigEndian.Uint16(buf[4:]) != 0x102 {
-					continue // a raw socket sees other messages too
-				}
-				if !bytes.Equal(buf[4:n], b[4:]) {
-					t.Fatalf("%d bytes: %d came back, or others", size, n-8)
-				}
-				break
-			}
-		}
-	})
-}
-
-func TestKernelAnswersPingsOfEverySize(t *testing.T) {
-	t.Parallel()
-	eachFamily(t, func(t *testing.T, f family) {
-		st, _ := lab(t, 1, engine.ModeAuto)
-		c, err := st.ListenPing(netip.MustParseAddr(f.engine))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		buf := make([]byte, 1<<16)
-		for size := range pingSizes {
-			c.SetReadDeadline(time.Now().Add(10 * time.Second))
-			if err := c.WriteEcho(netip.MustParseAddr(f.kernel), uint16(size), body(size)); err != nil {
-				t.Fatalf("%d bytes: %v", size, err)
-			}
-			e, err := c.ReadEcho(buf)
-			if err != nil || e.Seq != uint16(size) || !bytes.Equal(e.Payload, body(size)) {
-				t.Fatalf("%d bytes: %d came back, or others, %v", size, len(e.Payload), err)
-			}
-		}
-	})
 }
 
 // The lab of these tests has a router between the engine and the host that it talks to:

@@ -62,11 +62,17 @@ func (f family) theirs(port string) string { return net.JoinHostPort(f.kernel, p
 // kernel's end.
 func lab(t testing.TB, queues int, mode engine.Mode) (*Stack, *netlab.NS) {
 	t.Helper()
+	return labOf(t, queues, mode, 0)
+}
+
+// labOf is lab on a link of an MTU; 0 is the kernel's own, 1500.
+func labOf(t testing.TB, queues int, mode engine.Mode, mtu int) (*Stack, *netlab.NS) {
+	t.Helper()
 	netlab.RequireRoot(t)
 	ours, peer := netlab.TestNS(t), netlab.TestNS(t)
 	netlab.TestVeth(t,
-		netlab.End{NS: ours, Name: "va", Queues: queues},
-		netlab.End{NS: peer, Name: "vb", Queues: queues, Addrs: kernelPrefixes})
+		netlab.End{NS: ours, Name: "va", Queues: queues, MTU: mtu},
+		netlab.End{NS: peer, Name: "vb", Queues: queues, MTU: mtu, Addrs: kernelPrefixes})
 	var st *Stack
 	err := ours.Do(func() (err error) {
 		st, err = Open(host.Config{Interfaces: []host.Interface{{

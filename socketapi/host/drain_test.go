@@ -55,4 +55,15 @@ func TestDrainHasOneDeadline(t *testing.T) {
 	if took := r.clock.Now().Sub(before); took < drainMax || took > drainMax+100*time.Millisecond {
 		t.Errorf("the last close took %v of the clock, want %v", took, drainMax)
 	}
+	for limit, want := range map[time.Duration]time.Duration{-1: 0, 300 * time.Millisecond: 300 * time.Millisecond} {
+		r.h.drainMax = limit
+		if errno := r.h.SocketOpened(); errno != 0 {
+			t.Fatal(errno)
+		}
+		before = r.clock.Now()
+		r.h.SocketClosed()
+		if took := r.clock.Now().Sub(before); took < want || took > want+100*time.Millisecond {
+			t.Errorf("with a Drain of %v the last close took %v of the clock", limit, took)
+		}
+	}
 }

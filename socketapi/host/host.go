@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	crand "crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -88,10 +89,17 @@ type Config struct {
 
 	// Sysctls are knobs to set before anything goes out, by name: see [Host.SetSysctl].
 	Sysctls map[string]string
+
+	// Drain is how long the close of the last socket, and that of the host, wait at most until what
+	// programs have sent has left, and peers have acknowledged what streams sent and their end: whoever
+	// ends the program behind it ends that too. With nothing on its way they do not wait. 0: 5 s; negative:
+	// they never wait. Of one stream SO_LINGER says it.
+	Drain time.Duration
 }
 
-// drainMax is how long Close waits for what programs have sent and was not yet
-// answered for: an ARP resolution and a few retransmissions.
+// drainMax is how long a close waits for what programs have sent and was not yet answered for, where
+// Config.Drain does not say: an ARP resolution and a few retransmissions. (Linux need not: its kernel goes
+// on when the program has ended.)
 const drainMax = 5 * time.Second
 
 // A Host is the cores of a program and what they share.
@@ -108,6 +116,7 @@ type Host struct {
 	mirrored  mirrored
 	directory *directory
 	clock     engine.Clock
+	drainMax  time.Duration
 	ports     int           // interfaces; each core has one port more, its loop
 	over      []int         // by interface: the one whose devices it has, itself but for a VLAN
 	portOf    []int         // by device of a core
@@ -129,7 +138,7 @@ type Host struct {
 // Open opens the interfaces, makes a core for each of their queues, and takes the
 // addresses. What it has opened is closed if it fails.
 func Open(cfg Config) (h *Host, err error) {
-	h = &Host{clock: cfg.Clock, done: make(chan struct{})}
+	h = &Host{clock: cfg.Clock, drainMax: cmp.Or(cfg.Drain, drainMax), done: make(chan struct{})}
 	if h.clock == nil {
 		h.clock = engine.SystemClock
 	}
@@ -385,7 +394,7 @@ func (h *Host) SocketClosed() {
 	last := h.sockets == 0 && !h.closed && !h.lost
 	h.mu.Unlock()
 	if last {
-		h.drain(drainMax)
+		h.drain()
 	}
 }
 
@@ -398,10 +407,13 @@ func (h *Host) SocketAbandoned() {
 }
 
 // drain waits until nothing that was accepted from programs is still to be sent, or
-// for at most max, over all cores. It turns the cores meanwhile if nobody does.
-func (h *Host) drain(max time.Duration) {
+// for at most Config.Drain, over all cores. It turns the cores meanwhile if nobody does.
+func (h *Host) drain() {
+	if h.drainMax < 0 {
+		return
+	}
 	w := engine.NewWaiter()
-	until := h.clock.Now().Add(max)
+	until := h.clock.Now().Add(h.drainMax)
 	for _, c := range h.cores {
 		c.Wait(w, &drained{c: c, until: until})
 	}
@@ -435,7 +447,7 @@ func (h *Host) Close() error {
 	lost := h.lost
 	h.mu.Unlock()
 	if !lost {
-		h.drain(drainMax)
+		h.drain()
 		close(h.done)
 	}
 	h.ending.Wait()
