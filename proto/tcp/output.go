@@ -116,7 +116,7 @@ func (c *Conn) outputLost(buf []byte, now mono.Time) int {
 	start := r.start
 	f.resend(n, now)
 	f.prrOut += n
-	c.sentAgain(n, now)
+	c.sentAgain(span{start, start.Add(n)}, now)
 	if start == c.snd.una {
 		f.rtoAt = now.Add(c.rto())
 		c.armFlight()

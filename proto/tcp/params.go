@@ -173,6 +173,10 @@ const (
 	holesKeep = 32
 	sparesMax = 4096
 
+	// copiesMax is how many pieces of what was sent again are remembered, to know a duplicate of it from one of
+	// the network's. A recovery of more of them is not taken back because of duplicates.
+	copiesMax = 64
+
 	// burstMax is how many segments one connection sends before the next one's turn.
 	burstMax = 8
 

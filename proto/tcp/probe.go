@@ -79,7 +79,7 @@ func (c *Conn) outputTail(buf []byte, now mono.Time) int {
 	}
 	c.needRepair()
 	f.resendTail(n, now)
-	c.sentAgain(n, now)
+	c.sentAgain(span{c.snd.nxt.Add(-n), c.snd.nxt}, now)
 	return c.putData(buf, c.snd.nxt.Add(-n), n, header, now)
 }
 

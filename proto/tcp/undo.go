@@ -1,13 +1,14 @@
 package tcp
 
 import (
+	"slices"
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
-// Read first: RFC 2883 §4-5, RFC 3522 §3 (Eifel detection), RFC 4015 §3, RFC 8985 §7.4.
+// Read first: RFC 2883 §4-5, RFC 3708, RFC 3522 §3 (Eifel detection), RFC 4015 §3, RFC 8985 §7.4.
 
 // A repair is what is remembered of the last reduction of the window and of what was sent again since,
 // until nothing can be heard of it any more. It outlives the flight in which it happened, since the peer's
@@ -17,10 +18,10 @@ type repair struct {
 	before reduction
 	undone bool // or there is nothing to take back
 
-	marker wire.Seq // SND.UNA when it began
-	copies int      // sequence numbers sent again since, less those that the peer says it had already
-	copied bool     // anything was sent again
-	first  uint32   // our timestamp of the first of these
+	again  []span // what was sent again since, once for each time, less what the peer says it had already
+	blind  bool   // there was more: duplicates say nothing
+	copied bool   // anything was sent again
+	first  uint32 // our timestamp of the first of these
 
 	round   wire.Seq // what the peer reports before this is acknowledged widens no window again (RACK.dsack_round)
 	inRound bool
@@ -38,7 +39,7 @@ func (c *Conn) needRepair() *repair {
 			c.t.spareRepairs, u.next = u.next, nil
 			c.t.spares--
 		}
-		u.undone, u.marker = true, c.snd.una
+		u.undone = true
 		c.repair = u
 	}
 	return c.repair
@@ -54,7 +55,7 @@ func (c *Conn) dropRepair() {
 	if c.t.spares >= sparesMax {
 		return
 	}
-	*u = repair{next: c.t.spareRepairs}
+	*u = repair{again: u.again[:0], next: c.t.spareRepairs}
 	c.t.spareRepairs = u
 	c.t.spares++
 }
@@ -64,11 +65,58 @@ func (c *Conn) dropRepair() {
 func (c *Conn) remember() {
 	u := c.needRepair()
 	u.before, u.undone = c.cc.before(), false
-	u.marker, u.copies, u.copied = c.snd.una, c.flight.again, false
+	u.again, u.blind, u.copied = u.again[:0], false, false
+	f := c.flight
+	for i := f.head; f.again > 0 && i < len(f.runs); i++ {
+		if r := &f.runs[i]; r.is&again != 0 {
+			u.copy(span{r.start, r.end})
+		}
+	}
 }
 
-// sentAgain notes that n numbers go out again.
-func (c *Conn) sentAgain(n int, now mono.Time) {
+// copy notes that s was sent again.
+func (u *repair) copy(s span) {
+	if last := len(u.again) - 1; last >= 0 && u.again[last].end == s.start {
+		u.again[last].end = s.end
+		return
+	}
+	if len(u.again) == copiesMax {
+		u.blind = true
+		return
+	}
+	u.again = append(u.again, s)
+}
+
+// duplicate takes out what the peer has got twice, as often as it says so. It fails if that was not sent
+// again: then it is the network that repeats, of which the path is neither better nor worse (RFC 3708 §3).
+func (u *repair) duplicate(b span) (ours bool) {
+	for i := 0; i < len(u.again) && b.start.Before(b.end); i++ {
+		s := u.again[i]
+		cut := span{s.start.Max(b.start), s.end.Min(b.end)}
+		if !cut.start.Before(cut.end) {
+			continue
+		}
+		ours = true
+		b.start = cut.end
+		switch {
+		case cut == s:
+			u.again = slices.Delete(u.again, i, i+1)
+			i--
+		case cut.start == s.start:
+			u.again[i].start = cut.end
+		case cut.end == s.end || len(u.again) == copiesMax:
+			u.blind = u.blind || cut.end != s.end
+			u.again[i].end = cut.start
+		default:
+			u.again[i].end = cut.start
+			u.again = slices.Insert(u.again, i+1, span{cut.end, s.end})
+		}
+	}
+	return ours
+}
+
+// sentAgain notes that the numbers of s go out again.
+func (c *Conn) sentAgain(s span, now mono.Time) {
 	c.retrans++
 	c.t.stats.Retransmits++
 	u := c.repair
@@ -78,19 +126,18 @@ func (c *Conn) sentAgain(n int, now mono.Time) {
 	if !u.copied {
 		u.copied, u.first = true, c.tsNow(now)
 	}
-	u.copies += n
+	u.copy(s)
 }
 
 // duplicateReported takes in a DSACK block (RFC 2883 §4). Only what was sent again can have arrived
-// twice by our doing: a peer cannot have the window widened by reports of anything else.
+// twice by our doing: a peer, or a network that repeats, cannot have the window widened by reports of anything else.
 func (c *Conn) duplicateReported(start, end wire.Seq, d *delivery) {
 	d.dsack, d.dsackEnd = true, end
 	u := c.repair
-	if u == nil || u.copies == 0 || end.AtOrBefore(u.marker) {
+	if u == nil || !u.duplicate(span{start, end}) {
 		return
 	}
 	c.t.stats.DSACKs++
-	u.copies = max(0, u.copies-end.Sub(start.Max(u.marker)))
 	if c.probe == probeCopy && end == c.probeEnd {
 		return // the probe's own, not a sign of reordering
 	}
@@ -108,7 +155,7 @@ func (c *Conn) needless(d *delivery) bool {
 	switch {
 	case u == nil || u.undone:
 		return false
-	case u.copied && u.copies == 0 && d.dsack:
+	case u.copied && len(u.again) == 0 && !u.blind && d.dsack:
 		return true
 	case d.acked == 0:
 		return false
