@@ -60,6 +60,57 @@ func TestFragmentAttacks(t *testing.T) {
 	}
 }
 
+// fragment6 is a piece of an IPv6 packet to b, behind other headers if there are any.
+func fragment6(next wire.Protocol, offset, length int, more bool, headers ...extension) []byte {
+	data := bytes.Repeat([]byte{byte(offset)}, length)
+	rest := make([]byte, wire.FragmentLen)
+	wire.PutFragment(rest, 0, offset, more, 9)
+	p := packet6{src: ipA6, dst: ipB6, next: next, payload: data}
+	return p.behind(append(headers, extension{wire.ProtoFragment, rest[1:]})...).frame()
+}
+
+// The same sets over IPv6, where RFC 8200 §4.5 has some of them answered.
+func TestFragmentAttacks6(t *testing.T) {
+	const tcp, udp, icmp = wire.ProtoTCP, wire.ProtoUDP, wire.ProtoICMPv6
+	options := extension{wire.ProtoDestOpts, append([]byte{29}, make([]byte, 238)...)} // of 240 bytes
+	for _, at := range []int{1, 120} {                                                 // two that may be skipped
+		copy(options.rest[at:], []byte{0x1e, 117})
+	}
+	type step struct {
+		frame  []byte
+		want   drop.Reason
+		frames int
+	}
+	for name, steps := range map[string][]step{
+		"teardrop":                   {{fragment6(udp, 0, 40, true), drop.None, 0}, {fragment6(udp, 24, 4, false), drop.FragmentOverlap, 0}, {fragment6(udp, 40, 8, false), drop.FragmentOverlap, 0}},
+		"bonk":                       {{fragment6(udp, 32, 4, false), drop.None, 0}, {fragment6(udp, 24, 16, true), drop.FragmentOverlap, 0}},
+		"nestea":                     {{fragment6(udp, 0, 16, true), drop.None, 0}, {fragment6(udp, 48, 216, false), drop.None, 0}, {fragment6(udp, 0, 288, true), drop.FragmentOverlap, 0}},
+		"rewritten header":           {{fragment6(tcp, 0, 24, true), drop.None, 0}, {fragment6(tcp, 16, 24, true), drop.FragmentOverlap, 0}},
+		"ping of death":              {{fragment6(icmp, 0, 1200, true), drop.None, 0}, {fragment6(icmp, 65528, 1200, false), drop.FragmentTooLong, 0}}, // of an error, perhaps
+		"jolt":                       {{fragment6(udp, 8184*8, 8, true), drop.None, 0}, {fragment6(udp, 8190*8, 24, true), drop.FragmentTooLong, 1}},
+		"tiny, RFC 7112":             {{fragment6(tcp, 0, 8, true), drop.FragmentHeaders, 1}, {fragment6(tcp, 8, 24, false), drop.None, 0}},
+		"no multiple of 8":           {{fragment6(udp, 0, 28, true), drop.FragmentBad, 1}},
+		"empty":                      {{fragment6(udp, 8, 0, true), drop.FragmentBad, 1}, {fragment6(udp, 8, 0, false), drop.FragmentBad, 1}},
+		"two ends":                   {{fragment6(udp, 64, 8, false), drop.None, 0}, {fragment6(udp, 96, 8, false), drop.FragmentOverlap, 0}, {fragment6(udp, 0, 64, true), drop.FragmentOverlap, 0}},
+		"atomic ones are each alone": {{fragment6(99, 0, 8, false), drop.IP6UnknownNextHeader, 1}, {fragment6(99, 0, 16, false), drop.IP6UnknownNextHeader, 1}},
+		"an atomic one among others": {{fragment6(udp, 0, 40, true), drop.None, 0}, {fragment6(99, 0, 8, false), drop.IP6UnknownNextHeader, 1}, {fragment6(udp, 40, 8, false), drop.UDPLength, 0}},
+		"behind long options":        {{fragment6(udp, 0, 40, true, options), drop.None, 0}, {fragment6(udp, 0, 48, true), drop.FragmentOverlap, 0}},
+		"of a routing header":        {{fragment6(udp, 8, 40, true, extension{wire.ProtoRouting, []byte{0, 0, 1, 0, 0, 0, 0}}), drop.IP6RoutingHeader, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := family6.victim(t)
+			for i, s := range steps {
+				v.pass(2 * time.Second) // so that an error may be sent again
+				v.want(fmt.Sprint("fragment ", i), v.hit(s.frame), s.want, s.frames)
+			}
+			v.b.Advance(v.now().Add(61 * time.Second)) // past the timeout
+			if n, used := v.b.reassembly.Len(), v.b.reassembly.Used(); n != 0 || used != 0 {
+				t.Errorf("%d datagrams and %d bytes are left", n, used)
+			}
+		})
+	}
+}
+
 // A flood of fragments that never become whole holds the memory that is set aside for them and
 // no more, and the rest of the stack goes on. So do those that come meanwhile and are whole.
 func TestFragmentFlood(t *testing.T) {

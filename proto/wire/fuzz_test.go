@@ -157,6 +157,88 @@ func FuzzICMP6(f *testing.F) {
 	})
 }
 
+func FuzzNDP(f *testing.F) {
+	seed(f, layers.LayerTypeICMPv6)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, ok := ParseICMP6(b)
+		if !ok {
+			return
+		}
+		ns, okNS := ParseNeighborSolicitation(h)
+		na, okNA := ParseNeighborAdvertisement(h)
+		rs, okRS := ParseRouterSolicitation(h)
+		ra, okRA := ParseRouterAdvertisement(h)
+		r, okR := ParseRedirect(h)
+		for _, m := range []struct {
+			ok    bool
+			least int
+			touch func()
+			rest  func() []byte
+		}{
+			{okNS, NeighborSolicitationLen, func() { touch(t, ns) }, ns.Options},
+			{okNA, NeighborAdvertisementLen, func() { touch(t, na) }, na.Options},
+			{okRS, RouterSolicitationLen, func() { touch(t, rs) }, rs.Options},
+			{okRA, RouterAdvertisementLen, func() { touch(t, ra) }, ra.Options},
+			{okR, RedirectLen, func() { touch(t, r) }, r.Options},
+		} {
+			if m.ok != (len(b) >= m.least) {
+				t.Errorf("%d bytes of %d: %v", len(b), m.least, m.ok)
+			}
+			if !m.ok {
+				continue
+			}
+			if m.touch(); len(m.rest()) != len(b)-m.least {
+				t.Errorf("%d bytes of options in %d", len(m.rest()), len(b))
+			}
+		}
+		if okNS {
+			out := make([]byte, NeighborSolicitationLen)
+			PutNeighborSolicitation(out, ns.Target(), MAC{})
+			if !bytes.Equal(out[8:], b[8:NeighborSolicitationLen]) {
+				t.Errorf("%x was written as %x", b, out)
+			}
+		}
+		if okR {
+			out := make([]byte, RedirectLen)
+			PutRedirect(out, r.Target(), r.Dst())
+			if !bytes.Equal(out[8:], b[8:RedirectLen]) {
+				t.Errorf("%x was written as %x", b, out)
+			}
+		}
+	})
+}
+
+// What an ICMP error quotes may be cut off anywhere.
+func FuzzQuoted(f *testing.F) {
+	for _, layer := range []gopacket.LayerType{layers.LayerTypeIPv4, layers.LayerTypeIPv6, layers.LayerTypeUDP, layers.LayerTypeTCP} {
+		seed(f, layer)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if h, ok := ParseQuotedIPv4(b); ok {
+			touch(t, h)
+			if whole, ok := ParseIPv4(b); ok && !bytes.Equal(whole, h) {
+				t.Errorf("quoted %d bytes, whole %d", len(h), len(whole))
+			}
+		}
+		if h, ok := ParseQuotedIPv6(b); ok {
+			touch(t, h)
+			e := WalkQuotedExtensions(h)
+			if e.Offset < IPv6Len || e.Offset > len(h) {
+				t.Errorf("out of the packet: %+v", e)
+			}
+			if whole, ok := ParseIPv6(b); ok && !bytes.Equal(whole, h) {
+				t.Errorf("quoted %d bytes, whole %d", len(h), len(whole))
+			}
+		}
+		if h, ok := ParseQuotedUDP(b); ok && (len(b) < UDPLen || h.SrcPort() != uint16(b[0])<<8|uint16(b[1])) {
+			t.Errorf("UDP %x", b)
+		}
+		if src, dst, _, ok := ParseQuotedTCP(b); ok && (len(b) < 8 || src != uint16(b[0])<<8|uint16(b[1]) || dst != uint16(b[2])<<8|uint16(b[3])) {
+			t.Errorf("TCP %x", b)
+		}
+	})
+}
+
 func FuzzNDPOptions(f *testing.F) {
 	var b [200]byte
 	n := PutSourceOption(b[:], macA)
