@@ -1,5 +1,7 @@
 package ip
 
+import "bytes"
+
 // blockSize is what a block counts for in the memory of a reassembly, in bytes. It holds a
 // fragment of an Ethernet packet; a longer one takes several.
 const blockSize = 2048
@@ -30,6 +32,23 @@ func (b *block) copy(p []byte, at int) (n int) {
 		at += c
 	}
 	return n
+}
+
+// same says whether the data of b are p, which is as long.
+func (b *block) same(p []byte) bool {
+	at := b.data
+	for len(p) > 0 {
+		for at >= len(b.buf) {
+			b, at = b.more, at-len(b.buf)
+		}
+		n := min(len(p), len(b.buf)-at)
+		if !bytes.Equal(b.buf[at:at+n], p[:n]) {
+			return false
+		}
+		p = p[n:]
+		at += n
+	}
+	return true
 }
 
 // blocks is the memory of a reassembly. It is as large as the most that it ever held.

@@ -1,7 +1,6 @@
 package ip
 
 import (
-	"bytes"
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
@@ -384,21 +383,4 @@ func (r *Reassembly) remove(d *datagram) {
 	d.older, d.newer = nil, nil
 	d.chain, r.free = r.free, d
 	r.live--
-}
-
-// same says whether the data of b are p, which is as long.
-func (b *block) same(p []byte) bool {
-	at := b.data
-	for len(p) > 0 {
-		for at >= len(b.buf) {
-			b, at = b.more, at-len(b.buf)
-		}
-		n := min(len(p), len(b.buf)-at)
-		if !bytes.Equal(b.buf[at:at+n], p[:n]) {
-			return false
-		}
-		p = p[n:]
-		at += n
-	}
-	return true
 }
