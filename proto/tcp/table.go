@@ -69,15 +69,56 @@ func (k *key) addr(w [2]uint64, scopes *wire.Scopes) netip.Addr {
 // no tombstones. An entry is a piece of the hash, to look at nothing else on the way,
 // and a ref; the keys stand where the refs point. The hash is keyed, or a remote
 // could make all its connections collide.
+//
+// It grows by doubling, but not at once: with a million connections that would hold up the core for tens of
+// milliseconds. Each insert moves a few entries from the old slots to the new ones, and until all
+// are there both are looked through.
 type table struct {
-	secret  [4]uint64
-	entries []entry
-	used    int
+	secret [4]uint64
+	now    slots
+	old    slots  // none, unless it grows
+	swept  uint32 // slots of old that are empty for good: all before this one
+	used   int    // entries in both
+}
+
+// slots is the entries of a table, in pieces that are made when something is put there: a nil one is empty.
+type slots struct {
+	pieces []*[pieceLen]entry
+	mask   uint32 // number of slots less 1
 }
 
 type entry struct {
 	hash uint32
 	ref  ref
+}
+
+const (
+	pieceLen = 512 // entries: a page
+	tableMin = pieceLen
+
+	// moveMax is how many slots an insert looks at in a table that grows. Growth begins at three
+	// quarters of n slots and the next one as many inserts later; 3 would do.
+	moveMax = 8
+)
+
+func newSlots(n int) slots {
+	return slots{pieces: make([]*[pieceLen]entry, n/pieceLen), mask: uint32(n - 1)}
+}
+
+func (s *slots) at(i uint32) entry {
+	if p := s.pieces[i/pieceLen]; p != nil {
+		return p[i%pieceLen]
+	}
+	return entry{}
+}
+
+func (s *slots) set(i uint32, e entry) {
+	p := s.pieces[i/pieceLen]
+	if p == nil {
+		p = new([pieceLen]entry)
+		s.pieces[i/pieceLen] = p
+	}
+	p[i%pieceLen] = e
 }
 
 // A ref says where an entry's state is: a connection's index plus one, or that
@@ -86,12 +127,10 @@ type ref uint32
 
 const refTimeWait ref = 1 << 31
 
-const tableMin = 64
-
 func newTable(k siphash.Key) table {
 	return table{
-		secret:  [4]uint64{k.Sum(1) | 1, k.Sum(2) | 1, k.Sum(3) | 1, k.Sum(4) | 1},
-		entries: make([]entry, tableMin),
+		secret: [4]uint64{k.Sum(1) | 1, k.Sum(2) | 1, k.Sum(3) | 1, k.Sum(4) | 1},
+		now:    newSlots(tableMin),
 	}
 }
 
@@ -105,11 +144,17 @@ func (tb *table) hash(k *key) uint32 {
 
 // find returns the ref of k, 0 if there is none.
 func (t *TCP) find(k *key) ref {
-	tb := &t.table
-	h := tb.hash(k)
-	mask := uint32(len(tb.entries) - 1)
-	for i := h & mask; ; i = (i + 1) & mask {
-		e := tb.entries[i]
+	h := t.table.hash(k)
+	r := t.findIn(&t.table.now, k, h)
+	if r == 0 && t.table.old.pieces != nil {
+		r = t.findIn(&t.table.old, k, h)
+	}
+	return r
+}
+
+func (t *TCP) findIn(s *slots, k *key, h uint32) ref {
+	for i := h & s.mask; ; i = (i + 1) & s.mask {
+		e := s.at(i)
 		if e.ref == 0 {
 			return 0
 		}
@@ -129,67 +174,98 @@ func (t *TCP) keyAt(r ref) *key {
 
 // insert enters k, which is not in the table.
 func (tb *table) insert(k *key, r ref) {
-	if tb.used >= len(tb.entries)/4*3 {
-		tb.grow()
+	if tb.used >= int(tb.now.mask+1)/4*3 {
+		for tb.old.pieces != nil { // not while moveMax is right
+			tb.move()
+		}
+		tb.old, tb.swept = tb.now, 0
+		tb.now = newSlots(2 * int(tb.old.mask+1))
+	}
+	if tb.old.pieces != nil {
+		tb.move()
 	}
 	tb.used++
-	tb.put(entry{tb.hash(k), r})
+	tb.now.put(entry{tb.hash(k), r})
 }
 
-func (tb *table) put(e entry) {
-	mask := uint32(len(tb.entries) - 1)
-	i := e.hash & mask
-	for tb.entries[i].ref != 0 {
-		i = (i + 1) & mask
+func (s *slots) put(e entry) {
+	i := e.hash & s.mask
+	for s.at(i).ref != 0 {
+		i = (i + 1) & s.mask
 	}
-	tb.entries[i] = e
+	s.set(i, e)
 }
 
-func (tb *table) grow() {
-	old := tb.entries
-	tb.entries = make([]entry, 2*len(old))
-	for _, e := range old {
-		if e.ref != 0 {
-			tb.put(e)
+// move takes the next few entries from the old slots to the new ones. Taking one out closes the gap, with
+// entries from behind it alone: what has been swept stays empty.
+func (tb *table) move() {
+	old := &tb.old
+	for range moveMax {
+		if e := old.at(tb.swept); e.ref != 0 {
+			old.take(tb.swept)
+			tb.now.put(e)
+			continue
 		}
-	}
-}
-
-// remove takes out the entry of k that says r, and closes the gap: entries that a
-// probe would not reach any more move back.
-func (tb *table) remove(k *key, r ref) {
-	mask := uint32(len(tb.entries) - 1)
-	i := tb.hash(k) & mask
-	for tb.entries[i].ref != r {
-		if tb.entries[i].ref == 0 {
+		if tb.swept++; tb.swept > old.mask {
+			tb.old = slots{}
 			return
 		}
-		i = (i + 1) & mask
+		if tb.swept%pieceLen == 0 {
+			old.pieces[tb.swept/pieceLen-1] = nil
+		}
 	}
-	tb.used--
+}
+
+// search returns where the entry of a hash that says r is.
+func (s *slots) search(h uint32, r ref) (i uint32, ok bool) {
+	if s.pieces == nil {
+		return 0, false
+	}
+	for i = h & s.mask; ; i = (i + 1) & s.mask {
+		switch s.at(i).ref {
+		case r:
+			return i, true
+		case 0:
+			return 0, false
+		}
+	}
+}
+
+// take empties a slot, and closes the gap: entries that a probe would not reach any more move back.
+func (s *slots) take(i uint32) {
 	for j := i; ; {
-		j = (j + 1) & mask
-		e := tb.entries[j]
+		j = (j + 1) & s.mask
+		e := s.at(j)
 		if e.ref == 0 {
 			break
 		}
-		if home := e.hash & mask; (j-home)&mask >= (j-i)&mask {
-			tb.entries[i] = e
+		if home := e.hash & s.mask; (j-home)&s.mask >= (j-i)&s.mask {
+			s.set(i, e)
 			i = j
 		}
 	}
-	tb.entries[i] = entry{}
+	s.set(i, entry{})
+}
+
+// remove takes out the entry of k that says r.
+func (tb *table) remove(k *key, r ref) {
+	h := tb.hash(k)
+	for _, s := range [...]*slots{&tb.now, &tb.old} {
+		if i, ok := s.search(h, r); ok {
+			s.take(i)
+			tb.used--
+			return
+		}
+	}
 }
 
 // replace makes the entry of k say to instead of from.
 func (tb *table) replace(k *key, from, to ref) {
-	mask := uint32(len(tb.entries) - 1)
-	i := tb.hash(k) & mask
-	for tb.entries[i].ref != from {
-		if tb.entries[i].ref == 0 {
+	h := tb.hash(k)
+	for _, s := range [...]*slots{&tb.now, &tb.old} {
+		if i, ok := s.search(h, from); ok {
+			s.set(i, entry{h, to})
 			return
 		}
-		i = (i + 1) & mask
 	}
-	tb.entries[i].ref = to
 }

@@ -12,6 +12,7 @@ func TestTableModel(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	model := map[key]*Conn{}
 	var list []key
+	grew := 0
 	for range 20000 {
 		a := netip.AddrFrom4([4]byte{10, 0, 0, byte(rng.IntN(8))})
 		k := keyOf(h.addr, uint16(1+rng.IntN(3)), a, uint16(1+rng.IntN(400)))
@@ -37,7 +38,15 @@ func TestTableModel(t *testing.T) {
 		case rng.IntN(3) > 0:
 			h.tcp.table.remove(&k, ref(got.index+1))
 			delete(model, k)
+		default: // as an entry of TIME-WAIT takes the place of a connection's
+			h.tcp.table.replace(&k, ref(got.index+1), ref(got.index+1))
 		}
+		if h.tcp.table.old.pieces != nil {
+			grew++
+		}
+	}
+	if grew < 100 {
+		t.Errorf("it was seen growing %d times", grew)
 	}
 	for _, k := range list {
 		if r := h.tcp.find(&k); (r != 0) != (model[k] != nil) {
@@ -46,6 +55,50 @@ func TestTableModel(t *testing.T) {
 	}
 	if h.tcp.table.used != len(model) {
 		t.Errorf("used is %d of %d", h.tcp.table.used, len(model))
+	}
+}
+
+// TestTableGrowsBitByBit puts in what makes the table grow many times: no insert moves more than a few
+// entries, and all are found at every stage.
+func TestTableGrowsBitByBit(t *testing.T) {
+	h := newHost(t, "192.0.2.1", 0, 1, Params{})
+	tb := &h.tcp.table
+	left := func() (n int) { // entries in the old slots
+		for _, p := range tb.old.pieces {
+			for i := 0; p != nil && i < pieceLen; i++ {
+				if p[i].ref != 0 {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	keys := make([]key, 0, 10_000)
+	before, most := 0, 0
+	for i := range cap(keys) {
+		k := keyOf(h.addr, 80, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 9)
+		c, errno := h.tcp.newConn(&k, &noOptions)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		keys = append(keys, c.key)
+		after := left()
+		most = max(most, before-after)
+		before = after
+		if q := &keys[i*7919%len(keys)]; h.tcp.find(q) == 0 {
+			t.Fatalf("%d: a key is lost", i)
+		}
+	}
+	if most == 0 || most > moveMax {
+		t.Errorf("one insert moved %d entries, want at most %d", most, moveMax)
+	}
+	for i := range keys {
+		if h.tcp.find(&keys[i]) == 0 {
+			t.Fatalf("key %d is lost", i)
+		}
+	}
+	if n := len(tb.now.pieces) * pieceLen; n != 16384 || tb.used != len(keys) {
+		t.Errorf("%d entries in %d slots", tb.used, n)
 	}
 }
 
