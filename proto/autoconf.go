@@ -81,7 +81,7 @@ func (s *Stack) elsewhere(refused drop.Reason) (r drop.Reason, done bool) {
 		return drop.None, false
 	case s.peers == nil || s.handedOver:
 		return refused, true
-	case !s.peers.HandOver(AutoconfCore, in.port.number, in.frame):
+	case !s.handOver(AutoconfCore):
 		return drop.HandOverFull, true
 	}
 	return drop.None, true
@@ -142,7 +142,7 @@ func (s *Stack) notRouter(target netip.Addr) {
 	}
 	router := func(r route.Route) bool { return r.Gateway == target && r.Port == in.port.number }
 	if s.peers != nil && !s.handedOver && slices.ContainsFunc(s.Routes.Defaults(target), router) {
-		s.peers.HandOver(AutoconfCore, in.port.number, in.frame) // no room: it will say so again
+		s.handOver(AutoconfCore) // no room: it will say so again
 	}
 }
 

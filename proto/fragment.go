@@ -58,7 +58,7 @@ func (s *Stack) inputFragment(f *ip.Fragment) (whole []byte, reason drop.Reason)
 	in := &s.in
 	if s.cores > 1 && !s.handedOver {
 		if core := int(f.Hash(s.key) >> 32 % uint64(s.cores)); core != s.core {
-			if !s.peers.HandOver(core, in.port.number, in.frame) {
+			if !s.handOver(core) {
 				return nil, drop.FragmentHandOver
 			}
 			return nil, drop.None

@@ -458,6 +458,13 @@ func TestFragmentsMeetOnOneCore(t *testing.T) {
 		if got != 40 || used < 2 || c.moved == 0 {
 			t.Errorf("%d of 40 datagrams came, at %d cores", got, used)
 		}
+		counted := uint64(0)
+		for _, s := range c.cores {
+			counted += s.Count[drop.None] + s.Count.Dropped()
+		}
+		if counted != uint64(next) {
+			t.Errorf("%d frames came in, %d were counted", next, counted)
+		}
 		c.full = true
 		send(a, sock, netip.AddrPortFrom(f.b, 7), make([]byte, 60_000), 1)
 		for i, frame := range sayings(a, 1) {

@@ -50,7 +50,7 @@ func (s *Stack) toGroupCore() (r drop.Reason, done bool) {
 	switch {
 	case s.core == groupCore, s.peers == nil, s.handedOver:
 		return drop.None, false
-	case !s.peers.HandOver(groupCore, s.in.port.number, s.in.frame):
+	case !s.handOver(groupCore):
 		return drop.HandOverFull, true
 	}
 	return drop.None, true

@@ -22,12 +22,15 @@ type packet struct {
 	link     int    // bytes of the link header of frame
 	fragment bool   // it was put together, or came with an IPv6 fragment header all the same
 	lost     bool   // another core owns it, and had no room for it
+	gone     bool   // another core has it, which counts it
 	now      mono.Time
 }
 
 // Input takes a frame that arrived at a port. It is lent until Input returns.
 func (s *Stack) Input(port int, frame []byte, now mono.Time) {
-	s.Count.Count(s.input(&s.ports[port], frame, now))
+	if r := s.input(&s.ports[port], frame, now); r != drop.None || !s.in.gone {
+		s.Count.Count(r)
+	}
 }
 
 // InputHandedOver takes a frame that another core has received and whose connection
@@ -38,10 +41,18 @@ func (s *Stack) InputHandedOver(port int, frame []byte, now mono.Time) {
 	s.handedOver = false
 }
 
+// handOver gives the packet in Input to another core, if that has room.
+func (s *Stack) handOver(core int) bool {
+	ok := s.peers.HandOver(core, s.in.port.number, s.in.frame)
+	s.in.gone = s.in.gone || ok
+	return ok
+}
+
 func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
 	// Field by field: what input4 sets needs no clearing.
 	in := &s.in
-	in.port, in.frame, in.now, in.group, in.alert, in.lost, in.fragment = p, frame, now, false, false, false, false
+	in.port, in.frame, in.now = p, frame, now
+	in.group, in.alert, in.lost, in.gone, in.fragment = false, false, false, false, false
 	in.link = p.linkLen()
 	if len(s.taps) > 0 {
 		s.tapInput(p, frame, now)

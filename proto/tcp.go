@@ -43,7 +43,7 @@ func (s *Stack) missTCP(local, remote netip.AddrPort) bool {
 		return false
 	}
 	core, ok := s.peers.Owner(local, remote)
-	if ok && !s.peers.HandOver(core, s.in.port.number, s.in.frame) {
+	if ok && !s.handOver(core) {
 		s.in.lost = true
 	}
 	return ok
