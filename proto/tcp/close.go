@@ -73,7 +73,7 @@ func (c *Conn) Close(now mono.Time) {
 	case c.state == Closed:
 		c.arm(timerFree, now+1)
 		return
-	case c.state == SynSent || c.state == SynReceived && c.passive:
+	case c.state == SynSent || c.state == SynReceived && c.passive && c.tfo&fastTaken == 0:
 		c.end(0, now)
 		return
 	case c.rx.Len() > 0:

@@ -129,6 +129,7 @@ type Conn struct {
 	reordered   bool // the path has been seen to reorder (RACK.reordering_seen)
 
 	ecn            ecn
+	tfo            fast  // Fast Open
 	reorderMult    uint8 // quarters of a round trip beyond the first that a segment may be late (RACK.reo_wnd_mult less 1)
 	reorderPersist uint8 // recoveries until that is forgotten
 	probe          probe

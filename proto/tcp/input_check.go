@@ -133,6 +133,11 @@ func (c *Conn) inputReset(s *segment, now mono.Time) drop.Reason {
 	c.t.stats.EstabResets++
 	switch c.state {
 	case SynReceived:
+		if c.tfo&fastTaken != 0 {
+			c.fastOver(true, now)
+			c.end(unix.ECONNRESET, now)
+			break
+		}
 		c.end(unix.ECONNREFUSED, now)
 	case CloseWait:
 		c.end(unix.EPIPE, now) // as Linux: the peer had ended its side in good order
@@ -146,11 +151,11 @@ func (c *Conn) inputReset(s *segment, now mono.Time) drop.Reason {
 
 // inputHandshake is the fifth step in SYN-RECEIVED: the acknowledgement of our SYN.
 func (c *Conn) inputHandshake(s *segment, now mono.Time) drop.Reason {
-	if s.ack.AtOrBefore(c.snd.una) || s.ack.After(c.snd.nxt) {
+	if s.ack.AtOrBefore(c.snd.iss) || s.ack.After(c.snd.nxt) {
 		c.t.reset(&c.key, s)
 		return drop.TCPACKUnacceptable
 	}
-	if c.passive && !c.becomeAcceptable(now) {
+	if c.passive && c.tfo&fastTaken == 0 && !c.becomeAcceptable(now) {
 		return drop.TCPBacklogFull
 	}
 	c.establish(s, now)

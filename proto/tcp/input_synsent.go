@@ -47,6 +47,7 @@ func (c *Conn) inputSynSent(s *segment, now mono.Time) drop.Reason {
 		return drop.None
 	}
 	c.establish(s, now)
+	c.fastAnswered(s, now)
 	c.want |= wantACK
 	c.t.ready(c)
 	if len(s.payload) > 0 || s.flags&wire.FIN != 0 { // data may come with the SYN-ACK
@@ -108,23 +109,35 @@ func (c *Conn) sendSYN(now mono.Time) {
 // establish is the moment in which both sides know that both know: s acknowledges our SYN.
 func (c *Conn) establish(s *segment, now mono.Time) {
 	c.setState(Established)
-	c.snd.una = s.ack
 	c.t.progress = true
-	c.snd.small, c.snd.up = s.ack, s.ack
 	c.disarm(timerRetransmit)
+	early := c.tfo&fastTaken != 0
+	if early { // the program has it, and may have sent already
+		c.fastOver(false, now)
+		if c.flight != nil {
+			c.armFlight()
+		}
+	} else {
+		c.snd.una = c.snd.iss.Add(1)
+		c.snd.small, c.snd.up = c.snd.una, c.snd.una
+	}
 	switch rtt, ok := c.echoed(s.opt.TSEcr, now); {
-	case c.retrans == 0:
+	case c.retrans == 0 && c.flight == nil:
 		c.sampleRTT(now.Sub(c.lastSend))
 	case c.tsOK && s.opt.TS && ok:
 		c.sampleRTT(rtt)
 	}
 	c.backoff, c.timeouts, c.stuckSince = 0, 0, mono.Never
 	c.softErr = 0
-	c.cc.start(c.sendMSS())
+	if !early {
+		c.cc.start(c.sendMSS())
+	}
 	if c.retrans > 1 {
 		c.cc.cwnd = uint32(c.sendMSS()) // the path loses SYNs (RFC 6928 §2; one may be a slow peer's, as Linux has it)
 	}
-	c.lastSend = 0
+	if c.flight == nil {
+		c.lastSend = 0
+	}
 	c.rxTune.at = now
 	c.updateWindow(s)
 	c.status.Or(statusConnected)

@@ -8,6 +8,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/siphash"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -47,6 +48,11 @@ type Listener struct {
 	alive bool
 
 	cookieAt mono.Time // when the last SYN cookie was sent, 0: none was
+
+	fastMax     int // TCP_FASTOPEN; see fastopen.go
+	fastPending int
+	fastKeys    []siphash.Key
+	fastResets  []mono.Time // when those that were reset do not count any more
 }
 
 // A queue is a list of connections, linked by index plus one through qnext and qprev.
@@ -121,7 +127,9 @@ func (l *Listener) Accept() *Conn {
 	c := l.t.conn(l.full.first - 1)
 	l.full.remove(l.t, c)
 	l.queued.Add(-1)
-	c.listener = nil
+	if c.tfo&fastPending == 0 {
+		c.listener = nil
+	}
 	c.accepted = true
 	return c
 }
@@ -253,7 +261,14 @@ func (l *Listener) inputListen(k *key, s *segment, iss *wire.Seq, now mono.Time)
 	} else {
 		c.setISS(t.isn(k, now))
 	}
+	take, give := l.fastOpen(k, s, now)
+	if give {
+		c.tfo |= fastGive
+	}
 	c.sendSYN(now)
+	if take {
+		c.openFast(s, now)
+	}
 	return drop.None
 }
 
@@ -287,18 +302,27 @@ func (c *Conn) becomeAcceptable(now mono.Time) bool {
 		return false
 	}
 	l.half.remove(c.t, c)
-	l.full.push(c.t, c)
-	l.queued.Add(1)
-	c.t.stats.PassiveOpens++
-	if l.cfg.Gate != nil {
-		c.t.wakes.Open(l.cfg.Gate, ring.In)
-	}
+	l.offer(c)
 	return true
+}
+
+// offer puts a connection into the accept queue.
+func (l *Listener) offer(c *Conn) {
+	l.full.push(l.t, c)
+	l.queued.Add(1)
+	l.t.stats.PassiveOpens++
+	if l.cfg.Gate != nil {
+		l.t.wakes.Open(l.cfg.Gate, ring.In)
+	}
 }
 
 // unlist takes a connection that ends out of its listener's list of half-open
 // ones. One that waits for Accept stays: the program will see how it ended.
 func (c *Conn) unlist() {
+	if c.tfo&fastTaken != 0 {
+		c.fastOver(false, 0)
+		return
+	}
 	if l := c.listener; l != nil && c.state == SynReceived {
 		l.half.remove(c.t, c)
 		c.listener = nil

@@ -27,6 +27,8 @@ type Options struct {
 
 	OOBInline bool // SO_OOBINLINE: the urgent byte is read with the others
 
+	FastOpenNoCookie bool // TCP_FASTOPEN_NO_COOKIE
+
 	MaxPacingRate uint64 // SO_MAX_PACING_RATE, bytes a second of segments with their headers; 0: no limit
 
 	TTL uint8 // IP_TTL, 0: the stack's default: for whoever writes the IP header

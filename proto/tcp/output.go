@@ -20,6 +20,9 @@ func (c *Conn) output(buf []byte, now mono.Time) int {
 		if c.state == SynReceived && c.want&wantACK != 0 {
 			return c.putACK(buf, now)
 		}
+		if c.tfo&fastPending != 0 {
+			return c.outputData(buf, now)
+		}
 		return 0
 	}
 	if c.state.sends() {

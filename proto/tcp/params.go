@@ -36,6 +36,7 @@ type Params struct {
 	NoWindowScaling bool          // tcp_window_scaling = 0
 	NoSynCookies    bool          // tcp_syncookies = 0
 	NoSlowStartIdle bool          // tcp_slow_start_after_idle = 0
+	FastOpen        int           // tcp_fastopen, the sum of its bits; in a Config 0 is -1, and 0 the default
 	StdURG          bool          // tcp_stdurg: the urgent pointer of a peer is at the urgent byte, not behind it
 	ECN             int           // tcp_ecn; in a Config ECNOff is -1, 0 the default
 	NoECNFallback   bool          // tcp_ecn_fallback = 0: a SYN that asks for ECN asks for it each time
@@ -60,6 +61,11 @@ func (p Params) withDefaults(pool int) Params {
 		}
 	}
 	set(&p.SynRetries, 6)
+	if p.FastOpen < 0 {
+		p.FastOpen = 0
+	} else {
+		set(&p.FastOpen, FastOpenClient)
+	}
 	if p.ECN < 0 {
 		p.ECN = ECNOff
 	} else {

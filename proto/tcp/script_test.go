@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -125,6 +126,15 @@ func (s *script) parse(text string) (g seg) {
 			g.opt.MSS = uint16(num(f[1]))
 		case "wscale":
 			g.opt.WScale = int8(num(f[1]))
+		case "fo": // Fast Open: a cookie in hex, none to ask for one
+			g.opt.FastOpen = []byte{}
+			if len(f) > 1 {
+				cookie, err := hex.DecodeString(f[1])
+				if err != nil {
+					bad(err)
+				}
+				g.opt.FastOpen = cookie
+			}
 		case "sackOK":
 			g.opt.SACKPermitted = true
 		case "TS":
@@ -181,7 +191,7 @@ func (s *script) in(text string) drop.Reason {
 	}
 	n := wire.PutTCP(buf, &f)
 	buf[12] |= g.reserved
-	fill(buf[n:n+g.end-g.seq], uint64(g.seq-1))
+	fill(buf[n:n+g.end-g.seq], uint64(max(0, g.seq-1)))
 	s.last = s.h.tcp.Input(s.h.addr, s.remote, buf[:n+g.end-g.seq], g.ecn, s.now)
 	s.check()
 	return s.last

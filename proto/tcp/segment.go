@@ -138,6 +138,10 @@ func (c *Conn) putSYN(buf []byte, now mono.Time) int {
 		if c.scaleOK {
 			o.WScale = int8(c.rcv.scale)
 		}
+		if c.tfo&fastGive != 0 && c.retrans == 0 {
+			cookie := fastCookieOf(&c.listener.fastKeysOf()[0], &c.key)
+			o.FastOpen = cookie[:]
+		}
 	} else {
 		o.SACKPermitted, o.TS = !p.NoSACK, !p.NoTimestamps
 		if !p.NoWindowScaling {
@@ -150,8 +154,13 @@ func (c *Conn) putSYN(buf []byte, now mono.Time) int {
 	}
 	f.Window = c.advertiseSYN()
 	c.lastSend = now // of the last one: only one that was sent once is timed
+	data := 0
+	if c.state == SynSent {
+		data = c.synData(buf, &o, now)
+	}
 	f.OptionsLen = wire.PutSYNOptions(buf[wire.TCPLen:], &o)
 	n := wire.PutTCP(buf, &f)
+	n += c.tx.CopyAt(c.tx.Head(), buf[n:n+data])
 	wire.TCP(buf[:n]).Seal(wire.Sum(c.pseudo) + wire.Sum(n))
 	c.want &^= wantSYN | wantACK
 	return n

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 
@@ -57,6 +58,8 @@ type TCP struct {
 	conns     int    // in use
 	listeners map[uint16]*Listener
 	tw        twSlab
+	fastPeers []fastPeer     // nil: Fast Open has asked nobody
+	fastKeys  [1]siphash.Key // of cookies
 
 	lanes    []lane // of connections with something to say
 	newcomer uint8  // the lane of those that have none yet; 0 where there is one lane in all
@@ -85,29 +88,34 @@ type lane struct{ first, last uint32 } // index plus one, 0: none
 
 // Stats counts since New.
 type Stats struct {
-	SegsIn, SegsOut     uint64
-	Retransmits         uint64 // segments sent again
-	Timeouts            uint64 // retransmission timers that expired
-	FastRecoveries      uint64
-	LossProbes          uint64 // probes of the tail
-	LossProbeRecoveries uint64 // losses that only the probe has shown, by repairing them
-	DSACKs              uint64 // reports of duplicates of what was sent again
-	Undos               uint64 // reductions of the window that were taken back
-	ActiveOpens         uint64
-	PassiveOpens        uint64
-	AttemptFails        uint64
-	EstabResets         uint64
-	ResetsOut           uint64
-	ChallengeACKs       uint64
-	ListenOverflows     uint64 // handshakes that could not end since the accept queue was full
-	CookiesSent         uint64
-	CookiesReceived     uint64
-	CookiesFailed       uint64 // acknowledgements of what could have been a cookie and was none
-	AbortOnTimeout      uint64
-	AbortOnData         uint64 // closed with data unread, or data came after the close
-	AbortOnMemory       uint64
-	OutOfOrder          uint64 // segments that were kept beyond a hole
-	TimeWaitRecycled    uint64
+	SegsIn, SegsOut      uint64
+	Retransmits          uint64 // segments sent again
+	Timeouts             uint64 // retransmission timers that expired
+	FastRecoveries       uint64
+	LossProbes           uint64 // probes of the tail
+	LossProbeRecoveries  uint64 // losses that only the probe has shown, by repairing them
+	DSACKs               uint64 // reports of duplicates of what was sent again
+	Undos                uint64 // reductions of the window that were taken back
+	ActiveOpens          uint64
+	PassiveOpens         uint64
+	AttemptFails         uint64
+	EstabResets          uint64
+	ResetsOut            uint64
+	ChallengeACKs        uint64
+	ListenOverflows      uint64 // handshakes that could not end since the accept queue was full
+	CookiesSent          uint64
+	CookiesReceived      uint64
+	CookiesFailed        uint64 // acknowledgements of what could have been a cookie and was none
+	AbortOnTimeout       uint64
+	FastOpenActive       uint64 // SYNs whose data was taken
+	FastOpenActiveFails  uint64 // and those whose data was not
+	FastOpenPassive      uint64 // connections opened by a SYN with a cookie
+	FastOpenPassiveFails uint64 // cookies that were none of ours
+	FastOpenOverflows    uint64 // SYNs that found as many pending as may be
+	AbortOnData          uint64 // closed with data unread, or data came after the close
+	AbortOnMemory        uint64
+	OutOfOrder           uint64 // segments that were kept beyond a hole
+	TimeWaitRecycled     uint64
 }
 
 // New returns a TCP without connections.
@@ -127,6 +135,10 @@ func New(cfg Config) *TCP {
 		t.lanes = append(t.lanes, lane{})
 	}
 	t.table = newTable(t.sip)
+	var fast [16]byte
+	binary.LittleEndian.PutUint64(fast[:], t.sip.Sum(5))
+	binary.LittleEndian.PutUint64(fast[8:], t.sip.Sum(6))
+	t.fastKeys[0] = siphash.New(fast)
 	t.tw.init(t)
 	return t
 }

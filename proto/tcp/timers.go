@@ -101,6 +101,9 @@ func (c *Conn) expireRetransmit(now mono.Time) {
 // armFlight arms the timer for the first of the deadlines of what is on its way.
 func (c *Conn) armFlight() {
 	f := c.flight
+	if c.state == SynReceived { // what the SYN-ACK waits for comes first
+		return
+	}
 	c.arm(timerRetransmit, min(f.rtoAt, f.probeAt, f.reorderAt))
 }
 
@@ -201,7 +204,7 @@ func (c *Conn) expireData(now mono.Time) {
 // armPersist begins to probe a window that leaves no room, where nothing is in flight whose
 // acknowledgement would tell of a larger one (§3.8.6.1, MUST-36).
 func (c *Conn) armPersist(now mono.Time) {
-	if c.persisting && c.due[timerRetransmit] != mono.Never {
+	if c.persisting && c.due[timerRetransmit] != mono.Never || c.state == SynReceived {
 		return
 	}
 	c.persisting = true
