@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"encoding/hex"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -76,6 +77,7 @@ func TestRFC7413_ServerSendsAgain(t *testing.T) {
 	s.write(10)
 	s.out("P. 1:11(10) ack 11")
 	s.c.Close(s.now)
+	s.out("F. 11:11(0) ack 11")
 	s.timeout(time.Second)
 	s.out("S. 0:0(0) ack 11")
 	s.in("S 0:10(10) win 5000 <mss 1000,fo " + cookie + ">")
@@ -196,7 +198,7 @@ func (s *script) fastConnect(n, taken int) {
 	p := make([]byte, n)
 	fill(p, 0)
 	s.rport, s.lport, s.iss = 80, s.lport+1, 0
-	c, got, errno := s.h.tcp.ConnectData(s.h.at(s.lport), s.peer(), Options{}, p, s.now)
+	c, got, errno := s.h.tcp.ConnectData(s.h.at(s.lport), netip.AddrPortFrom(s.remote, s.rport), Options{}, p, s.now)
 	if errno != 0 || got != taken {
 		s.t.Fatalf("%d of %d bytes are taken, %v; want %d", got, n, errno, taken)
 	}
@@ -268,7 +270,7 @@ func TestRFC7413_4_1_3_LostSYN(t *testing.T) {
 
 func TestFastOpenClientSwitches(t *testing.T) {
 	s := newScript(t, Params{FastOpen: -1})
-	if _, _, errno := s.h.tcp.ConnectData(s.h.at(1000), s.peer(), Options{}, []byte("x"), s.now); errno != unix.EOPNOTSUPP {
+	if _, _, errno := s.h.tcp.ConnectData(s.h.at(1000), netip.AddrPortFrom(s.remote, s.rport), Options{}, []byte("x"), s.now); errno != unix.EOPNOTSUPP {
 		t.Errorf("tcp_fastopen = 0: %v", errno)
 	}
 	s = newScript(t, Params{FastOpen: FastOpenClient | FastOpenClientNoCookie, NoSACK: true, NoTimestamps: true, NoWindowScaling: true})
