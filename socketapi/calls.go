@@ -280,7 +280,7 @@ func (t *Table) send(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int,
 		n, errno = s.sendLink(p, oob, to, f.flags(flags))
 	} else {
 		var a netip.AddrPort
-		if c := f.common(); c.kind != unix.SOCK_STREAM { // a stream does not look at it
+		if c := f.common(); c.kind != unix.SOCK_STREAM || flags&unix.MSG_FASTOPEN != 0 { // a stream does not look at it otherwise
 			if a, errno = addrOf(to, c.family); errno != 0 {
 				return -1, errno
 			}

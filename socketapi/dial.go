@@ -135,7 +135,7 @@ func (d *Dialer) dialTCP(ctx context.Context, network string, remote netip.AddrP
 	if !d.Stack.host.Local(local.Addr()) {
 		return nil, opError("dial", network, "bind", nil, net.TCPAddrFromAddrPort(remote), unix.EADDRNOTAVAIL)
 	}
-	s, errno := dialStream(d.Stack.host, local, remote, nil, tcp.Options{NoDelay: true})
+	s, errno := dialStream(d.Stack.host, local, remote, nil, tcp.Options{NoDelay: true}, nil)
 	if errno != 0 {
 		return nil, opError("dial", network, "connect", nil, net.TCPAddrFromAddrPort(remote), errno)
 	}

@@ -263,7 +263,7 @@ func (t *Table) GetsockoptString(fd, level, opt int) (string, error) {
 	if k := t.kernel(fd); k != nil {
 		return asks(other{k: k}, func(fd int) (string, error) { return unix.GetsockoptString(fd, level, opt) })
 	}
-	v, err := t.get(fd, level, opt, kindText, kindText)
+	v, err := t.get(fd, level, opt, kindText, kindBytes)
 	return v.text, err
 }
 

@@ -35,6 +35,10 @@ var tcpOptions = []option{
 	{level: unix.IPPROTO_TCP, name: unix.TCP_USER_TIMEOUT, label: "TCP_USER_TIMEOUT", on: onTCP, get: getUserTimeout, set: setUserTimeout},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_LINGER2, label: "TCP_LINGER2", on: onTCP, get: getLinger2, set: setLinger2},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_CONGESTION, label: "TCP_CONGESTION", kind: kindText, on: onTCP, get: getCongestion, set: setCongestion},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN, label: "TCP_FASTOPEN", on: onTCP, get: getFastOpen, set: setFastOpen},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN_CONNECT, label: "TCP_FASTOPEN_CONNECT", on: onTCP, get: getFastConnect, set: setFastConnect},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN_NO_COOKIE, label: "TCP_FASTOPEN_NO_COOKIE", on: onTCP, get: getFastNoCookie, set: setFastNoCookie},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN_KEY, label: "TCP_FASTOPEN_KEY", kind: kindBytes, on: onTCP, get: getFastKey, set: setFastKey},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_INFO, label: "TCP_INFO", kind: kindInfo, on: onTCP, get: getTCPInfo},
 }
 

@@ -50,8 +50,8 @@ const dialAttempts = 16
 
 // dialStream begins a connection from local, whose address and port may be left to
 // choose. hold is the port where a socket has one and keeps it; nil: one is taken, and
-// given back when the connection is closed.
-func dialStream(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tcp.Options) (*stream, unix.Errno) {
+// given back when the connection is closed. fast is nil, or what Fast Open is to do.
+func dialStream(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tcp.Options, fast *fastOpen) (*stream, unix.Errno) {
 	if remote.Port() == 0 {
 		return nil, unix.ECONNREFUSED
 	}
@@ -65,7 +65,7 @@ func dialStream(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt
 		return nil, errno
 	}
 	for range dialAttempts {
-		s, errno := tryDial(h, local, remote, hold, opt)
+		s, errno := tryDial(h, local, remote, hold, opt, fast)
 		if errno == unix.EADDRNOTAVAIL && hold == nil {
 			continue
 		}
@@ -78,7 +78,7 @@ func dialStream(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt
 	return nil, unix.EADDRNOTAVAIL
 }
 
-func tryDial(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tcp.Options) (s *stream, errno unix.Errno) {
+func tryDial(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tcp.Options, fast *fastOpen) (s *stream, errno unix.Errno) {
 	own := hold == nil
 	if own {
 		hold = &host.Hold{Protocol: wire.ProtoTCP, Local: local, Device: opt.Device}
@@ -99,7 +99,7 @@ func tryDial(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tc
 	if errno != 0 {
 		return nil, errno
 	}
-	conn, errno := c.Stack.TCP.Connect(netip.AddrPortFrom(src, hold.Local.Port()), remote, opt, now)
+	conn, errno := fast.connect(c.Stack.TCP, netip.AddrPortFrom(src, hold.Local.Port()), remote, opt, now)
 	if errno != 0 {
 		return nil, errno
 	}

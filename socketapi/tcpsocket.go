@@ -24,6 +24,7 @@ type tcpSocket struct {
 	settings
 	opt   tcp.Options // what the settings do not say; guarded by mu
 	quick bool        // TCP_QUICKACK; guarded by mu
+	fast  fastOptions // guarded by mu
 
 	hold       *host.Hold // the port that bind or listen took, nil: none; guarded by mu
 	autobound  bool       // listen chose the port; guarded by mu
@@ -87,6 +88,7 @@ func (s *tcpSocket) listen(backlog int) unix.Errno {
 	s.backlog = backlog
 	if l := s.listener.Load(); l != nil {
 		l.change(backlog, s.options(s.family == unix.AF_INET))
+		l.fastOpen(&s.fast, backlog)
 		return 0
 	}
 	if s.hold == nil {
@@ -97,6 +99,7 @@ func (s *tcpSocket) listen(backlog int) unix.Errno {
 	}
 	l, errno := listen(s.host, s.hold, backlog, s.options(s.family == unix.AF_INET))
 	if errno == 0 {
+		l.fastOpen(&s.fast, backlog)
 		s.listener.Store(l)
 		s.lookout.move(&l.waiting)
 	}
@@ -171,16 +174,19 @@ func (s *tcpSocket) recvError([]byte, int) (r received, e udp.ExtendedError, err
 
 const (
 	sendFlags       = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
-	streamSendFlags = sendFlags | unix.MSG_OOB
+	streamSendFlags = sendFlags | unix.MSG_OOB | unix.MSG_FASTOPEN
 )
 
 // send writes. The address of a sendto on a stream is ignored, as on Linux.
-func (s *tcpSocket) send(p, oob []byte, _ netip.AddrPort, flags int) (int, unix.Errno) {
+func (s *tcpSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
 	if flags&^streamSendFlags != 0 {
 		return 0, unix.EOPNOTSUPP
 	}
 	if errno := sendControl(&udp.Message{}, oob, &s.settings); errno != 0 {
 		return 0, errno
+	}
+	if flags&unix.MSG_FASTOPEN != 0 {
+		return s.sendFast(p, to, flags)
 	}
 	conn := s.conn.Load()
 	if conn == nil {
@@ -315,6 +321,7 @@ func (s *tcpSocket) options(four bool) tcp.Options {
 func (s *tcpSocket) apply() unix.Errno {
 	if l := s.listener.Load(); l != nil {
 		l.change(s.backlog, s.options(s.family == unix.AF_INET))
+		l.fastOpen(&s.fast, s.backlog)
 	}
 	conn := s.conn.Load()
 	if conn == nil {

@@ -16,14 +16,23 @@ func (s *tcpSocket) connect(to netip.AddrPort, flags int) unix.Errno {
 	if !to.IsValid() {
 		return s.disconnect()
 	}
-	conn, unfinished, errno := s.begin(to)
+	fast := s.later()
+	conn, unfinished, errno := s.begin(to, fast)
 	switch {
 	case errno != 0:
 		return errno
+	case fast != nil && fast.waits:
+		return 0 // the SYN goes out with what is written first
 	case unfinished == unix.EINPROGRESS && flags&unix.MSG_DONTWAIT != 0:
 		return unfinished // also where the answer is there already: Linux does not look either
 	}
-	switch errno = conn.connected(flags, s.sndTimeo.until(s.host)); errno {
+	return s.finish(conn, unfinished, flags)
+}
+
+// finish waits until a connection attempt has ended, and says how.
+func (s *tcpSocket) finish(conn *stream, unfinished unix.Errno, flags int) unix.Errno {
+	errno := conn.connected(flags, s.sndTimeo.until(s.host))
+	switch errno {
 	case unix.EINPROGRESS, unix.EAGAIN:
 		return unfinished
 	case unix.EBADF, unix.ENETDOWN:
@@ -47,7 +56,7 @@ func (s *tcpSocket) connect(to netip.AddrPort, flags int) unix.Errno {
 
 // begin is connect without the waiting: the connection on the way, and what to say if it is
 // not waited for.
-func (s *tcpSocket) begin(to netip.AddrPort) (conn *stream, unfinished, errno unix.Errno) {
+func (s *tcpSocket) begin(to netip.AddrPort, fast *fastOpen) (conn *stream, unfinished, errno unix.Errno) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	conn = s.conn.Load()
@@ -71,7 +80,7 @@ func (s *tcpSocket) begin(to netip.AddrPort) (conn *stream, unfinished, errno un
 			local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
 		}
 	}
-	conn, errno = dialStream(s.host, local, to, s.hold, s.options(to.Addr().Is4()))
+	conn, errno = dialStream(s.host, local, to, s.hold, s.options(to.Addr().Is4()), fast)
 	if errno != 0 {
 		return nil, 0, errno
 	}

@@ -156,6 +156,7 @@ const (
 	statusStarved               // a Write found the pool exhausted
 	statusOutOfRoom             // a Write found the buffer full
 	statusInline                // SO_OOBINLINE
+	statusFirst                 // the SYN goes out with the first Write
 )
 
 // Local returns our end.

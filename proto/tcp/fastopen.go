@@ -125,6 +125,29 @@ func (t *TCP) ConnectData(local, remote netip.AddrPort, opt Options, p []byte, n
 	return c, n, 0
 }
 
+// ConnectLater is Connect that waits for the program's first Write, whose data goes out with the SYN, if the peer has
+// given a cookie (TCP_FASTOPEN_CONNECT); otherwise it asks for one at once. It says whether it waits.
+func (t *TCP) ConnectLater(local, remote netip.AddrPort, opt Options, now mono.Time) (c *Conn, waits bool, errno unix.Errno) {
+	if c, errno = t.Connect(local, remote, opt, now); errno != 0 {
+		return nil, false, errno
+	}
+	if c.tfo = fastAsk; t.FastOpenReady(remote.Addr(), c.opt, now) {
+		c.want &^= wantSYN
+		c.disarm(timerRetransmit)
+		c.status.Or(statusFirst)
+		return c, true, 0
+	}
+	return c, false, 0
+}
+
+// firstWrite sends the SYN that has waited for it.
+func (c *Conn) firstWrite(now mono.Time) {
+	if c.status.Has(statusFirst) && c.tx.Len() > 0 && c.state == SynSent {
+		c.status.Clear(statusFirst)
+		c.sendSYN(now)
+	}
+}
+
 // synRoom is how much data a SYN has room for beside all options that there can be.
 func (c *Conn) synRoom() int { return max(0, int(c.snd.pathMSS)-(wire.TCPMaxLen-wire.TCPLen)) }
 

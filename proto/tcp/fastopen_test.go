@@ -268,6 +268,41 @@ func TestRFC7413_4_1_3_LostSYN(t *testing.T) {
 	s.state(Closed)
 }
 
+// TCP_FASTOPEN_CONNECT: the SYN waits for the first Write if there is a cookie.
+func TestFastOpenConnectLater(t *testing.T) {
+	s := newScript(t, Params{NoSACK: true, NoTimestamps: true, NoWindowScaling: true})
+	later := func(want bool) {
+		t.Helper()
+		s.rport, s.lport, s.iss, s.wrote = 80, s.lport+1, 0, 0
+		c, waits, errno := s.h.tcp.ConnectLater(s.h.at(s.lport), netip.AddrPortFrom(s.remote, s.rport), Options{}, s.now)
+		if errno != 0 || waits != want {
+			t.Fatalf("waits %v, %v", waits, errno)
+		}
+		s.c = s.h.own(c)
+	}
+	later(false)
+	s.out("S 0:0(0) <mss 1460,fo>")
+	s.in("S. 0:0(0) ack 1 win 5000 <mss 1000,fo 0102030405060708>")
+	s.out(". 1:1(0) ack 1")
+	s.c.Abort(s.now)
+	s.out("R. 1:1(0) ack 1")
+	later(true)
+	s.after(time.Hour)
+	if ev := s.c.Readiness(); ev != ring.Out {
+		t.Errorf("readiness %b", ev)
+	}
+	s.write(2000)
+	s.out("S 0:1420(1420) <mss 1460,fo 0102030405060708>")
+	s.writeFails(unix.EAGAIN)
+	s.in("S. 0:0(0) ack 1421 win 5000 <mss 1000>")
+	s.out("P. 1421:2001(580) ack 1")
+	s.c.Abort(s.now)
+	s.out("R. 2001:2001(0) ack 1")
+	later(true)
+	s.c.Close(s.now)
+	s.gone()
+}
+
 func TestFastOpenClientSwitches(t *testing.T) {
 	s := newScript(t, Params{FastOpen: -1})
 	if _, _, errno := s.h.tcp.ConnectData(s.h.at(1000), netip.AddrPortFrom(s.remote, s.rport), Options{}, []byte("x"), s.now); errno != unix.EOPNOTSUPP {

@@ -115,7 +115,7 @@ func (c *Conn) Write(p []byte) (n int, errno unix.Errno, tell bool) {
 	if c.tx.Sealed() {
 		return 0, c.broken(), false
 	}
-	if !c.status.Has(statusConnected) {
+	if !c.status.Has(statusConnected | statusFirst) {
 		return 0, unix.EAGAIN, false
 	}
 	if c.soErr.Load() != 0 { // of a connection that goes on: see soft
@@ -188,7 +188,7 @@ func (c *Conn) Readiness() (ev ring.Events) {
 	if s&statusClosed != 0 || rxEnd && txEnd {
 		ev |= ring.Hup | ring.In | ring.Out
 	}
-	if txEnd || s&statusConnected != 0 && (c.writable() || c.noRoom()) {
+	if txEnd || s&(statusConnected|statusFirst) != 0 && (c.writable() || c.noRoom()) {
 		ev |= ring.Out
 	}
 	return ev
@@ -236,6 +236,7 @@ func (c *Conn) Kick(now mono.Time) {
 	if c.state.receives() && c.window() > uint32(max(0, c.rcv.adv.Sub(c.rcv.nxt))) && c.reopened() {
 		c.want |= wantACK
 	}
+	c.firstWrite(now)
 	if c.status.Has(statusStarved) {
 		c.status.Clear(statusStarved)
 		c.arm(timerMemory, now.Add(memoryRetry))
