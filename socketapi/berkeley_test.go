@@ -414,7 +414,7 @@ func TestBerkeley(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, rawRows,
-		pollRows, epollRows, descriptorRows, kernelRows,
+		pollRows, epollRows, descriptorRows, kernelRows, ioctlRows, vectorRows,
 		optionRows())
 	seen := map[string]bool{}
 	for i, r := range table {

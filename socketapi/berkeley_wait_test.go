@@ -21,6 +21,14 @@ type waiter interface {
 	Dup3(oldfd, newfd, flags int) error
 	FcntlInt(fd uintptr, cmd, arg int) (int, error)
 	Socketpair(domain, typ, proto int) ([2]int, error)
+	IoctlGetInt(fd int, req uint) (int, error)
+	IoctlSetInt(fd int, req uint, value int) error
+	IoctlSetPointerInt(fd int, req uint, value int) error
+	IoctlIfreq(fd int, req uint, value *unix.Ifreq) error
+	Readv(fd int, iovs [][]byte) (int, error)
+	Writev(fd int, iovs [][]byte) (int, error)
+	SendmsgBuffers(fd int, buffers [][]byte, oob []byte, to unix.Sockaddr, flags int) (int, error)
+	RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) (n, oobn, recvflags int, from unix.Sockaddr, err error)
 }
 
 func (linux) Poll(fds []unix.PollFd, timeout int) (n int, err error) {
@@ -66,6 +74,41 @@ func (k linux) Socketpair(domain, typ, proto int) (fds [2]int, err error) {
 		return fds, errno
 	}
 	return fds, err
+}
+
+func (linux) IoctlGetInt(fd int, req uint) (int, error)     { return unix.IoctlGetInt(fd, req) }
+func (linux) IoctlSetInt(fd int, req uint, value int) error { return unix.IoctlSetInt(fd, req, value) }
+func (linux) IoctlSetPointerInt(fd int, req uint, value int) error {
+	return unix.IoctlSetPointerInt(fd, req, value)
+}
+func (linux) IoctlIfreq(fd int, req uint, value *unix.Ifreq) error {
+	return unix.IoctlIfreq(fd, req, value)
+}
+
+func (linux) Readv(fd int, iovs [][]byte) (n int, err error) {
+	err = restart(func() error { n, err = unix.Readv(fd, iovs); return err })
+	return n, err
+}
+
+func (linux) Writev(fd int, iovs [][]byte) (n int, err error) {
+	err = restart(func() error { n, err = unix.Writev(fd, iovs); return err })
+	return n, err
+}
+
+func (linux) SendmsgBuffers(fd int, buffers [][]byte, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
+	err = restart(func() error {
+		n, err = unix.SendmsgBuffers(fd, buffers, oob, to, flags|unix.MSG_NOSIGNAL)
+		return err
+	})
+	return n, err
+}
+
+func (linux) RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) (n, oobn, recvflags int, from unix.Sockaddr, err error) {
+	err = restart(func() error {
+		n, oobn, recvflags, from, err = unix.RecvmsgBuffers(fd, buffers, oob, flags)
+		return err
+	})
+	return n, oobn, recvflags, from, err
 }
 
 var pollNames = []struct {

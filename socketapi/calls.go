@@ -267,7 +267,10 @@ func (t *Table) SendmsgN(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n 
 
 // SendmsgBuffers is SendmsgN for a message in pieces.
 func (t *Table) SendmsgBuffers(fd int, buffers [][]byte, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
-	return t.SendmsgN(fd, join(buffers), oob, to, flags)
+	if n, err = t.sendPieces(fd, buffers, oob, to, flags); err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 func (t *Table) send(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
@@ -286,6 +289,9 @@ func (t *Table) send(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int,
 			}
 		}
 		n, errno = f.send(p, oob, a, f.flags(flags))
+	}
+	if errno == unix.EPIPE {
+		t.broken(f.common().kind, flags)
 	}
 	if errno != 0 {
 		return -1, errno
@@ -342,13 +348,22 @@ func (t *Table) RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) 
 	if len(buffers) == 1 {
 		return t.Recvmsg(fd, buffers[0], oob, flags)
 	}
-	room := 0
-	for _, b := range buffers {
-		room += len(b)
+	f := t.sock(fd)
+	switch {
+	case f == nil:
+		return t.other(fd).recvmsg(buffers, oob, flags)
+	case f.common().kind == unix.SOCK_STREAM && len(buffers) > 0 && flags&(unix.MSG_PEEK|unix.MSG_OOB|unix.MSG_ERRQUEUE) == 0:
+		n, recvflags, errno := f.recvPieces(buffers, f.flags(flags))
+		if errno != 0 {
+			return -1, 0, 0, nil, errno
+		}
+		return n, 0, recvflags, nil, nil
 	}
-	p := make([]byte, room)
+	whole := scratches.Get().(*[scratchLen]byte)
+	defer scratches.Put(whole)
+	p := whole[:min(sum(buffers), scratchLen)]
 	n, oobn, recvflags, from, err = t.Recvmsg(fd, p, oob, flags)
-	for rest := p[:max(min(n, room), 0)]; len(rest) > 0; buffers = buffers[1:] {
+	for rest := p[:max(min(n, len(p)), 0)]; len(rest) > 0; buffers = buffers[1:] {
 		rest = rest[copy(buffers[0], rest):]
 	}
 	return n, oobn, recvflags, from, err

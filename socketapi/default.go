@@ -165,6 +165,32 @@ func EpollWait(epfd int, events []unix.EpollEvent, msec int) (n int, err error) 
 	return table().EpollWait(epfd, events, msec)
 }
 
+func Readv(fd int, iovs [][]byte) (n int, err error)  { return table().Readv(fd, iovs) }
+func Writev(fd int, iovs [][]byte) (n int, err error) { return table().Writev(fd, iovs) }
+
+func Sendmmsg(fd int, messages []Message, flags int) (n int, err error) {
+	return table().Sendmmsg(fd, messages, flags)
+}
+
+func Recvmmsg(fd int, messages []Message, flags int, timeout *unix.Timespec) (n int, err error) {
+	return table().Recvmmsg(fd, messages, flags, timeout)
+}
+
+func Sendfile(outfd int, infd int, offset *int64, count int) (written int, err error) {
+	return table().Sendfile(outfd, infd, offset, count)
+}
+
+func Splice(rfd int, roff *int64, wfd int, woff *int64, len int, flags int) (n int64, err error) {
+	return table().Splice(rfd, roff, wfd, woff, len, flags)
+}
+
+func IoctlGetInt(fd int, req uint) (int, error)            { return table().IoctlGetInt(fd, req) }
+func IoctlSetInt(fd int, req uint, value int) error        { return table().IoctlSetInt(fd, req, value) }
+func IoctlIfreq(fd int, req uint, value *unix.Ifreq) error { return table().IoctlIfreq(fd, req, value) }
+func IoctlSetPointerInt(fd int, req uint, value int) error {
+	return table().IoctlSetPointerInt(fd, req, value)
+}
+
 // BindToDevice is SO_BINDTODEVICE.
 func BindToDevice(fd int, device string) (err error) {
 	return table().SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, device)

@@ -233,6 +233,9 @@ func (o other) sendmsg(buffers [][]byte, oob []byte, to unix.Sockaddr, flags int
 			if n > 0 {
 				return n, nil
 			}
+			if err == unix.EPIPE {
+				o.k.table.broken(o.k.kind, flags)
+			}
 			return -1, err
 		}
 		n += m

@@ -18,7 +18,7 @@ const (
 )
 
 // options is every option that there is.
-var options = slices.Concat(socketOptions, ipOptions, ipv6Options, rawOptions, tcpOptions)
+var options = slices.Concat(socketOptions, ipOptions, ipv6Options, rawOptions, tcpOptions, udpOptions)
 
 // socketOptions are those of SOL_SOCKET.
 var socketOptions = []option{

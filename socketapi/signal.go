@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -15,9 +16,9 @@ import (
 // signalMax is _NSIG: no signal has a greater number.
 const signalMax = 64
 
-// A signal is whom a file tells of what happens by a signal. It watches the file from when anything of it is
+// A signalled is whom a file tells of what happens by a signal. It watches the file from when anything of it is
 // first set.
-type signal struct {
+type signalled struct {
 	table  *Table
 	owner  atomic.Int32 // F_SETOWN: a process, or with a minus a group; 0: nobody
 	number atomic.Int32 // F_SETSIG, 0: SIGIO
@@ -25,7 +26,7 @@ type signal struct {
 }
 
 // tell sends SIGURG for urgent data, and SIGIO for anything to a file that is O_ASYNC.
-func (s *signal) tell(ev ring.Events) int {
+func (s *signalled) tell(ev ring.Events) int {
 	owner := int(s.owner.Load())
 	if owner == 0 {
 		return 0
@@ -44,14 +45,14 @@ func (s *signal) tell(ev ring.Events) int {
 }
 
 // close ends it with its file.
-func (s *signal) close(f *file) { f.unwatch(watch{by: s}) }
+func (s *signalled) close(f *file) { f.unwatch(watch{by: s}) }
 
 // signalling returns the file's signal, and makes it if there is none yet.
-func (f *file) signalling(t *Table) (*signal, unix.Errno) {
+func (f *file) signalling(t *Table) (*signalled, unix.Errno) {
 	if f.socket == nil {
 		return nil, unix.EINVAL
 	}
-	s := &signal{table: t}
+	s := &signalled{table: t}
 	if !f.signals.CompareAndSwap(nil, s) {
 		return f.signals.Load(), 0
 	}
@@ -84,6 +85,18 @@ func (f *file) setOwner(t *Table, owner int) unix.Errno {
 		s.owner.Store(int32(owner))
 	}
 	return errno
+}
+
+// RaiseSigpipe says whether writing to a stream that takes no more, without MSG_NOSIGNAL, sends the process SIGPIPE
+// beside being EPIPE. It does not at first, as Go programs have it; what C programs have is not one for the
+// process to die of either, unless it asks for that by [os/signal].
+func (t *Table) RaiseSigpipe(on bool) { t.sigpipe.Store(on) }
+
+// broken is a write of some kind of socket that was EPIPE.
+func (t *Table) broken(kind, flags int) {
+	if kind == unix.SOCK_STREAM && flags&unix.MSG_NOSIGNAL == 0 && t.sigpipe.Load() {
+		t.signals.post(os.Getpid(), unix.SIGPIPE)
+	}
 }
 
 // signaller sends signals, since whoever hears of a reason for one holds a core's lock. Its goroutine

@@ -248,6 +248,7 @@ func (s *stream) tryWrite(p []byte, flags int) (n int, errno unix.Errno) {
 		return s.tryWriteUrgent(p)
 	}
 	s.writing.Lock()
+	s.conn.Hold(flags&unix.MSG_MORE != 0)
 	n, errno, tell := s.conn.Write(p)
 	s.writing.Unlock()
 	if tell {

@@ -38,6 +38,7 @@ type Table struct {
 	standard [descriptorBase]*file
 	reporter reporter
 	signals  signaller
+	sigpipe  atomic.Bool // RaiseSigpipe
 }
 
 const (
@@ -60,8 +61,8 @@ type file struct {
 	closed   atomic.Bool // the last descriptor has been closed
 	refs     int         // descriptors; guarded by the table's mu
 
-	waited  epollItems             // the epolls that wait for it
-	signals atomic.Pointer[signal] // F_SETOWN and the like, nil: nobody has set any
+	waited  epollItems                // the epolls that wait for it
+	signals atomic.Pointer[signalled] // F_SETOWN and the like, nil: nobody has set any
 }
 
 // shut ends what the last descriptor referred to.

@@ -174,7 +174,7 @@ func (s *tcpSocket) recvError([]byte, int) (r received, e udp.ExtendedError, err
 
 const (
 	sendFlags       = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
-	streamSendFlags = sendFlags | unix.MSG_OOB | unix.MSG_FASTOPEN
+	streamSendFlags = sendFlags | unix.MSG_OOB | unix.MSG_MORE | unix.MSG_FASTOPEN
 )
 
 // send writes. The address of a sendto on a stream is ignored, as on Linux.

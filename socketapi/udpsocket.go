@@ -15,7 +15,8 @@ import (
 // A udpSocket is a Berkeley datagram socket of either family.
 type udpSocket struct {
 	settings
-	d *datagram
+	d    *datagram
+	cork cork
 }
 
 func newUDPSocket(h *host.Host, family int) (*udpSocket, unix.Errno) {
@@ -98,6 +99,9 @@ func (s *udpSocket) recvError(p []byte, flags int) (received, udp.ExtendedError,
 }
 
 func (s *udpSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
+	if flags&unix.MSG_MORE != 0 || s.cork.waits() {
+		return s.sendCorked(p, oob, to, flags)
+	}
 	return s.sendMessage(p, oob, to, flags)
 }
 
@@ -106,27 +110,34 @@ func (s *udpSocket) sendMessage(p, oob []byte, to netip.AddrPort, flags int) (in
 	if flags&^sendFlags != 0 {
 		return 0, unix.EOPNOTSUPP
 	}
-	if !to.IsValid() {
-		to = s.d.peer()
-	}
-	m := message{Message: udp.Message{To: toLoopback(to), Payload: p}}
-	if to.IsValid() && to.Addr().Is4() && s.family == unix.AF_INET6 {
-		s.mu.Lock()
-		only := s.only6Now()
-		s.mu.Unlock()
-		if only {
-			return 0, unix.ENETUNREACH
-		}
-	}
-	if len(oob) > 0 {
-		if errno := sendControl(&m.Message, oob, &s.settings); errno != 0 {
-			return 0, errno
-		}
+	m := message{Message: udp.Message{Payload: p}}
+	if errno := s.address(&m, oob, to); errno != 0 {
+		return 0, errno
 	}
 	if errno := s.d.send(&m, flags, s.sndTimeo.until(s.host)); errno != 0 {
 		return 0, errno
 	}
 	return len(p), 0
+}
+
+// address says where a message goes, and how.
+func (s *udpSocket) address(m *message, oob []byte, to netip.AddrPort) unix.Errno {
+	if !to.IsValid() {
+		to = s.d.peer()
+	}
+	m.To = toLoopback(to)
+	if to.IsValid() && to.Addr().Is4() && s.family == unix.AF_INET6 {
+		s.mu.Lock()
+		only := s.only6Now()
+		s.mu.Unlock()
+		if only {
+			return unix.ENETUNREACH
+		}
+	}
+	if len(oob) > 0 {
+		return sendControl(&m.Message, oob, &s.settings)
+	}
+	return 0
 }
 
 func (s *udpSocket) shutdown(how int) unix.Errno { return s.d.shutdown(how) }

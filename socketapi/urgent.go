@@ -63,6 +63,10 @@ func (t *Table) Sockatmark(fd int) (bool, error) {
 	if f == nil {
 		return false, unix.EBADF
 	}
+	if f.kernel != nil {
+		n, err := t.IoctlGetInt(fd, unix.SIOCATMARK)
+		return n != 0, err
+	}
 	s, ok := f.socket.(*tcpSocket)
 	if !ok {
 		return false, unix.ENOTTY

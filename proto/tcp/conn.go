@@ -155,6 +155,7 @@ const (
 	statusClosed                // no more segments will come or go
 	statusStarved               // a Write found the pool exhausted
 	statusOutOfRoom             // a Write found the buffer full
+	statusMore                  // the last Write said that more would follow
 	statusInline                // SO_OOBINLINE
 	statusFirst                 // the SYN goes out with the first Write
 )

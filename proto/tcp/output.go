@@ -223,7 +223,7 @@ func (c *Conn) allowed(unsent, mss int, settled bool) int {
 // held says whether a small segment waits for more: while a small one is on its
 // way already (Nagle as Minshall modified it, as Linux does), or under a cork.
 func (c *Conn) held() bool {
-	if c.opt.Cork {
+	if c.opt.Cork || c.status.Has(statusMore) {
 		return c.due[timerCork] != mono.Never
 	}
 	return !c.opt.NoDelay && !c.urgentMode() && c.snd.small.After(c.snd.una)

@@ -106,6 +106,16 @@ func (c *Conn) Buffered() int {
 // Unacked returns how many bytes written have not been acknowledged (TIOCOUTQ).
 func (c *Conn) Unacked() int { return c.tx.Len() }
 
+// Hold says that what Write takes from now on may wait for more, at most corkMax (MSG_MORE).
+func (c *Conn) Hold(on bool) {
+	switch {
+	case on:
+		c.status.Or(statusMore)
+	case c.status.Has(statusMore):
+		c.status.Clear(statusMore)
+	}
+}
+
 // Write takes as much of p as the send buffer has room for. At n == 0 errno says why:
 // EAGAIN that there is no room or that the connection is still being made, EPIPE that it
 // was shut down, anything else how it ended, once.
@@ -241,7 +251,7 @@ func (c *Conn) Kick(now mono.Time) {
 		c.status.Clear(statusStarved)
 		c.arm(timerMemory, now.Add(memoryRetry))
 	}
-	if c.opt.Cork && c.due[timerCork] == mono.Never {
+	if (c.opt.Cork || c.status.Has(statusMore)) && c.due[timerCork] == mono.Never {
 		c.arm(timerCork, now.Add(corkMax))
 	}
 	c.armIdle(now)

@@ -74,7 +74,10 @@ func (c *Conn) expire(kind int, now mono.Time) {
 		c.t.ready(c)
 	case timerKeepalive:
 		c.expireKeepalive(now)
-	case timerCork, timerPace:
+	case timerCork:
+		c.status.Clear(statusMore)
+		c.t.ready(c)
+	case timerPace:
 		c.t.ready(c)
 	case timerMemory:
 		c.status.Clear(statusOutOfRoom)
