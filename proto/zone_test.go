@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/proto/group"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/wire"
@@ -81,6 +82,25 @@ func TestZonesKeepLinksApart(t *testing.T) {
 }
 
 // Two connections between the same ports and addresses are two if the links are.
+// A socket that is bound to a group of one link hears what is sent to it there, and nothing of the other link's.
+func TestGroupsOfLinksAreApart(t *testing.T) {
+	s, _, _ := twoLinks(t)
+	g := netip.MustParseAddr("ff02::1:7")
+	sock := newSocket(s, &s.UDP, at(g, 7))
+	sock.Device = 1
+	both := newSocket(s, &s.UDP, at(g, 7))
+	join(t, s, both, func(set *group.Set) (*group.Set, unix.Errno) { return set.Join(0, g) })
+	join(t, s, both, func(set *group.Set) (*group.Set, unix.Errno) { return set.Join(1, g) })
+	for port, want := range []string{"01", "1"} {
+		p := udp6(netip.MustParseAddrPort("[fe80::9]:9"), netip.AddrPortFrom(g, 7), "x")
+		p.mac = wire.MulticastMAC(g)
+		s.Input(port, p.frame(), 1)
+		if got := hears(sock, both); got != want {
+			t.Errorf("on link %d it is heard by %q, want %q", port, got, want)
+		}
+	}
+}
+
 func TestConnectionsToOneAddressOnTwoLinks(t *testing.T) {
 	s, stations, theirs := twoLinks(t)
 	var conns [2]*tcp.Conn

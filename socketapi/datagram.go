@@ -118,17 +118,21 @@ func (s *datagram) bindLocked(local netip.AddrPort, how sharing) unix.Errno {
 	case !how.freeBind && !s.host.Local(local.Addr()) && !s.host.IsGroup(local.Addr()):
 		return unix.EADDRNOTAVAIL
 	}
-	if a := local.Addr(); a.IsMulticast() { // packets to a group say no zone
+	device := s.device()
+	if a := local.Addr(); a.IsMulticast() { // packets to a group say no zone: the socket is bound to it (Linux: __inet6_bind)
+		if port, ok := s.host.PortOf(int(wire.Scope(a))); ok {
+			device = uint32(port + 1)
+		}
 		local = netip.AddrPortFrom(a.WithZone(""), local.Port())
 	}
-	hold := &host.Hold{Protocol: s.protocol, Local: local, Only6: s.only6, ReuseAddr: how.reuseAddr, ReusePort: how.reusePort, Device: s.device()}
+	hold := &host.Hold{Protocol: s.protocol, Local: local, Only6: s.only6, ReuseAddr: how.reuseAddr, ReusePort: how.reusePort, Device: device}
 	if !s.raw { // those of one protocol are in nobody's way
 		if errno := s.host.Ports.Take(hold); errno != 0 {
 			return errno
 		}
 	}
 	s.hold = hold
-	s.place(func(end *udp.Socket) { end.Local, end.Only6 = hold.Local, s.only6 })
+	s.place(func(end *udp.Socket) { end.Local, end.Only6, end.Device = hold.Local, s.only6, device })
 	s.placed.Store(true)
 	return 0
 }
@@ -278,7 +282,11 @@ func (s *datagram) local() netip.AddrPort {
 	if s.hold == nil {
 		return netip.AddrPort{}
 	}
-	return s.ends[0].Local
+	local := s.ends[0].Local
+	if a, device := local.Addr(), s.device(); a.IsMulticast() && linkScope(a) && device != 0 {
+		local = netip.AddrPortFrom(wire.WithScope(a, uint32(s.host.Index(int(device-1)))), local.Port())
+	}
+	return local
 }
 
 // peer returns the address it is connected to, not valid if it is not.

@@ -86,6 +86,26 @@ var inet6Rows = []row{
 	{"AF_INET6: a multicast address is no stream's", func(e *env) {
 		e.note("bind", e.me.api.Bind(e.me.inet6(unix.SOCK_STREAM), in6("ff0e::7", 0)))
 	}},
+	{"AF_INET6: a group of a link is heard on that link alone", func(e *env) {
+		device := func(fd int) any {
+			n, err := e.me.api.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
+			return []any{n == e.me.index, n == 0, err}
+		}
+		group := in6("ff02::1:7", 0)
+		fd := e.me.inet6(unix.SOCK_DGRAM)
+		e.note("without its link", e.me.api.Bind(fd, group))
+		group.ZoneId = uint32(e.me.index)
+		e.note("with it", e.me.api.Bind(fd, group), device(fd))
+		e.me.noteNames("with it", fd)
+		named := e.me.inet6(unix.SOCK_DGRAM)
+		group.ZoneId = 0
+		e.me.set(named, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, e.me.index)
+		e.note("which is named already", e.me.api.Bind(named, group), device(named))
+		wide := e.me.inet6(unix.SOCK_DGRAM)
+		group = in6("ff05::1:7", 0)
+		group.ZoneId = uint32(e.me.index)
+		e.note("of more than a link", e.me.api.Bind(wide, group), device(wide))
+	}},
 	{"AF_INET6: who may share a port with whom", func(e *env) {
 		for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
 			for _, pair := range [][2]string{

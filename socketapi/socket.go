@@ -118,6 +118,15 @@ func (s *settings) unspecified() netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 }
 
+// onLink is an address that a socket is to be bound to, one of a link with the zone of the interface that the
+// socket is bound to, if it does not say its own (Linux: __inet6_bind). mu is held.
+func (s *settings) onLink(local netip.AddrPort) netip.AddrPort {
+	if a := local.Addr(); s.device != 0 && linkScope(a) && a.Zone() == "" {
+		return netip.AddrPortFrom(wire.WithScope(a, uint32(s.host.Index(s.device-1))), local.Port())
+	}
+	return local
+}
+
 // bindable is what an address is to a socket that wants it for its own: 0, or EINVAL for one of
 // IPv4 on a socket for IPv6 alone, for a group on a stream, and for a link-local one without its
 // link, ENODEV for one of no interface's, EADDRNOTAVAIL (Linux: __inet6_bind). mu is held.

@@ -55,6 +55,7 @@ func (s *tcpSocket) bind(local netip.AddrPort) unix.Errno {
 	if s.closed {
 		return unix.EBADF
 	}
+	local = s.onLink(local)
 	if errno := s.bindable(local.Addr()); errno != 0 {
 		return errno
 	}

@@ -43,10 +43,15 @@ func (s *udpSocket) datagrams() *datagram { return s.d }
 func (s *udpSocket) bind(local netip.AddrPort) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	local = s.onLink(local)
 	if errno := s.bindable(local.Addr()); errno != 0 {
 		return errno
 	}
-	return s.d.bind(local, sharing{s.reuseAddr, s.reusePort, s.freeBind})
+	errno := s.d.bind(local, sharing{s.reuseAddr, s.reusePort, s.freeBind})
+	if errno == 0 {
+		s.device = int(s.d.device()) // which is that of a group's zone
+	}
+	return errno
 }
 
 func (s *udpSocket) listen(int) unix.Errno { return s.without() }
