@@ -93,31 +93,28 @@ func (c *Client) acquire(ctx context.Context) (*binding, error) {
 	if err != nil {
 		return nil, err
 	}
-	mac := c.cfg.Link.HardwareAddr()
-	n, err := nclient4.NewWithConn(conn, mac, nclient4.WithTimeout(answerWait), nclient4.WithRetry(answerTries))
+	n, err := c.talk(conn)
 	if err != nil {
-		conn.Close()
 		return nil, err
 	}
 	defer n.Close()
-	offer, err := n.DiscoverOffer(ctx, c.modify(true)...)
+	discover, err := dhcpv4.NewDiscovery(c.cfg.Link.HardwareAddr(), c.modify(true)...)
+	if err != nil {
+		return nil, err
+	}
+	offer, err := c.ask(ctx, n, nclient4.DefaultServers, discover, answerTries, nclient4.IsMessageType(dhcpv4.MessageTypeOffer))
 	if err != nil {
 		return nil, err
 	}
 	if _, err := parseLease(offer, time.Now()); err != nil {
 		return nil, err
 	}
-	asked := time.Now() // the lease counts from here (RFC 2131 §4.4.1)
-	got, err := n.RequestFromOffer(ctx, offer, c.modify(true)...)
-	var nak *nclient4.ErrNak
-	if errors.As(err, &nak) {
-		return nil, &errRefused{nak.Nak.Message()}
-	}
+	request, err := dhcpv4.NewRequestFromOffer(offer, c.modify(true)...)
 	if err != nil {
 		return nil, err
 	}
-	b := &binding{ack: got.ACK}
-	if b.Lease, err = parseLease(got.ACK, asked); err != nil {
+	b, err := c.request(ctx, n, nclient4.DefaultServers, request, answerTries, nclient4.IsCorrectServer(offer.ServerIdentifier()))
+	if err != nil {
 		return nil, err
 	}
 	if err := c.cfg.Link.Take(ctx, &b.Lease); err != nil {
@@ -127,6 +124,53 @@ func (c *Client) acquire(ctx context.Context) (*binding, error) {
 		return nil, err
 	}
 	c.holds(b, Bound)
+	return b, nil
+}
+
+// talk makes the library's client of a socket, which ask has try once each time.
+func (c *Client) talk(conn net.PacketConn) (*nclient4.Client, error) {
+	n, err := nclient4.NewWithConn(conn, c.cfg.Link.HardwareAddr(), nclient4.WithTimeout(answerWait<<answerTries), nclient4.WithRetry(1))
+	if err != nil {
+		conn.Close()
+	}
+	return n, err
+}
+
+// ask sends a message until it is answered: after 4 seconds, then after twice as long each time, a second
+// more or less (RFC 2131 §4.1).
+func (c *Client) ask(ctx context.Context, n *nclient4.Client, to *net.UDPAddr, m *dhcpv4.DHCPv4, tries int, match nclient4.Matcher) (*dhcpv4.DHCPv4, error) {
+	for try := range tries {
+		wait, stop := context.WithTimeout(ctx, answerWait<<try-answerSpread/2+c.cfg.random(answerSpread))
+		answer, err := n.SendAndRead(wait, to, m, match)
+		stop()
+		switch {
+		case err == nil:
+			return answer, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case !errors.Is(err, context.DeadlineExceeded):
+			return nil, err
+		}
+	}
+	return nil, nclient4.ErrNoResponse
+}
+
+// request asks for a lease, or for more time, and returns what the server has granted, or errRefused.
+func (c *Client) request(ctx context.Context, n *nclient4.Client, to *net.UDPAddr, m *dhcpv4.DHCPv4, tries int, of nclient4.Matcher) (*binding, error) {
+	asked := time.Now() // the lease counts from here (RFC 2131 §4.4.1)
+	match := nclient4.IsMessageType(dhcpv4.MessageTypeAck, dhcpv4.MessageTypeNak)
+	answer, err := c.ask(ctx, n, to, m, tries, func(m *dhcpv4.DHCPv4) bool { return match(m) && (of == nil || of(m)) })
+	if err != nil {
+		return nil, err
+	}
+	if answer.MessageType() == dhcpv4.MessageTypeNak {
+		return nil, &errRefused{answer.Message()}
+	}
+	b := &binding{ack: answer}
+	if b.Lease, err = parseLease(answer, asked); err != nil {
+		return nil, err
+	}
+	b.Renew = b.Renew.Add(-c.cfg.random(b.Renew.Sub(asked) / renewSpread)) // RFC 2131 §4.4.5: a random "fuzz"
 	return b, nil
 }
 
@@ -143,6 +187,7 @@ func (c *Client) holds(b *binding, what What) {
 func (c *Client) modify(broadcast bool) []dhcpv4.Modifier {
 	m := []dhcpv4.Modifier{
 		dhcpv4.WithBroadcast(broadcast),
+		dhcpv4.WithOption(dhcpv4.OptMaxMessageSize(nclient4.MaxMessageSize)),
 		dhcpv4.WithRequestedOptions(dhcpv4.OptionClasslessStaticRoute, dhcpv4.OptionInterfaceMTU, dhcpv4.OptionDNSDomainSearchList,
 			dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue),
 	}
@@ -154,53 +199,52 @@ func (c *Client) modify(broadcast bool) []dhcpv4.Modifier {
 
 // keep holds a lease, and returns why it is lost.
 func (c *Client) keep(ctx context.Context, b *binding) error {
-	conn, err := c.cfg.Link.Unicast(b.Addr.Addr())
-	if err != nil {
-		return err
-	}
-	n, err := nclient4.NewWithConn(conn, c.cfg.Link.HardwareAddr())
-	if err != nil {
-		conn.Close()
-		return err
-	}
-	defer n.Close()
 	next := b.Renew
+	ups, link := c.cfg.Link.Ups()
 	for {
 		if b.Forever() {
 			next = time.Now().Add(time.Hour) // nothing is ever due
 		}
-		switch until(ctx, next, c.cfg.Link.Lost()) {
-		case ended:
+		why := until(ctx, next, c.cfg.Link.Lost(), link)
+		began, err := time.Now(), error(nil)
+		switch {
+		case why == ended:
 			return ctx.Err()
-		case taken:
+		case why == taken:
 			c.declineLost(b)
 			return ErrConflict
-		}
-		if b.Forever() {
-			continue
-		}
-		now := time.Now()
-		if !now.Before(b.Expires) {
+		case !b.Forever() && !began.Before(b.Expires):
 			return errors.New("it ran out, and no server has prolonged it")
+		case why == changed:
+			was := ups
+			if ups, link = c.cfg.Link.Ups(); ups == was {
+				continue
+			}
+			err = c.reboot(ctx, b)
+		case b.Forever():
+			continue
+		default:
+			err = c.renew(ctx, b)
 		}
-		err := c.renew(ctx, n, b)
 		var refused *errRefused
-		if errors.As(err, &refused) || ctx.Err() != nil {
+		if errors.As(err, &refused) || errors.Is(err, errOther) || ctx.Err() != nil {
 			return err
 		}
 		next = b.Renew
 		if err != nil {
 			c.notify(Retrying, &b.Lease, err)
-			next = b.retry(time.Now())
+			if !began.Before(next) {
+				next = b.retry(began, time.Now())
+			}
 		}
 	}
 }
 
-// retry is when the next attempt to renew is due: after half of the time that is left to T2, or
-// then to the end, but not within a minute unless that is over sooner (RFC 2131 §4.4.5).
-func (l *Lease) retry(now time.Time) time.Time {
+// retry is when the attempt after one that began, and has failed now, is due: after half of the time that was left
+// to T2, or then to the end, but not within a minute unless that is over sooner (RFC 2131 §4.4.5).
+func (l *Lease) retry(began, now time.Time) time.Time {
 	end := l.Rebind
-	if !now.Before(end) {
+	if !began.Before(end) {
 		end = l.Expires
 	}
 	left := end.Sub(now)
@@ -208,54 +252,67 @@ func (l *Lease) retry(now time.Time) time.Time {
 }
 
 // renew asks for more time: the lease's own server, and after T2 everybody.
-func (c *Client) renew(ctx context.Context, n *nclient4.Client, b *binding) error {
+func (c *Client) renew(ctx context.Context, b *binding) error {
 	now := time.Now()
-	to := net.UDPAddrFromAddrPort(addrPort(b.Server, nclient4.ServerPort))
-	rebinding := !now.Before(b.Rebind)
-	end := b.Rebind
-	if rebinding {
-		end = b.Expires
-		conn, err := c.cfg.Link.Broadcast()
-		if err != nil {
-			return err
-		}
-		if n, err = nclient4.NewWithConn(conn, c.cfg.Link.HardwareAddr()); err != nil {
-			conn.Close()
-			return err
-		}
-		defer n.Close()
-		to = nclient4.DefaultServers
+	end, to, of := b.Rebind, net.UDPAddrFromAddrPort(addrPort(b.Server, nclient4.ServerPort)), nclient4.IsCorrectServer(b.ack.ServerIdentifier())
+	open := func() (net.PacketConn, error) { return c.cfg.Link.Unicast(b.Addr.Addr()) }
+	if !now.Before(b.Rebind) {
+		end, to, of, open = b.Expires, nclient4.DefaultServers, nil, c.cfg.Link.Broadcast
 	}
 	request, err := dhcpv4.NewRenewFromAck(b.ack, c.modify(false)...)
 	if err != nil {
 		return err
 	}
-	wait, stop := context.WithTimeout(ctx, max(min(answerWait*2, end.Sub(now)), 0))
+	wait, stop := context.WithDeadline(ctx, end)
 	defer stop()
-	reply, err := n.SendAndRead(wait, to, request, func(m *dhcpv4.DHCPv4) bool {
-		t := m.MessageType()
-		return (t == dhcpv4.MessageTypeAck || t == dhcpv4.MessageTypeNak) && (rebinding || m.ServerIdentifier().Equal(b.ack.ServerIdentifier()))
-	})
-	if err != nil && wait.Err() != nil && ctx.Err() == nil {
-		err = nclient4.ErrNoResponse
+	err = c.prolong(wait, b, open, to, request, renewTries, of)
+	if wait.Err() != nil && ctx.Err() == nil {
+		return nclient4.ErrNoResponse
 	}
+	return err
+}
+
+// reboot asks whether the lease holds where the interface is now (INIT-REBOOT: RFC 2131 §3.2, §4.3.2): the
+// server of another network refuses it. If nobody answers it is kept until it ends (§3.2 (4)).
+func (c *Client) reboot(ctx context.Context, b *binding) error {
+	request, err := dhcpv4.New(append(c.modify(true),
+		dhcpv4.WithHwAddr(c.cfg.Link.HardwareAddr()),
+		dhcpv4.WithMessageType(dhcpv4.MessageTypeRequest),
+		dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(b.ack.YourIPAddr)),
+	)...)
 	if err != nil {
 		return err
 	}
-	if reply.MessageType() == dhcpv4.MessageTypeNak {
-		return &errRefused{reply.Message()}
-	}
-	lease, err := parseLease(reply, now)
+	wait, stop := context.WithDeadline(ctx, b.Expires)
+	defer stop()
+	return c.prolong(wait, b, c.cfg.Link.Broadcast, nclient4.DefaultServers, request, answerTries, nil)
+}
+
+// errOther is the error of a server that gives another address to who asks for the one that it has.
+var errOther = errors.New("the server gives another address")
+
+// prolong asks for a lease that is held, and takes over what is granted.
+func (c *Client) prolong(ctx context.Context, b *binding, open func() (net.PacketConn, error), to *net.UDPAddr, m *dhcpv4.DHCPv4, tries int, of nclient4.Matcher) error {
+	conn, err := open()
 	if err != nil {
 		return err
 	}
-	if lease.Addr.Addr() != b.Addr.Addr() {
-		return fmt.Errorf("the server prolongs another address, %v", lease.Addr)
-	}
-	if err := c.cfg.Link.Update(&lease); err != nil {
+	n, err := c.talk(conn)
+	if err != nil {
 		return err
 	}
-	b.Lease, b.ack = lease, reply
+	defer n.Close()
+	got, err := c.request(ctx, n, to, m, tries, of)
+	if err != nil {
+		return err
+	}
+	if got.Addr.Addr() != b.Addr.Addr() {
+		return fmt.Errorf("%w, %v", errOther, got.Addr)
+	}
+	if err := c.cfg.Link.Update(&got.Lease); err != nil {
+		return err
+	}
+	*b = *got
 	c.holds(b, Renewed)
 	return nil
 }

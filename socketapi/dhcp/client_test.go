@@ -17,11 +17,22 @@ import (
 // open opens a client in a bubble, whose clock jumps.
 func (l *fakeLink) openClient(t *testing.T) *Client {
 	t.Helper()
-	c, err := Open(t.Context(), Config{Link: l, Hostname: "host", Notify: func(e Event) { l.events = append(l.events, string(e.What)) }})
+	c, err := Open(t.Context(), Config{
+		Link: l, Hostname: "host", random: middling,
+		Notify: func(e Event) { l.events = append(l.events, string(e.What)) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// middling is no chance: answers are waited for as long as RFC 2131 has it, and T1 is what it is.
+func middling(d time.Duration) time.Duration {
+	if d == answerSpread {
+		return d / 2
+	}
+	return 0
 }
 
 // want compares what has happened since the last call.
@@ -100,6 +111,81 @@ func TestALeaseThatNobodyProlongsRunsOut(t *testing.T) {
 		l.serve(l.honest(serverB, netip.MustParsePrefix("192.0.2.60/24")))
 		time.Sleep(10 * time.Second)
 		l.want("3600 drop 192.0.2.50/24", "3601 DISCOVER to all", "3601 REQUEST to all", "3607 take 192.0.2.60/24")
+		c.Close()
+	})
+}
+
+// RFC 2131 §4.1: the waits are doubled, and each is a second more or less; §4.4.5: T1 comes somewhat earlier.
+func TestTimesAreSpread(t *testing.T) {
+	for _, row := range []struct {
+		random func(time.Duration) time.Duration
+		at     string
+	}{
+		{func(time.Duration) time.Duration { return 0 }, "0 3 10 25"},
+		{func(d time.Duration) time.Duration { return d }, "0 5 14 31"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newFakeLink(t)
+			l.server = mute
+			if _, err := Open(t.Context(), Config{Link: l, random: row.random}); !errors.Is(err, ErrNoServer) {
+				t.Fatal(err)
+			}
+			var want []string
+			for _, at := range strings.Fields(row.at) {
+				want = append(want, at+" DISCOVER to all")
+			}
+			l.want(want...)
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		l := newFakeLink(t)
+		c, err := Open(t.Context(), Config{Link: l, random: func(d time.Duration) time.Duration { return d }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l := c.Lease(); l.Rebind.Sub(l.From) != 3150*time.Second || l.Renew.Sub(l.From) != 1800*time.Second*15/16 {
+			t.Errorf("%+v", l)
+		}
+		c.Close()
+	})
+}
+
+// RFC 2131 §3.2, §4.3.2: when the cable is back the lease is asked for again: it is prolonged, or refused, or kept
+// if nobody answers.
+func TestALeaseIsAskedForAgainWhenTheCableIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newFakeLink(t)
+		c := l.openClient(t)
+		l.want("0 DISCOVER to all", "0 REQUEST to all", "6 take 192.0.2.50/24")
+		l.serve(func(m *dhcpv4.DHCPv4, unicast bool) *dhcpv4.DHCPv4 {
+			if a, _ := netip.AddrFromSlice(m.RequestedIPAddress()); a != leased.Addr() || m.ServerIdentifier() != nil || !m.ClientIPAddr.IsUnspecified() || !m.IsBroadcast() {
+				t.Errorf("not the request of INIT-REBOOT: %v", m.Summary())
+			}
+			return l.honest(serverB, leased)(m, unicast)
+		})
+		time.Sleep(94 * time.Second)
+		l.comesUp()
+		l.want("100 REQUEST to all", "100 update 192.0.2.50/24")
+		if b := c.Lease(); b.Server != serverB || b.From.Sub(l.begun) != 100*time.Second {
+			t.Errorf("lease %+v", b)
+		}
+		l.serve(mute) // it is kept, and T1 is where it was
+		l.comesUp()
+		time.Sleep(100 * time.Second)
+		l.want("100 REQUEST to all", "104 REQUEST to all", "112 REQUEST to all", "128 REQUEST to all")
+		l.serve(l.honest(serverB, leased))
+		time.Sleep(1700 * time.Second)
+		l.want("1900 REQUEST to 192.0.2.9", "1900 update 192.0.2.50/24")
+		good := l.honest(serverA, netip.MustParsePrefix("192.0.2.60/24"))
+		l.serve(func(m *dhcpv4.DHCPv4, unicast bool) *dhcpv4.DHCPv4 {
+			if a, _ := netip.AddrFromSlice(m.RequestedIPAddress()); a == leased.Addr() {
+				return reply(m, dhcpv4.MessageTypeNak, serverA, netip.Prefix{})
+			}
+			return good(m, unicast)
+		})
+		l.comesUp() // another network
+		time.Sleep(10 * time.Second)
+		l.want("1900 REQUEST to all", "1900 drop 192.0.2.50/24", "1901 DISCOVER to all", "1901 REQUEST to all", "1907 take 192.0.2.60/24")
 		c.Close()
 	})
 }
@@ -203,7 +289,7 @@ func TestErrorsOfOpenSayWhatToDo(t *testing.T) {
 			l := newFakeLink(t)
 			l.server = c.server(l)
 			l.conflict = func(netip.Addr) bool { return c.taken }
-			_, err := Open(t.Context(), Config{Link: l})
+			_, err := Open(t.Context(), Config{Link: l, random: middling})
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "dhcp: fake0: ") || c.is != nil && !errors.Is(err, c.is) {
 				t.Errorf("%s: %v", name, err)
 			}

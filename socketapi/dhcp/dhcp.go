@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -26,6 +27,8 @@ type Config struct {
 	Link     Link
 	Hostname string      // told to the server; "": none
 	Notify   func(Event) // hears of every change, one at a time; nil: nobody
+
+	random func(time.Duration) time.Duration // up to that much; nil: at random
 }
 
 // A Link is what the client needs of its interface. See [OnStack].
@@ -49,6 +52,9 @@ type Link interface {
 	Drop(*Lease) error
 	// Lost is closed when another station has taken the address that Take has given last.
 	Lost() <-chan struct{}
+	// Ups is how often the interface has come up again, perhaps on another network. The channel is
+	// closed when that may be another number.
+	Ups() (n int, changed <-chan struct{})
 }
 
 // ErrConflict is the error of a leased address that another station uses.
@@ -78,9 +84,12 @@ const (
 // Times of RFC 2131 and RFC 5227.
 const (
 	answerWait    = 4 * time.Second  // RFC 2131 §4.1: doubled each time,
-	answerTries   = 4                // so that the last one ends after a minute
+	answerTries   = 4                // so that the last one ends after a minute;
+	answerSpread  = 2 * time.Second  // of each, around it, lest all clients of a link ask at once
+	renewTries    = 2                // of one attempt to renew: the next one is a minute away at least
 	restartWait   = 10 * time.Second // RFC 2131 §3.1 (5): before the next attempt after a decline
 	refusedWait   = time.Second      // before the next attempt after a refusal: a server that always refuses is not asked in a loop
+	renewSpread   = 16               // T1 comes up to a sixteenth earlier
 	renewLeast    = time.Minute      // RFC 2131 §4.4.5: between attempts to renew
 	declinedMax   = 3                // declined offers until Open gives up
 	leaseLeast    = 2 * time.Second  // a shorter lease could not be renewed in time
@@ -102,6 +111,9 @@ type Client struct {
 // is lost later: it gets another one.
 func Open(ctx context.Context, cfg Config) (*Client, error) {
 	ctx, cancel := context.WithCancel(ctx)
+	if cfg.random == nil {
+		cfg.random = func(d time.Duration) time.Duration { return rand.N(d + 1) }
+	}
 	c := &Client{cfg: cfg, cancel: cancel, done: make(chan struct{})}
 	b, err := c.first(ctx)
 	if err != nil {

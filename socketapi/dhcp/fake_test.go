@@ -32,6 +32,8 @@ type fakeLink struct {
 	server   func(m *dhcpv4.DHCPv4, unicast bool) *dhcpv4.DHCPv4 // nil: no answer
 	conflict func(netip.Addr) bool
 	lost     chan struct{}
+	ups      int
+	changed  chan struct{}
 
 	begun  time.Time
 	log    []string // messages and what became of addresses
@@ -40,7 +42,7 @@ type fakeLink struct {
 }
 
 func newFakeLink(t testing.TB) *fakeLink {
-	l := &fakeLink{t: t, conns: map[*fakeConn]bool{}, begun: time.Now(), conflict: func(netip.Addr) bool { return false }}
+	l := &fakeLink{t: t, conns: map[*fakeConn]bool{}, begun: time.Now(), changed: make(chan struct{}), conflict: func(netip.Addr) bool { return false }}
 	l.server = l.honest(serverA, leased)
 	return l
 }
@@ -83,6 +85,20 @@ func (l *fakeLink) note(format string, args ...any) {
 func (l *fakeLink) Name() string                   { return "fake0" }
 func (l *fakeLink) HardwareAddr() net.HardwareAddr { return station }
 func (l *fakeLink) Lost() <-chan struct{}          { l.mu.Lock(); defer l.mu.Unlock(); return l.lost }
+func (l *fakeLink) Ups() (int, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ups, l.changed
+}
+
+// comesUp is the cable that is back.
+func (l *fakeLink) comesUp() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ups++
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
 
 func (l *fakeLink) open(local netip.Addr) (net.PacketConn, error) {
 	c := &fakeConn{link: l, local: local, in: make(chan []byte, 16), closed: make(chan struct{})}

@@ -61,6 +61,11 @@ func (l *link) Drop(lease *Lease) error {
 
 func (l *link) Lost() <-chan struct{} { return l.lost }
 
+func (l *link) Ups() (n int, changed <-chan struct{}) {
+	state, changed := l.stack.Host().Link(l.port)
+	return state.Ups, changed
+}
+
 // metric is that of the routes of a lease: below none that a program gives by hand.
 const metric = 100
 

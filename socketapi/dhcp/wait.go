@@ -11,10 +11,11 @@ const (
 	due = iota
 	ended
 	taken
+	changed
 )
 
-// until waits for a time, the end of ctx, or that lost is closed.
-func until(ctx context.Context, at time.Time, lost <-chan struct{}) int {
+// until waits for a time, the end of ctx, or that lost or link is closed.
+func until(ctx context.Context, at time.Time, lost, link <-chan struct{}) int {
 	t := time.NewTimer(time.Until(at))
 	defer t.Stop()
 	select {
@@ -22,6 +23,8 @@ func until(ctx context.Context, at time.Time, lost <-chan struct{}) int {
 		return ended
 	case <-lost:
 		return taken
+	case <-link:
+		return changed
 	case <-t.C:
 		return due
 	}
@@ -29,7 +32,7 @@ func until(ctx context.Context, at time.Time, lost <-chan struct{}) int {
 
 // sleep waits, and is false if ctx ends before.
 func sleep(ctx context.Context, d time.Duration) bool {
-	return until(ctx, time.Now().Add(d), nil) == due
+	return until(ctx, time.Now().Add(d), nil, nil) == due
 }
 
 func addrPort(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
