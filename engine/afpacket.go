@@ -23,6 +23,7 @@ type PacketConfig struct {
 	Fanout    uint16           // sockets of one number share the interface's frames by flow; 0: this one takes all
 	Addr      net.HardwareAddr // nil: the interface's own
 	Filter    PacketFilter
+	MTUMax    int   // what the interface's MTU is to be able to grow to; 0: it is not
 	Clock     Clock // nil: SystemClock
 }
 
@@ -102,12 +103,13 @@ func OpenPacket(cfg PacketConfig) (p *Packet, err error) {
 	if addr == nil {
 		addr = ifi.HardwareAddr
 	}
-	room := ifi.MTU + linkRoom
+	most := min(max(ifi.MTU, cfg.MTUMax), mtuMax)
+	room := most + linkRoom
 	region := p.init(packetRoom, room)
 	p.rxMsgs.init()
 	p.txMsgs.init()
 	p.info = Info{
-		Name: cfg.Interface, Driver: driverOf(cfg.Interface), Mode: "packet", Queue: cfg.Queue, Addr: addr, MTU: ifi.MTU,
+		Name: cfg.Interface, Driver: driverOf(cfg.Interface), Mode: "packet", Queue: cfg.Queue, Addr: addr, MTU: ifi.MTU, MTUMax: most,
 		KeepMax: lenderKeepMax, Region: region, FrameLen: room,
 	}
 	return p, nil

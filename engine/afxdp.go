@@ -115,6 +115,10 @@ func OpenAFXDP(cfg AFXDPConfig) (d *AFXDP, err error) {
 		MTU: cfg.MTU, Virtual: cfg.Virtual, KeepMax: afxdpKeepMax,
 		Region: cfg.UMEM.ID(), FrameLen: cfg.UMEM.Config().FrameSize, Mode: "native copy",
 	}
+	d.info.MTUMax = cfg.UMEM.Config().RoomRx() - linkHeaderMax
+	if d.multi { // only what we send has to fit into one frame
+		d.info.MTUMax = d.info.FrameLen - linkHeaderMax
+	}
 	switch {
 	case got.ZeroCopy:
 		d.info.Mode = "zerocopy"

@@ -108,7 +108,8 @@ type Info struct {
 	Mode     string           // how frames pass: "zerocopy", "native copy", "skb", "packet", "tap", "tun", "wire"
 	Queue    int              // queue of the interface
 	Addr     net.HardwareAddr // nil on a raw IP device
-	MTU      int              // bytes of an IP packet, without the link header
+	MTU      int              // bytes of an IP packet, without the link header, at Open
+	MTUMax   int              // what MTU can grow to: memory is made for that; 0: it cannot
 	RawIP    bool             // frames start at the IP header (TUN)
 	Loop     bool             // only what Submit takes arrives, in Peek: nobody waits for it, and Wait and Wake are not called
 	Virtual  bool             // the other end is this kernel or this process: checksums may be left unfinished

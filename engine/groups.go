@@ -82,7 +82,7 @@ func OpenGroups(d *AFXDP, index int) (g *AFXDPGroups, err error) {
 	}
 	g = &AFXDPGroups{AFXDP: d}
 	g.fd, g.name, g.index = fd, d.info.Name, index
-	if err := g.setUp(d.info.MTU); err != nil {
+	if err := g.setUp(max(d.info.MTU, d.info.MTUMax)); err != nil {
 		g.copies.close()
 		return nil, fmt.Errorf("engine: packet socket for frames to groups of %s: %w", g.name, err)
 	}

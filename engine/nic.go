@@ -35,6 +35,7 @@ type NICConfig struct {
 	Mode      Mode  // "": ModeAuto
 	Queues    []int // nil: all. Frames of the others stay with the kernel.
 	BusyPoll  bool  // ask for SO_PREFER_BUSY_POLL; refused is an error
+	MTUMax    int   // what the interface's MTU is to be able to grow to; see [Info.MTUMax] for what was had
 
 	// Groups makes the first queue's device bring frames to everyone and to groups that were
 	// joined too, of all queues, as copies: those stay with the kernel, which wants them as well.
@@ -100,7 +101,7 @@ func OpenNIC(cfg NICConfig) (*NIC, error) {
 		Virtual: l.Virtual, Queues: queues,
 	}}
 	if cfg.Mode == ModePacket {
-		return n, n.openPacket(cfg.Groups)
+		return n, n.openPacket(&cfg)
 	}
 	err = n.openXDP(&cfg, &l)
 	if err == nil {
@@ -110,7 +111,7 @@ func OpenNIC(cfg NICConfig) (*NIC, error) {
 		return nil, err
 	}
 	n.refused("AF_XDP", err)
-	return n, n.openPacket(cfg.Groups)
+	return n, n.openPacket(&cfg)
 }
 
 // noFallback are the errors after which AF_PACKET would only hide what is wrong:
@@ -150,7 +151,7 @@ func (n *NIC) openXDP(cfg *NICConfig, l *Link) (err error) {
 			err = errors.Join(err, n.undo())
 		}
 	}()
-	umem, multi := UMEMFor(l.MTU, 1)
+	umem, multi := UMEMFor(max(l.MTU, cfg.MTUMax), 1)
 	attached, err := n.attach(cfg.Mode, l, multi)
 	var tooLong *bpf.MTUError
 	if errors.As(err, &tooLong) && !multi { // a veth counts the MTU of its other end
@@ -257,13 +258,13 @@ func (n *NIC) refused(what string, err error) {
 }
 
 // openPacket opens an AF_PACKET device for all queues: the kernel joins them.
-func (n *NIC) openPacket(groups bool) error {
-	n.filter.Groups = groups
-	p, err := OpenPacket(PacketConfig{Interface: n.info.Interface, Filter: n.filter})
+func (n *NIC) openPacket(cfg *NICConfig) error {
+	n.filter.Groups = cfg.Groups
+	p, err := OpenPacket(PacketConfig{Interface: n.info.Interface, Filter: n.filter, MTUMax: cfg.MTUMax})
 	if err != nil {
 		return err
 	}
-	if groups {
+	if cfg.Groups {
 		if err := errors.Join(p.Join(groupMAC(allSystems4)), p.Join(groupMAC(allNodes6))); err != nil {
 			return errors.Join(err, p.Close())
 		}

@@ -99,9 +99,9 @@ func (s *Stack) inputProbe(target netip.Addr) drop.Reason {
 	return drop.Looped
 }
 
-// inputClaim takes another station's advertisement of a tentative address.
+// inputClaim takes another station's advertisement of an address that is ours, or about to be.
 func (s *Stack) inputClaim(target netip.Addr) drop.Reason {
-	if r, done := s.elsewhere(drop.NDPNotForUs); done {
+	if r, done := s.elsewhere(drop.NDPConflict); done {
 		return r
 	}
 	s.in.port.conf.V6.Claimed(target, s.in.station(), s.in.now)

@@ -65,6 +65,9 @@ func (s *Stack) inputSolicitation(icmp wire.ICMP6) drop.Reason {
 		return s.inputProbe(m.Target())
 	case !p.owns(target):
 		return drop.NDPNotForUs
+	case probe && in.station() == p.MAC: // our own, of an address that stays in use while it is detected again
+		s.inputProbe(m.Target())
+		return drop.Looped
 	case probe: // everyone is told, since he has no address yet (§7.2.4)
 		s.advertise(p, wire.AllNodes6, wire.MulticastMAC(wire.AllNodes6), target, wire.NeighborOverride)
 		return drop.None
@@ -102,7 +105,12 @@ func (s *Stack) inputAdvertisement(icmp wire.ICMP6) drop.Reason {
 	switch {
 	case slices.Contains(p.tentative, m.Target()):
 		return s.inputClaim(m.Target())
-	case p.owns(target), s.local(in.src):
+	case p.owns(target):
+		if r := s.ownNDP(o.Target); r != drop.NDPConflict {
+			return r
+		}
+		return s.inputClaim(m.Target())
+	case s.local(in.src):
 		return s.ownNDP(o.Target)
 	case s.Neigh.Lookup(p.number, target) == nil && s.peers == nil:
 		return drop.NDPUnsolicited

@@ -133,6 +133,7 @@ type Stack struct {
 // port is one link and what waits to leave by it.
 type port struct {
 	PortConfig
+	MTU       int // bytes of an IP packet now: see SetMTU. PortConfig's is that of New
 	number    int
 	zone      string       // of link-local addresses: Index in decimal
 	own       []netip.Addr // those of the stack's addrs that are usable, with their zones
@@ -184,6 +185,7 @@ func New(cfg Config) *Stack {
 	for i := range s.ports {
 		p := &s.ports[i]
 		p.PortConfig, p.number = cfg.Ports[i], i
+		p.MTU = p.PortConfig.MTU
 		if p.Index == 0 {
 			p.Index = uint32(i + 1)
 		}
@@ -250,7 +252,21 @@ func (s *Stack) PutAddrs(port int, addrs []route.Addr) {
 	s.reroute()
 }
 
-// Port returns what a port is.
+// SetMTU is told that a port's link takes packets of another length, no longer than its frames have
+// room for. Connections, paths and members of groups hear of it with their next packet.
+func (s *Stack) SetMTU(port, mtu int, now mono.Time) {
+	p := &s.ports[port]
+	if p.MTU == mtu {
+		return
+	}
+	p.MTU = mtu
+	if p.conf != nil {
+		p.conf.V6.SetMTU(mtu, now)
+	}
+	s.reroute()
+}
+
+// Port returns what a port is. It does not change; anyone may ask.
 func (s *Stack) Port(i int) PortConfig { return s.ports[i].PortConfig }
 
 // Addrs returns a port's addresses. They are not to be changed.

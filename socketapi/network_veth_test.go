@@ -439,59 +439,77 @@ func TestLinkTroubleMidStream(t *testing.T) {
 				t.Skip("short: the kernel's side is flushed")
 			}
 			ours, kernel := netlab.TestNS(t), netlab.TestNS(t)
-			netlab.TestVeth(t, netlab.End{NS: ours, Name: "va"}, netlab.End{NS: kernel, Name: "vb", Addrs: prefixes("10.99.0.1/24")})
-			st := openAt(t, ours, host.Interface{Name: "va", Addrs: prefixes("10.99.0.2/24")})
-			l, err := kernel.Listen("tcp", "10.99.0.1:7")
-			fatal(t, err)
-			defer l.Close()
-			served := serveEcho(l)
-			c, err := st.Dial("tcp", "10.99.0.1:7")
-			fatal(t, err)
-			defer c.Close()
-			body := make([]byte, 100_000)
-			rand.NewChaCha8([32]byte{9}).Read(body)
-			got := make([]byte, len(body))
-			turn := func() error {
-				c.SetDeadline(time.Now().Add(longest))
-				if _, err := c.Write(body); err != nil {
-					return err
-				}
-				if _, err := io.ReadFull(c, got); err != nil {
-					return err
-				}
-				if !bytes.Equal(got, body) {
-					return fmt.Errorf("other bytes came back")
-				}
-				return nil
-			}
-			fatal(t, turn())
-			result := make(chan error, 1)
+			sysctl(t, kernel, "net.ipv6.conf.default.keep_addr_on_down", "1") // as an IPv4 address does
+			netlab.TestVeth(t, netlab.End{NS: ours, Name: "va"}, netlab.End{NS: kernel, Name: "vb", Addrs: kernelPrefixes})
+			st := openAt(t, ours, host.Interface{Name: "va", Addrs: enginePrefixes, Detect: host.DetectNone})
+			var ends []func()
+			var results []chan error
 			stop := make(chan struct{})
-			go func() {
-				for {
-					if err := turn(); err != nil {
-						result <- err
-						return
-					}
-					select {
-					case <-stop:
-						result <- turn() // once after all is over
-						return
-					default:
-					}
-				}
-			}()
+			for _, f := range families {
+				end, result := streamOnPort(t, st, kernel, f, "7", stop)
+				ends, results = append(ends, end), append(results, result)
+			}
 			row.trouble(t, st, ours, kernel)
 			close(stop)
-			select {
-			case err := <-result:
-				fatal(t, err)
-			case <-time.After(2 * longest):
-				t.Fatal("the stream stands still")
+			for i, f := range families {
+				select {
+				case err := <-results[i]:
+					if err != nil {
+						t.Errorf("%s: %v", f.name, err)
+					}
+				case <-time.After(2 * longest):
+					t.Fatalf("%s: the stream stands still", f.name)
+				}
+				ends[i]()
 			}
-			c.Close()
-			l.Close()
-			<-served
 		})
 	}
+}
+
+// streamOnPort has a kernel's socket send back what a connection sends to it, again and again until stop is closed, and once
+// more then. The result is what went wrong.
+func streamOnPort(t *testing.T, st *Stack, kernel *netlab.NS, f family, port string, stop <-chan struct{}) (end func(), result chan error) {
+	t.Helper()
+	l, err := kernel.Listen("tcp", f.theirs(port))
+	fatal(t, err)
+	served := serveEcho(l)
+	c, err := st.Dial("tcp", f.theirs(port))
+	fatal(t, err)
+	body := make([]byte, 100_000)
+	rand.NewChaCha8([32]byte{9}).Read(body)
+	got := make([]byte, len(body))
+	turn := func() error {
+		c.SetDeadline(time.Now().Add(longest))
+		if _, err := c.Write(body); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(c, got); err != nil {
+			return err
+		}
+		if !bytes.Equal(got, body) {
+			return fmt.Errorf("other bytes came back")
+		}
+		return nil
+	}
+	fatal(t, turn())
+	result = make(chan error, 1)
+	go func() {
+		for {
+			if err := turn(); err != nil {
+				result <- err
+				return
+			}
+			select {
+			case <-stop:
+				result <- turn() // once after all is over
+				return
+			default:
+			}
+		}
+	}()
+	return func() {
+		c.Close()
+		l.Close()
+		<-served
+	}, result
 }

@@ -21,6 +21,7 @@ const (
 	TSO                            // ethtool -K tso
 	GSO                            // ethtool -K gso
 	GRO                            // ethtool -K gro
+	TxVLAN                         // ethtool -K txvlan: the tag goes beside the packet, not in it
 
 	// OnWire is what must be off for a kernel to send what a wire would carry:
 	// finished checksums, no packet longer than the MTU.
@@ -32,13 +33,15 @@ var offloads = []struct {
 	bit      Offload
 	name     string
 	get, set uint32
+	bits     uint32 // of the value
 }{
-	{TxChecksum, "tx", unix.ETHTOOL_GTXCSUM, unix.ETHTOOL_STXCSUM},
-	{RxChecksum, "rx", unix.ETHTOOL_GRXCSUM, unix.ETHTOOL_SRXCSUM},
-	{SG, "sg", unix.ETHTOOL_GSG, unix.ETHTOOL_SSG},
-	{TSO, "tso", unix.ETHTOOL_GTSO, unix.ETHTOOL_STSO},
-	{GSO, "gso", unix.ETHTOOL_GGSO, unix.ETHTOOL_SGSO},
-	{GRO, "gro", unix.ETHTOOL_GGRO, unix.ETHTOOL_SGRO},
+	{TxChecksum, "tx", unix.ETHTOOL_GTXCSUM, unix.ETHTOOL_STXCSUM, 1},
+	{RxChecksum, "rx", unix.ETHTOOL_GRXCSUM, unix.ETHTOOL_SRXCSUM, 1},
+	{SG, "sg", unix.ETHTOOL_GSG, unix.ETHTOOL_SSG, 1},
+	{TSO, "tso", unix.ETHTOOL_GTSO, unix.ETHTOOL_STSO, 1},
+	{GSO, "gso", unix.ETHTOOL_GGSO, unix.ETHTOOL_SGSO, 1},
+	{GRO, "gro", unix.ETHTOOL_GGRO, unix.ETHTOOL_SGRO, 1},
+	{TxVLAN, "txvlan", unix.ETHTOOL_GFLAGS, unix.ETHTOOL_SFLAGS, 1 << 7}, // ETH_FLAG_TXVLAN
 }
 
 // SetOffload switches offloads on or off. What is already as asked is left alone.
@@ -48,12 +51,12 @@ func (l *Link) SetOffload(set Offload, on bool) error {
 			if set&o.bit == 0 {
 				continue
 			}
-			if now, err := ethtoolValue(l.Name, o.get, 0); err == nil && (now != 0) == on {
+			data, err := ethtoolValue(l.Name, o.get, 0)
+			if err == nil && (data&o.bits != 0) == on {
 				continue
 			}
-			var data uint32
-			if on {
-				data = 1
+			if data &^= o.bits; on {
+				data |= o.bits
 			}
 			if _, err := ethtoolValue(l.Name, o.set, data); err != nil {
 				return fmt.Errorf("netlab: ethtool -K %s %s %v: %w", l.Name, o.name, on, err)
@@ -74,7 +77,7 @@ func (l *Link) Offloads() (on Offload, err error) {
 			if err != nil {
 				return fmt.Errorf("netlab: ethtool -k %s: %s: %w", l.Name, o.name, err)
 			}
-			if v != 0 {
+			if v&o.bits != 0 {
 				on |= o.bit
 			}
 		}

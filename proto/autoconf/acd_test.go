@@ -108,6 +108,63 @@ func TestProbeAndAnnounce(t *testing.T) {
 	}
 }
 
+// RFC 5227 §2.1: when the interface comes up again, what was probed for is probed for once more, in use
+// meanwhile, and what was not is announced.
+func TestAddressesAreProbedForAgainAfterARestart(t *testing.T) {
+	w := newWorld4(t)
+	w.Add(ours, Manual, DefendAlways, false, w.now)
+	w.pass(time.Hour)
+	w.heard("announce")
+	w.Restart(w.now)
+	w.pass(time.Hour)
+	if probes, announced := w.heard("probe"), w.heard("announce"); len(probes) != 0 || len(announced) != announceCount {
+		t.Errorf("not probed for: %d probes, %d announcements", len(probes), len(announced))
+	}
+
+	begin := func(origin Origin) *world4 {
+		w := newWorld4(t)
+		w.Add(ours, origin, DefendAlways, true, w.now)
+		w.pass(time.Hour)
+		w.said = nil
+		w.Restart(w.now)
+		if w.pass(time.Second); w.state() != route.Preferred {
+			t.Errorf("in use: %v", w.state())
+		}
+		return w
+	}
+	w = begin(Manual)
+	if w.arp(wire.ARPRequest, macX, netip.IPv4Unspecified(), ours.Addr()) {
+		t.Error("who probes for it is answered, and no conflict")
+	}
+	w.pass(time.Hour)
+	if probes, announced := w.heard("probe"), w.heard("announce"); len(probes) != probeCount || len(announced) != announceCount {
+		t.Errorf("%d probes, %d announcements", len(probes), len(announced))
+	}
+	for _, origin := range []Origin{Manual, Leased} {
+		w = begin(origin)
+		if !w.arp(wire.ARPReply, macX, ours.Addr(), netip.IPv4Unspecified()) || w.state() != route.Duplicate {
+			t.Errorf("another station has it: %v", w.state())
+		}
+		w.pass(time.Hour)
+		w.Restart(w.now) // he may be gone
+		if want := map[Origin]route.State{Manual: route.Tentative, Leased: route.Duplicate}[origin]; w.state() != want {
+			t.Errorf("%v: %v, want %v", origin, w.state(), want)
+		}
+	}
+
+	w = newWorld4(t)
+	w.LinkLocal(true, w.now)
+	w.pass(time.Hour)
+	was := w.Addrs()[0].Prefix
+	w.said = nil
+	w.Restart(w.now)
+	w.pass(time.Second)
+	w.arp(wire.ARPReply, macX, was.Addr(), netip.IPv4Unspecified())
+	if a := w.Addrs()[0]; a.State != route.Tentative || a.Prefix == was {
+		t.Errorf("%+v follows %v", a, was)
+	}
+}
+
 // RFC 5227 §2.1.1: what is a conflict while probing.
 func TestConflictsWhileProbing(t *testing.T) {
 	zero := netip.IPv4Unspecified()

@@ -18,7 +18,10 @@ type address struct {
 	stable  bool  // its identifier is made here, and another one can be (RFC 7217)
 	counter uint8 // DAD_Counter
 
-	// While tentative:
+	// checking is detection of an address that stays in use meanwhile: see Restart.
+	checking bool
+
+	// While tentative or checking:
 	step   mono.Time // when the next probe is sent, or the detection is over
 	left   int       // probes to be sent
 	looped bool      // one of this round came back
@@ -32,14 +35,18 @@ const dadTransmitsMax = 8
 
 // next is when something happens to a by itself.
 func (a *address) next() mono.Time {
-	switch a.State {
-	case route.Tentative:
-		return min(a.step, a.Valid)
-	case route.Preferred:
-		return min(a.Preferred, a.Valid)
+	next := a.Valid
+	if a.detecting() {
+		next = min(next, a.step)
 	}
-	return a.Valid
+	if a.State == route.Preferred {
+		next = min(next, a.Preferred)
+	}
+	return next
 }
+
+// detecting says whether it is being found out if another station has the address.
+func (a *address) detecting() bool { return a.State == route.Tentative || a.checking }
 
 // Add gives the interface an address of the program's. It is tentative first, unless
 // detection is off. An address that is there is left as it is.
@@ -72,14 +79,38 @@ func (i *Interface6) add(a *address, now mono.Time) {
 	i.begin(a, now)
 }
 
-// begin begins duplicate address detection.
+// begin begins duplicate address detection of an address that is not used before it is over.
 func (i *Interface6) begin(a *address, now mono.Time) {
 	i.changed = true
 	if i.cfg.Transmits < 0 {
 		i.assign(a, now)
 		return
 	}
-	a.State, a.sent, a.looped = route.Tentative, 0, false
+	a.State, a.checking = route.Tentative, false
+	i.probe(a, now)
+}
+
+// Restart is called when the interface has come up again, perhaps on another link: all addresses are detected
+// once more and routers are asked for. An address in use stays so until another station objects, since nearly always
+// it is the same link (as RFC 6059 §5 has it, with RFC 4429): connections hear nothing of a cable that was out for a moment.
+func (i *Interface6) Restart(now mono.Time) {
+	i.spoken = false
+	for _, a := range i.addrs {
+		switch {
+		case !a.State.Usable(): // its probes went nowhere, or its rival may be gone
+			a.Rival = wire.MAC{}
+			i.begin(a, now)
+		case i.cfg.Transmits >= 0:
+			a.checking = true
+			i.probe(a, now)
+		}
+	}
+	i.Start(now)
+}
+
+// probe begins to send the probes of a detection.
+func (i *Interface6) probe(a *address, now mono.Time) {
+	a.sent, a.looped = 0, false
 	a.left = min(i.cfg.Transmits, dadTransmitsMax)
 	a.step = now
 	// RFC 4862 §5.4.2: not all hosts at once after a power failure, or an advertisement.
@@ -106,7 +137,7 @@ func (i *Interface6) runAddrs(now mono.Time) {
 			return true
 		}
 		switch {
-		case a.State == route.Tentative && a.step.Due(now):
+		case a.detecting() && a.step.Due(now):
 			i.detect(a, now)
 		case a.State == route.Preferred && a.Addr.Preferred.Due(now):
 			a.State = route.Deprecated
@@ -118,7 +149,12 @@ func (i *Interface6) runAddrs(now mono.Time) {
 
 // detect takes the next step of duplicate address detection.
 func (i *Interface6) detect(a *address, now mono.Time) {
-	if a.left == 0 && !a.looped {
+	switch {
+	case a.left > 0 || a.looped:
+	case a.checking:
+		a.checking = false
+		return
+	default:
 		i.assign(a, now)
 		return
 	}
@@ -139,7 +175,7 @@ func (i *Interface6) detect(a *address, now mono.Time) {
 // ours and target is an address here.
 func (i *Interface6) Probed(target netip.Addr, nonce []byte, from wire.MAC, now mono.Time) (conflict bool) {
 	a := i.find(target)
-	if a == nil || a.State != route.Tentative {
+	if a == nil || !a.detecting() {
 		return false // an address that is in use answers
 	}
 	for n := range min(a.sent, len(a.nonces)) {
@@ -148,18 +184,21 @@ func (i *Interface6) Probed(target netip.Addr, nonce []byte, from wire.MAC, now 
 			return false
 		}
 	}
+	if a.checking {
+		return false // he is answered, and gives way
+	}
 	i.duplicate(a, from, now)
 	return true
 }
 
 // Claimed takes a neighbour advertisement of another station. conflict says that target is an
-// address here: a tentative one is given up, one in use is not (RFC 4862 §5.4.4).
+// address here: one that is being detected is given up, one in use is not (RFC 4862 §5.4.4).
 func (i *Interface6) Claimed(target netip.Addr, from wire.MAC, now mono.Time) (conflict bool) {
 	a := i.find(target)
 	if a == nil || a.State == route.Duplicate {
 		return false
 	}
-	if a.State == route.Tentative {
+	if a.detecting() {
 		i.duplicate(a, from, now)
 	}
 	return true
@@ -168,7 +207,7 @@ func (i *Interface6) Claimed(target netip.Addr, from wire.MAC, now mono.Time) (c
 // duplicate ends the detection with another station's address. A stable identifier is followed
 // by the next one (RFC 7217 §6).
 func (i *Interface6) duplicate(a *address, rival wire.MAC, now mono.Time) {
-	a.Rival = rival
+	a.Rival, a.checking = rival, false
 	i.changed = true
 	if a.stable && a.counter < idgenRetries {
 		a.counter++

@@ -8,6 +8,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/route"
+	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 var manual = netip.MustParsePrefix("fd99::2/64")
@@ -55,6 +56,90 @@ func TestDetectionCanBeOffAndLonger(t *testing.T) {
 	}
 	w.pass(retransTimer)
 	w.want("state", w.one(manual.Masked()).State, route.Preferred)
+}
+
+// When the interface comes up again, its addresses stay in use while they are detected once more; one that
+// somebody has there is given up, and one that was a duplicate may be free.
+func TestAddressesAreDetectedAgainAfterARestart(t *testing.T) {
+	other := netip.MustParsePrefix("fd99::3/64")
+	state := func(w *world6, p netip.Prefix) route.State { return w.Interface6.find(p.Addr()).State }
+	begin := func() *world6 {
+		w := newWorld6(t, manualOnly)
+		w.Add(manual, w.now)
+		w.Add(other, w.now)
+		w.Claimed(other.Addr(), macX, w.now)
+		w.pass(time.Hour)
+		w.heard("NS")
+		w.Restart(w.now)
+		w.want("the one in use", state(w, manual), route.Preferred)
+		w.want("the duplicate", state(w, other), route.Tentative)
+		w.pass(solicitDelayMax)
+		return w
+	}
+	w := begin()
+	probes := w.heard("NS")
+	w.want("probes", len(probes), 2)
+	w.want("a probe that comes back is a conflict", w.Probed(manual.Addr(), probes[0].nonce[:], macX, w.now), false)
+	w.want("who probes for it is a conflict", w.Probed(manual.Addr(), nil, macX, w.now), false) // he is answered
+	w.pass(time.Hour)
+	w.want("the one in use", state(w, manual), route.Preferred)
+	w.want("the duplicate", state(w, other), route.Preferred)
+	w.want("timer", w.wheel.Deadline(), mono.Never)
+	w.Claimed(manual.Addr(), macX, w.now) // too late
+	w.want("afterwards", state(w, manual), route.Preferred)
+
+	w = begin()
+	news := w.news
+	w.want("who has it is a conflict", w.Claimed(manual.Addr(), macX, w.now), true)
+	w.want("its state", state(w, manual), route.Duplicate)
+	w.want("news", w.news, news+1)
+	w.pass(time.Hour)
+	w.want("timer", w.wheel.Deadline(), mono.Never)
+
+	w = newWorld6(t, nil) // of an address of our own making the next one follows
+	w.Start(w.now)
+	w.pass(10 * time.Second)
+	w.advertise(routerA, auto(time.Hour, time.Hour, net1))
+	w.pass(10 * time.Second)
+	was := w.one(net1)
+	w.heard("RS")
+	w.Restart(w.now)
+	w.Claimed(was.Prefix.Addr(), macX, w.now)
+	if a := w.one(net1); a.State != route.Tentative || a.Prefix == was.Prefix {
+		t.Errorf("%+v after %+v", a, was)
+	}
+	w.pass(10 * time.Second)
+	if w.one(net1).State != route.Preferred || len(w.heard("RS")) == 0 {
+		t.Errorf("%+v, or no router was asked for", w.one(net1))
+	}
+	w = newWorld6(t, func(c *Config6) { c.Auto, c.Transmits = false, -1 })
+	w.Add(manual, w.now)
+	w.Restart(w.now)
+	w.want("without detection", w.wheel.Deadline(), mono.Never)
+}
+
+// The link's MTU bounds what routers say of it, and what they have said bounds the link's.
+func TestTheLinksMTUChanges(t *testing.T) {
+	w := newWorld6(t, nil)
+	w.Start(w.now)
+	say := func(mtu uint32) {
+		w.advertise(routerA, advert{more: func(b []byte) int { return wire.PutMTUOption(b, mtu) }})
+	}
+	for _, step := range []struct {
+		do   func()
+		want int
+	}{
+		{func() {}, 1500},
+		{func() { w.SetMTU(9000, w.now) }, 9000},
+		{func() { say(4000) }, 4000},
+		{func() { w.SetMTU(1400, w.now) }, 1400},
+		{func() { say(1500) }, 1400}, // more than there is
+		{func() { w.SetMTU(9000, w.now) }, 4000},
+		{func() { say(1279) }, 4000},
+	} {
+		step.do()
+		w.want("MTU", w.Params().MTU, step.want)
+	}
 }
 
 func TestADuplicateIsNotUsed(t *testing.T) {

@@ -63,6 +63,8 @@ type Interface4 struct {
 type address4 struct {
 	Addr
 	defence  Defence
+	probed   bool      // it was probed for before it was used
+	checking bool      // it is probed for while it is in use: see Restart
 	step     mono.Time // when something is to be sent or decided; Never: nothing is
 	probes   int       // still to be sent
 	announce int       // announcements still to be sent
@@ -125,13 +127,42 @@ func (i *Interface4) add(a *address4, probe bool, now mono.Time) {
 		i.assign(a, now)
 		return
 	}
-	a.State, a.probes = route.Tentative, probeCount
+	a.State, a.probed = route.Tentative, true
+	i.probe(a, now)
+}
+
+// probe begins to probe for an address.
+func (i *Interface4) probe(a *address4, now mono.Time) {
+	a.probes = probeCount
 	a.step = max(now.Add(i.between(0, probeWait)), i.next)
 }
 
+// Restart is called when the interface has come up again, perhaps on another link (RFC 5227 §2.1): addresses
+// that were probed for are probed for once more, the others are announced. One in use stays so until another station
+// objects, as in Interface6.
+func (i *Interface4) Restart(now mono.Time) {
+	for _, a := range i.addrs {
+		switch {
+		case a.State == route.Duplicate && a.Origin == Leased: // its server has been told
+		case a.State.Usable() && !a.probed:
+			a.announce, a.step = announceCount, now
+		default:
+			if a.State == route.Duplicate {
+				a.State, a.Rival, i.changed = route.Tentative, wire.MAC{}, true
+			}
+			a.checking = a.State.Usable()
+			i.probe(a, now)
+		}
+	}
+	i.settle(now)
+}
+
+// detecting says whether it is being found out if another station has the address.
+func (a *address4) detecting() bool { return a.State == route.Tentative || a.checking }
+
 // assign takes the address into use: nobody objected.
 func (i *Interface4) assign(a *address4, now mono.Time) {
-	a.State, a.announce, a.step = route.Preferred, announceCount, now
+	a.State, a.checking, a.announce, a.step = route.Preferred, false, announceCount, now
 	i.changed = true
 	i.conflicts = 0
 	i.run(a, now)
@@ -150,14 +181,14 @@ func (i *Interface4) Expire(_ *timer.Timer, now mono.Time) {
 // run takes the next step of an address: three probes, a wait, two announcements.
 func (i *Interface4) run(a *address4, now mono.Time) {
 	switch {
-	case a.State == route.Tentative && a.probes > 0:
+	case a.detecting() && a.probes > 0:
 		a.probes--
 		a.step = now.Add(announceWait)
 		if a.probes > 0 {
 			a.step = now.Add(i.between(probeMin, probeMax))
 		}
 		i.cfg.Link.Probe(a.Prefix.Addr())
-	case a.State == route.Tentative:
+	case a.detecting():
 		i.assign(a, now)
 	case a.State == route.Preferred && a.announce > 0:
 		a.announce--
@@ -193,7 +224,7 @@ func (i *Interface4) Heard(p wire.ARP, now mono.Time) (conflict bool) {
 		return false
 	}
 	switch {
-	case a.State == route.Tentative || a.defence == GiveUp:
+	case a.detecting() || a.defence == GiveUp:
 		i.lose(a, p.SenderMAC(), now)
 	case a.defended == 0 || now.Sub(a.defended) >= defendInterval:
 		a.defended = max(now, 1)
@@ -211,7 +242,7 @@ func (i *Interface4) lose(a *address4, rival wire.MAC, now mono.Time) {
 	if i.conflicts >= conflictsMax {
 		i.next = now.Add(rateLimitInterval)
 	}
-	a.State, a.Rival, a.step = route.Duplicate, rival, mono.Never
+	a.State, a.Rival, a.checking, a.step = route.Duplicate, rival, false, mono.Never
 	i.changed = true
 	i.nextLocal(a, now)
 }

@@ -60,6 +60,7 @@ type Interface6 struct {
 	servers   []Server
 	domains   []Domain
 	params    Params
+	told      int // the MTU that routers have said, 0: none
 	ask       asking
 	spoken    bool // something has been sent since the interface came up
 	changed   bool
@@ -111,6 +112,17 @@ func (i *Interface6) Addrs() []Addr {
 		list[j] = a.Addr
 	}
 	return list
+}
+
+// SetMTU is told that the link takes packets of another length. What routers have said of it counts as
+// long as it is less.
+func (i *Interface6) SetMTU(mtu int, now mono.Time) {
+	i.cfg.MTU, i.params.MTU = mtu, mtu
+	if i.told != 0 {
+		i.params.MTU = min(i.told, mtu)
+	}
+	i.changed = true
+	i.settle(now)
 }
 
 // Params returns what routers say of the link.

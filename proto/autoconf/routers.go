@@ -64,7 +64,7 @@ func (i *Interface6) setParams(ra wire.RouterAdvertisement, o *wire.NDPOptions) 
 		p.RetransTimer = min(max(v, retransMin), retransMax)
 	}
 	if v := int(o.MTU); v >= mtuMin && v <= i.cfg.MTU {
-		p.MTU = v
+		i.told, p.MTU = v, v
 	}
 	p.Managed, p.OtherConfig = ra.Managed(), ra.OtherConfig()
 	if p != i.params {

@@ -91,8 +91,7 @@ func (h *Host) replaceAddrs(what string, owner Owner, port int, with func(*netwo
 	return h.change(func(n *network) error {
 		list, err := with(n)
 		if err == nil {
-			p := h.cores[0].Stack.Port(port)
-			err = checkList(list, h.names[port], p.MTU)
+			err = checkList(list, n.addrs[owner][port], h.names[port], n.mtus[port])
 		}
 		if err != nil {
 			return fmt.Errorf("host: %s on %s: %w", what, h.names[port], err)
@@ -120,13 +119,18 @@ func (n *network) dropSource(addr netip.Addr) {
 	}
 }
 
-// checkList refuses what an interface cannot have.
-func checkList(list []route.Addr, name string, mtu int) error {
+// checkList refuses what an interface cannot have. An address of IPv6 that it had stays while its link is too
+// narrow for it.
+func checkList(list, had []route.Addr, name string, mtu int) error {
 	if len(list) > addrsMax {
 		return fmt.Errorf("%d addresses are the limit of an interface: %w", addrsMax, unix.ENOSPC)
 	}
 	for i, a := range list {
-		if err := checkAddr(a.Prefix, name, mtu); err != nil {
+		narrow := mtu
+		if indexOf(had, a.Prefix.Addr()) >= 0 {
+			narrow = mtuMin6
+		}
+		if err := checkAddr(a.Prefix, name, narrow); err != nil {
 			return err
 		}
 		if indexOf(list[:i], a.Prefix.Addr()) >= 0 {

@@ -152,16 +152,26 @@ func (h *Host) stopDetection() {
 	}
 }
 
-// restartDetection is called when the carrier of an interface has come back: it may be another
-// link now.
+// restartDetection is called when a port's link has come up again: it may be another one now. Addresses are
+// detected once more, routers asked for, and those told of our addresses whom no machine tells.
 func (h *Host) restartDetection(port int) {
-	if p := h.detection.ports[port]; p != nil {
-		c := h.cores[proto.AutoconfCore]
-		c.Lock()
-		p.V6.Start(h.clock.Now())
-		c.Flush()
-		c.Unlock()
+	p := h.detection.ports[port]
+	if p == nil {
+		return
 	}
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	c, now := h.cores[proto.AutoconfCore], h.clock.Now()
+	c.Lock()
+	defer c.Unlock()
+	p.V6.Restart(now)
+	p.V4.Restart(now)
+	for _, a := range c.Stack.Addrs(port) {
+		if a.Usable() && !h.announces(h.net.now, port, a.Prefix.Addr()) {
+			c.Stack.Announce(port, a.Prefix.Addr())
+		}
+	}
+	c.Flush()
 }
 
 // found is what the machines of a port say.

@@ -47,6 +47,10 @@ type Interface struct {
 	Queues   []int
 	BusyPoll bool
 
+	// MTUMax is what the link's MTU may grow to while the host is open: memory is made for it. Beyond it, and
+	// beyond what the frames of today's MTU have room for, the host goes on with less than the link has: see [Host.Link].
+	MTUMax int
+
 	// VLAN is the 802.1Q VLAN, 1 to 4094, that the addresses are on; 0: frames without a tag, and those with
 	// one for priority alone. Interfaces of one Name and several VLANs share the devices: Mode, Queues and
 	// BusyPoll are those of the one without VLAN, if there is one, else of the first. It needs a Name.
@@ -117,10 +121,12 @@ type Host struct {
 	directory *directory
 	clock     engine.Clock
 	drainMax  time.Duration
-	ports     int           // interfaces; each core has one port more, its loop
-	over      []int         // by interface: the one whose devices it has, itself but for a VLAN
-	portOf    []int         // by device of a core
-	deviceOf  []int         // by port
+	ports     int   // interfaces; each core has one port more, its loop
+	over      []int // by interface: the one whose devices it has, itself but for a VLAN
+	portOf    []int // by device of a core
+	deviceOf  []int // by port
+	room      []int // by port: the longest packet that its device takes
+	link      links
 	indexes   []int         // by port: what programs name the interfaces by
 	names     []string      // by port: what people name them by
 	turn      atomic.Uint32 // of cores, for Choose
@@ -130,9 +136,9 @@ type Host struct {
 	closed  bool
 	lost    bool // all interfaces have gone: the cores are closed, or about to be
 
-	done   chan struct{} // closed when the cores are about to be
-	ending sync.WaitGroup
-	links  *engine.LinkWatcher // nil: no interface was opened by name
+	done    chan struct{} // closed when the cores are about to be
+	ending  sync.WaitGroup
+	watcher *engine.LinkWatcher // nil: no interface was opened by name
 }
 
 // Open opens the interfaces, makes a core for each of their queues, and takes the
@@ -195,7 +201,7 @@ func (h *Host) openInterface(in *Interface) ([]engine.Device, error) {
 	if in.Devices != nil {
 		return nil, fmt.Errorf("host: interface %s has both a name and devices: give one of them", in.Name)
 	}
-	nic, err := engine.OpenNIC(engine.NICConfig{Interface: in.Name, Mode: in.Mode, Queues: in.Queues, BusyPoll: in.BusyPoll, Groups: true})
+	nic, err := engine.OpenNIC(engine.NICConfig{Interface: in.Name, Mode: in.Mode, Queues: in.Queues, BusyPoll: in.BusyPoll, MTUMax: in.MTUMax, Groups: true})
 	if err != nil {
 		return nil, err
 	}
@@ -244,6 +250,8 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 	h.ports = len(devices)
 	h.setIndexes(cfg)
 	h.net.now, h.net.gone = newNetwork(h.ports), make([]bool, h.ports)
+	h.link.states, h.link.changed = make([]LinkState, h.ports), make(chan struct{})
+	h.room = make([]int, h.ports)
 	h.net.own.Store(new(map[netip.Addr]struct{}))
 	h.setDevices(cfg, devices)
 	var secret [16]byte
@@ -260,7 +268,10 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 			pcfg.Peers = (*peers)(c)
 		}
 		for j := range devices {
-			p := portConfig(&cfg.Interfaces[j], devices[h.over[j]][i].Info())
+			info := devices[h.over[j]][i].Info()
+			p := portConfig(&cfg.Interfaces[j], info)
+			h.room[j] = roomOf(&cfg.Interfaces[j], info)
+			h.net.now.mtus[j], h.link.states[j] = p.MTU, LinkState{MTU: p.MTU, LinkMTU: info.MTU}
 			p.Over = h.over[j]
 			p.Index = uint32(h.indexes[j])
 			pcfg.Ports = append(pcfg.Ports, p)
@@ -299,14 +310,7 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 }
 
 func portConfig(in *Interface, info engine.Info) proto.PortConfig {
-	room := info.FrameLen
-	if !info.RawIP {
-		room -= wire.EthernetLen
-	}
-	if in.VLAN != 0 {
-		room -= wire.VLANLen
-	}
-	p := proto.PortConfig{MTU: min(info.MTU, room), RawIP: info.RawIP, VLAN: in.VLAN}
+	p := proto.PortConfig{MTU: min(info.MTU, roomOf(in, info)), RawIP: info.RawIP, VLAN: in.VLAN}
 	copy(p.MAC[:], info.Addr)
 	switch in.Checksums {
 	case ChecksumsAuto:
@@ -315,6 +319,18 @@ func portConfig(in *Interface, info engine.Info) proto.PortConfig {
 		p.TrustUnfinished = true
 	}
 	return p
+}
+
+// roomOf is the longest packet that a device has room for in both directions.
+func roomOf(in *Interface, info engine.Info) int {
+	room := info.FrameLen
+	if !info.RawIP {
+		room -= wire.EthernetLen
+	}
+	if in.VLAN != 0 {
+		room -= wire.VLANLen
+	}
+	return min(room, max(info.MTU, info.MTUMax))
 }
 
 // loopConfig is the port by which a core sends to itself, after those of the interfaces.
@@ -471,8 +487,8 @@ func (h *Host) Closed() bool {
 func (h *Host) undo(devices [][]engine.Device) error {
 	var errs []error
 	h.stopDetection()
-	if h.links != nil {
-		errs = append(errs, h.links.Close())
+	if h.watcher != nil {
+		errs = append(errs, h.watcher.Close())
 	}
 	errs = append(errs, h.stopMirrors()...)
 	for _, nic := range h.nics { // first: from here on every frame is the kernel's

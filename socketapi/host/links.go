@@ -1,16 +1,41 @@
 package host
 
-import "github.com/xdpsock/xdpsock/engine"
+import (
+	"sync"
 
-// watchLinks makes the cores look at their devices when an interface goes: a sleeping
-// core hears nothing of that by itself (poll(2) does not report it). And when a cable comes back,
-// routers are asked for again: it may be another network.
+	"github.com/xdpsock/xdpsock/engine"
+)
+
+// A LinkState is what a port's link is like.
+type LinkState struct {
+	Up      bool // it is up and has a carrier; false too until the kernel was heard of it, and for devices of the program's
+	Ups     int  // times that it has come up again: another network may be at its end since
+	MTU     int  // bytes of an IP packet that the host takes and sends
+	LinkMTU int  // what the link has; more where the host has no memory for it, see [Interface.MTUMax]
+}
+
+// links is the states of all ports' links.
+type links struct {
+	mu      sync.Mutex
+	states  []LinkState   // by port
+	changed chan struct{} // closed, and made anew, when one of them is another
+}
+
+// Link returns the state of a port's link, and a channel that is closed when some link's has changed.
+func (h *Host) Link(port int) (LinkState, <-chan struct{}) {
+	h.link.mu.Lock()
+	defer h.link.mu.Unlock()
+	return h.link.states[port], h.link.changed
+}
+
+// watchLinks follows what happens to the links. A sleeping core hears nothing by itself when its interface goes
+// (poll(2) does not report it).
 func (h *Host) watchLinks() (err error) {
 	if len(h.nics) == 0 {
 		return nil
 	}
-	up, apart := make([]bool, h.ports), make([]bool, h.ports) // the watching goroutine's alone
-	h.links, err = engine.WatchLinks(func(ev engine.LinkEvent) {
+	known := make([]bool, h.ports) // the watching goroutine's alone
+	h.watcher, err = engine.WatchLinks(func(ev engine.LinkEvent) {
 		port, ok := h.PortOf(ev.Link.Index)
 		if !ok || port >= h.ports || h.byPort[port] == nil {
 			return
@@ -21,17 +46,47 @@ func (h *Host) watchLinks() (err error) {
 			}
 			return
 		}
-		was := up[port]
-		up[port] = ev.Link.Up && ev.Link.Carrier
-		if was && !up[port] {
-			h.carried(port, h.FlushNeighbours) // another link may be at the end of the cable when it comes back (Linux: neigh_carrier_down)
-		}
-		if apart[port] && up[port] {
-			h.carried(port, h.restartDetection)
-		}
-		apart[port] = !up[port]
+		first := !known[port]
+		h.carried(port, func(port int) { h.linkChanged(port, &ev.Link, first) })
+		known[port] = true
 	})
 	return err
+}
+
+// linkChanged takes in what the kernel says of a port's link, which it has said something of before unless first.
+func (h *Host) linkChanged(port int, l *engine.Link, first bool) {
+	h.link.mu.Lock()
+	was := h.link.states[port]
+	h.link.mu.Unlock()
+	is := LinkState{Up: l.Up && l.Carrier, Ups: was.Ups, MTU: min(l.MTU, h.room[port]), LinkMTU: l.MTU}
+	if is.Up && !was.Up && !first {
+		is.Ups++
+	}
+	if is == was {
+		return
+	}
+	if is.MTU != was.MTU {
+		h.setMTU(port, is.MTU)
+	}
+	if was.Up && !is.Up {
+		h.FlushNeighbours(port) // another link may be at the end of the cable when it comes back (Linux: neigh_carrier_down)
+	}
+	if is.Ups != was.Ups {
+		h.restartDetection(port)
+	}
+	h.link.mu.Lock()
+	h.link.states[port] = is
+	close(h.link.changed)
+	h.link.changed = make(chan struct{})
+	h.link.mu.Unlock()
+}
+
+// setMTU has all cores send packets of another length.
+func (h *Host) setMTU(port, mtu int) {
+	h.change(func(n *network) error { // an error is one of the kernel's rules, for IPv6 addresses that come back
+		n.mtus[port] = mtu
+		return nil
+	})
 }
 
 // FlushNeighbours forgets who is on a port's link, as `ip neigh flush` does.

@@ -42,6 +42,7 @@ type network struct {
 	addrs  [owners][][]route.Addr // by port
 	routes [owners][]route.Route
 	states []map[netip.Addr]route.State // by port: of those of the program's that are detected
+	mtus   []int                        // by port: bytes of an IP packet
 }
 
 // networks is the network now. mu is held for a change, and taken before any core's lock.
@@ -53,7 +54,7 @@ type networks struct {
 }
 
 func newNetwork(ports int) *network {
-	n := &network{states: make([]map[netip.Addr]route.State, ports)}
+	n := &network{states: make([]map[netip.Addr]route.State, ports), mtus: make([]int, ports)}
 	for o := range n.addrs {
 		n.addrs[o] = make([][]route.Addr, ports)
 	}
@@ -62,7 +63,7 @@ func newNetwork(ports int) *network {
 
 func (n *network) clone() *network {
 	c := *n
-	c.states = slices.Clone(n.states)
+	c.states, c.mtus = slices.Clone(n.states), slices.Clone(n.mtus)
 	for o := range n.addrs {
 		c.addrs[o] = slices.Clone(n.addrs[o])
 	}
@@ -96,7 +97,8 @@ func (h *Host) tableOf(n *network, addrs [][]route.Addr) *route.Table {
 	links := routes
 	for _, given := range n.routes {
 		for _, r := range given {
-			if (r.Kind != route.Unicast || !h.net.gone[r.Port]) && !slices.Contains(links, r) {
+			there := r.Kind != route.Unicast || !h.net.gone[r.Port] && (r.Prefix.Addr().Is4() || n.mtus[r.Port] >= mtuMin6)
+			if there && !slices.Contains(links, r) {
 				routes = append(routes, r)
 			}
 		}
@@ -152,12 +154,17 @@ func (h *Host) change(do func(*network) error) error {
 	return h.unsteer(before, after)
 }
 
-// addrsOf is the addresses of all ports that have an interface.
+// addrsOf is the addresses of all ports that have an interface. A link that is too narrow for IPv6 has none
+// of that family, until it is wide enough again (Linux: addrconf_notify).
 func (h *Host) addrsOf(n *network) [][]route.Addr {
 	list := make([][]route.Addr, h.ports)
 	for port := range list {
 		if !h.net.gone[port] {
-			list[port] = withLinkLocal(n.all(port), h.cores[0].Stack.Port(port))
+			given := n.all(port)
+			if n.mtus[port] < mtuMin6 {
+				given = slices.DeleteFunc(given, func(a route.Addr) bool { return a.Prefix.Addr().Is6() })
+			}
+			list[port] = withLinkLocal(given, h.cores[0].Stack.Port(port))
 			for i := range list[port] {
 				list[port][i].State = h.stateOf(n, port, &list[port][i])
 			}
@@ -223,6 +230,7 @@ func (h *Host) install(n *network, addrs [][]route.Addr) {
 	for _, c := range h.cores {
 		c.Lock()
 		for port := range addrs {
+			c.Stack.SetMTU(port, n.mtus[port], c.Now())
 			c.Stack.PutAddrs(port, addrs[port])
 		}
 		c.Stack.SetRoutes(table)
