@@ -14,7 +14,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
 
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/engine/netlab"
@@ -142,38 +141,15 @@ func askUDP(t *testing.T, peer *netlab.NS, flow, count int) {
 // chooses the queue, when the sender has nothing on its way to the device.
 func scatter(t *testing.T, ns *netlab.NS, name string) {
 	t.Helper()
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.SchedCLS, License: "GPL",
-		Instructions: asm.Instructions{
-			asm.Mov.Reg(asm.R6, asm.R1),
-			asm.FnGetPrandomU32.Call(),
-			asm.Mov.Reg(asm.R2, asm.R0),
-			asm.Mov.Reg(asm.R1, asm.R6),
-			asm.FnSetHash.Call(),
-			asm.Mov.Imm(asm.R0, -1), // TCX_NEXT: go on
-			asm.Return(),
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer prog.Close()
-	var attached link.Link
-	err = ns.Do(func() error {
-		dev, err := net.InterfaceByName(name)
-		if err != nil {
-			return err
-		}
-		attached, err = link.AttachTCX(link.TCXOptions{Interface: dev.Index, Program: prog, Attach: ebpf.AttachTCXEgress})
-		return err
-	})
-	if errors.Is(err, ebpf.ErrNotSupported) {
-		t.Skip("TCX needs Linux 6.6:", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { attached.Close() })
+	t.Cleanup(runAt(t, ns, name, ebpf.AttachTCXEgress, asm.Instructions{
+		asm.Mov.Reg(asm.R6, asm.R1),
+		asm.FnGetPrandomU32.Call(),
+		asm.Mov.Reg(asm.R2, asm.R0),
+		asm.Mov.Reg(asm.R1, asm.R6),
+		asm.FnSetHash.Call(),
+		asm.Mov.Imm(asm.R0, tcxNext),
+		asm.Return(),
+	}))
 }
 
 // TestFlowsThatChangeTheirQueue: every flow of the kernel's is on all queues in turn.

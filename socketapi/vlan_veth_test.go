@@ -14,7 +14,7 @@ import (
 )
 
 // TestVLANs: two hosts on a wire of the kernel's, with two VLANs over it, of which they share one, and untagged
-// frames beside it. (The kernel here has no VLAN devices to be the peer.)
+// frames beside it. (TestVLANWithAKernel has a kernel for a peer.)
 func TestVLANs(t *testing.T) {
 	t.Parallel()
 	netlab.RequireRoot(t)

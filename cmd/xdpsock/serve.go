@@ -160,11 +160,16 @@ func serve(ctx context.Context, out *output, stderr io.Writer, flags *stackFlags
 	out.say("policy %s; own %s", flags.policy, strings.Join(own(stack), ", "))
 	sayServices(out, group.Stats())
 	out.emit(ready{"ready", &l, flags.policy, group.Stats()})
+	watching, stop := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() { defer close(watched); sayLink(watching, out, stack.Host()) }()
 
 	select {
 	case <-ctx.Done():
 	case err = <-ended:
 	}
+	stop()
+	<-watched
 	group.Close() // and with the last socket, what was answered has been sent
 	t := traffic.Of(stack.Host())
 	sayDone(out, time.Since(began), group.Stats())
