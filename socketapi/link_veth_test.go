@@ -197,9 +197,10 @@ func claim(a netip.Addr) []byte {
 	return b
 }
 
-// TestGroupsReachAllCores: a datagram to a group, or to everyone, comes to the first core as a copy, and from there to every
-// socket, once; what neighbours say by whichever queue is known to every core.
-func TestGroupsReachAllCores(t *testing.T) {
+// TestGroupsWithTwoCores: a datagram of the kernel's to a group, or to everyone, comes to the first core as a copy, and from
+// there to every socket, once; one of ours to a group reaches the kernel's member; what neighbours say by whichever queue is
+// known to every core.
+func TestGroupsWithTwoCores(t *testing.T) {
 	st, kernel := lab(t, 2, engine.ModeNative)
 	scatter(t, kernel, "vb")
 	const datagrams = 50
@@ -243,6 +244,28 @@ func TestGroupsReachAllCores(t *testing.T) {
 			if n, _, err := c.ReadFromUDPAddrPort(b); err == nil {
 				t.Errorf("%s: socket %d: %d bytes more", row.to, j, n)
 			}
+		}
+	}
+	for _, row := range []struct{ network, to, from string }{{"udp4", "239.1.1.9:7200", "0.0.0.0:0"}, {"udp6", "[ff05::9]:7200", "[::]:0"}} {
+		to := netip.MustParseAddrPort(row.to)
+		var k *net.UDPConn
+		fatal(t, kernel.Do(func() error {
+			ifi, err := net.InterfaceByName("vb")
+			if err == nil {
+				k, err = net.ListenMulticastUDP(row.network, ifi, net.UDPAddrFromAddrPort(to))
+			}
+			return err
+		}))
+		defer k.Close()
+		e, err := st.ListenUDP(netip.MustParseAddrPort(row.from))
+		fatal(t, err)
+		defer e.Close()
+		if _, err := e.WriteToUDPAddrPort([]byte("hello"), to); err != nil {
+			t.Errorf("%s: %v", row.to, err)
+		}
+		k.SetReadDeadline(time.Now().Add(longest))
+		if n, from, err := k.ReadFromUDPAddrPort(make([]byte, 100)); err != nil || n != 5 || !st.Host().Local(from.Addr().Unmap().WithZone("")) {
+			t.Errorf("%s: the kernel's member hears %d bytes of %v, %v", row.to, n, from, err)
 		}
 	}
 	for _, f := range families { // who asks for us says where he is, to one core
