@@ -120,6 +120,7 @@ func (c *Conn) end(errno unix.Errno, now mono.Time) {
 	c.unlist()
 	t.unready(c)
 	t.table.remove(&c.key, ref(c.index+1))
+	t.gone(c)
 	t.disclaim(&c.key)
 	c.finish(errno, now)
 }

@@ -17,6 +17,14 @@ type key struct {
 }
 
 func keyOf(local netip.Addr, localPort uint16, remote netip.Addr, remotePort uint16) key {
+	if local.Is4() && remote.Is4() {
+		l, r := local.As4(), remote.As4()
+		return key{
+			local:  [2]uint64{0, 0xffff<<32 | uint64(binary.BigEndian.Uint32(l[:]))},
+			remote: [2]uint64{0, 0xffff<<32 | uint64(binary.BigEndian.Uint32(r[:]))},
+			ports:  uint64(localPort)<<48 | uint64(remotePort)<<32,
+		}
+	}
 	l, r := local.As16(), remote.As16()
 	k := key{
 		local:  [2]uint64{binary.BigEndian.Uint64(l[:8]), binary.BigEndian.Uint64(l[8:])},

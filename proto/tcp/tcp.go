@@ -73,7 +73,8 @@ type TCP struct {
 	spareHoles   *holes
 	spares       int // how many of these are kept
 
-	progress bool   // see Progress
+	progress bool // see Progress
+	last     lastConn
 	arrival  uint32 // see Arrives
 
 	challengeEpoch mono.Time // the second that challenges are counted in

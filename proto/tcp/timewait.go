@@ -134,6 +134,7 @@ func (c *Conn) enterTimeWait(now mono.Time) {
 	w.link(i, now)
 	ack := c.want&wantACK != 0
 	c.t.table.replace(&c.key, ref(c.index+1), refTimeWait|ref(i))
+	c.t.gone(c)
 	c.finish(0, now)
 	if ack {
 		c.t.answerTimeWait(w.at(i), now)

@@ -93,6 +93,7 @@ func ParseQuotedTCP(b []byte) (srcPort, dstPort uint16, seq Seq, ok bool) {
 
 func (h TCP) SrcPort() uint16  { return binary.BigEndian.Uint16(h[0:2]) }
 func (h TCP) DstPort() uint16  { return binary.BigEndian.Uint16(h[2:4]) }
+func (h TCP) Ports() uint32    { return binary.BigEndian.Uint32(h[0:4]) } // the source's in the upper half
 func (h TCP) Seq() Seq         { return Seq{binary.BigEndian.Uint32(h[4:8])} }
 func (h TCP) Ack() Seq         { return Seq{binary.BigEndian.Uint32(h[8:12])} }
 func (h TCP) HeaderLen() int   { return int(h[12]>>4) * 4 }
