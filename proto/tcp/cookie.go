@@ -126,15 +126,17 @@ func (l *Listener) inputCookie(k *key, s *segment, now mono.Time) (drop.Reason, 
 	if l.cookieAt == 0 || now.Sub(l.cookieAt) > cookieAge*cookieTick || s.flags&wire.SYN != 0 {
 		return drop.TCPNoConnection, false
 	}
+	if l.overflows() {
+		// What comes behind the acknowledgement of a cookie cannot be told from what belongs to nothing, and a reset would end
+		// a connection for which there is room soon.
+		t.stats.ListenOverflows++
+		return drop.TCPBacklogFull, true
+	}
 	irs, cookie := s.seq.Add(-1), s.ack.Add(-1)
 	mss, bad := t.cookieTold(k, irs, cookie, now)
 	if bad != drop.None {
 		t.stats.CookiesFailed++
 		return bad, false
-	}
-	if l.overflows() {
-		t.stats.ListenOverflows++
-		return drop.TCPBacklogFull, true
 	}
 	syn := segment{seq: irs, flags: wire.SYN, wnd: s.wnd, opt: wire.NoTCPOptions}
 	syn.opt.MSS = mss

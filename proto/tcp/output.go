@@ -182,6 +182,7 @@ func (c *Conn) outputNew(buf []byte, now mono.Time) int {
 	if c.persisting {
 		c.persisting = false
 		c.backoff = 0
+		c.stuckSince = mono.Never
 	}
 	if f := c.flight; f.rtoAt == mono.Never {
 		f.rtoAt = now.Add(c.rto())

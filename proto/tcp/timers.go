@@ -229,8 +229,11 @@ func (c *Conn) expirePersist(now mono.Time) {
 		tries = c.t.params.OrphanRetries
 	}
 	stuck := int(c.probes) >= tries || c.orphan && int(c.backoff) >= tries
-	if c.opt.UserTimeout > 0 && c.probes > 0 {
-		stuck = stuck || now.Sub(c.lastRecv) >= c.opt.UserTimeout
+	if c.stuckSince == mono.Never {
+		c.stuckSince = now
+	}
+	if c.opt.UserTimeout > 0 { // however often the peer answers that it has no room (Linux: icsk_probes_tstamp)
+		stuck = stuck || now.Sub(c.stuckSince) >= c.opt.UserTimeout
 	}
 	if stuck {
 		c.t.stats.AbortOnTimeout++
@@ -249,7 +252,11 @@ func (c *Conn) expirePersist(now mono.Time) {
 			c.want |= wantUrgent
 		}
 	}
-	c.arm(timerRetransmit, now.Add(c.rto()))
+	next := now.Add(c.rto())
+	if c.opt.UserTimeout > 0 {
+		next = min(next, c.stuckSince.Add(c.opt.UserTimeout))
+	}
+	c.arm(timerRetransmit, next)
 	c.t.ready(c)
 }
 
