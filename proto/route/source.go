@@ -101,32 +101,36 @@ func scope(a netip.Addr) int {
 	return scopeGlobal
 }
 
-// policies is the default policy table of RFC 6724 §2.1, without the precedence, which orders
-// destinations.
-var policies = []struct {
-	prefix netip.Prefix
-	label  int
-}{ // longest prefix first
-	{netip.MustParsePrefix("::1/128"), 0},
-	{netip.MustParsePrefix("::ffff:0:0/96"), 4},
-	{netip.MustParsePrefix("::/96"), 3},
-	{netip.MustParsePrefix("2001::/32"), 5},
-	{netip.MustParsePrefix("2002::/16"), 2},
-	{netip.MustParsePrefix("3ffe::/16"), 12},
-	{netip.MustParsePrefix("fec0::/10"), 11},
-	{netip.MustParsePrefix("fc00::/7"), 13},
-	{netip.MustParsePrefix("::/0"), 1},
+// A policy is a row of the default policy table of RFC 6724 §2.1: sources are chosen by the label,
+// destinations by the precedence too.
+type policy struct {
+	prefix            netip.Prefix
+	precedence, label int
 }
 
-func label(a netip.Addr) int {
-	a = a.WithZone("")
+var policies = []policy{ // longest prefix first
+	{netip.MustParsePrefix("::1/128"), 50, 0},
+	{netip.MustParsePrefix("::ffff:0:0/96"), 35, 4},
+	{netip.MustParsePrefix("::/96"), 1, 3},
+	{netip.MustParsePrefix("2001::/32"), 5, 5},
+	{netip.MustParsePrefix("2002::/16"), 30, 2},
+	{netip.MustParsePrefix("3ffe::/16"), 1, 12},
+	{netip.MustParsePrefix("fec0::/10"), 1, 11},
+	{netip.MustParsePrefix("fc00::/7"), 3, 13},
+	{netip.MustParsePrefix("::/0"), 40, 1},
+}
+
+func policyOf(a netip.Addr) *policy {
+	a = netip.AddrFrom16(a.As16()) // IPv4 is looked up as IPv4-mapped
 	for i := range policies {
 		if policies[i].prefix.Contains(a) {
-			return policies[i].label
+			return &policies[i]
 		}
 	}
-	return 1
+	return &policies[len(policies)-1]
 }
+
+func label(a netip.Addr) int { return policyOf(a).label }
 
 // common is CommonPrefixLen of RFC 6724 §2.2: how many leading bits the two have in common, not
 // counting the interface identifier.

@@ -1,0 +1,368 @@
+package socketapi
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Read first: RFC 3493 §6.1, §6.2, getaddrinfo(3), getnameinfo(3); sysdeps/posix/getaddrinfo.c of glibc.
+
+// Flags of Addrinfo (netdb.h).
+const (
+	AI_PASSIVE     = 0x1   // for bind: no name is all addresses
+	AI_CANONNAME   = 0x2   // say the name that the name stands for
+	AI_NUMERICHOST = 0x4   // ask nobody
+	AI_V4MAPPED    = 0x8   // of AF_INET6: IPv4 addresses where there are no others
+	AI_ALL         = 0x10  // ... and where there are
+	AI_ADDRCONFIG  = 0x20  // only families of which the host has an address
+	AI_NUMERICSERV = 0x400 // the service is a number
+)
+
+// Flags of Getnameinfo (netdb.h).
+const (
+	NI_NUMERICHOST = 0x1
+	NI_NUMERICSERV = 0x2
+	NI_NOFQDN      = 0x4
+	NI_NAMEREQD    = 0x8
+	NI_DGRAM       = 0x10
+)
+
+// An AddrinfoError is why Getaddrinfo or Getnameinfo failed: EAI_NONAME and the like.
+type AddrinfoError int
+
+// The numbers of netdb.h.
+const (
+	EAI_BADFLAGS   AddrinfoError = -1
+	EAI_NONAME     AddrinfoError = -2
+	EAI_AGAIN      AddrinfoError = -3
+	EAI_FAIL       AddrinfoError = -4
+	EAI_FAMILY     AddrinfoError = -6
+	EAI_SOCKTYPE   AddrinfoError = -7
+	EAI_SERVICE    AddrinfoError = -8
+	EAI_ADDRFAMILY AddrinfoError = -9
+)
+
+// Error is gai_strerror.
+func (e AddrinfoError) Error() string {
+	switch e {
+	case EAI_BADFLAGS:
+		return "bad value for the flags"
+	case EAI_NONAME:
+		return "name or service not known"
+	case EAI_AGAIN:
+		return "temporary failure in name resolution"
+	case EAI_FAIL:
+		return "non-recoverable failure in name resolution"
+	case EAI_FAMILY:
+		return "address family not supported"
+	case EAI_SOCKTYPE:
+		return "socket type not supported"
+	case EAI_SERVICE:
+		return "service not supported for the socket type"
+	case EAI_ADDRFAMILY:
+		return "no address of the family for the name"
+	}
+	return "error " + strconv.Itoa(int(e)) + " of name resolution"
+}
+
+// An Addrinfo is a hint of what is wanted, or what a socket can be opened and connected or bound with.
+type Addrinfo struct {
+	Flags     int
+	Family    int // unix.AF_UNSPEC: any
+	Socktype  int // 0: any
+	Protocol  int // 0: any
+	Addr      unix.Sockaddr
+	Canonname string // of the first, with AI_CANONNAME
+}
+
+// A Resolver turns names into addresses and back as the functions of netdb.h do.
+type Resolver struct {
+	Stack *Stack
+	DNS   *net.Resolver // who is asked; nil: the stack's Resolver()
+}
+
+// use is one kind of socket that a service can be used with.
+type use struct {
+	socktype, protocol int
+	name               string // of the protocol in /etc/services, "": it has no ports
+}
+
+var uses = []use{{unix.SOCK_STREAM, unix.IPPROTO_TCP, "tcp"}, {unix.SOCK_DGRAM, unix.IPPROTO_UDP, "udp"}, {unix.SOCK_RAW, 0, ""}}
+
+// addrinfoFlags is every flag that there is.
+const addrinfoFlags = AI_PASSIVE | AI_CANONNAME | AI_NUMERICHOST | AI_V4MAPPED | AI_ALL | AI_ADDRCONFIG | AI_NUMERICSERV
+
+// Getaddrinfo returns the addresses of a host and a service as hints ask for them (nil: any; AI_V4MAPPED and AI_ADDRCONFIG), the
+// best first (RFC 6724). Either may be "", not both. Errors are of type [AddrinfoError]. The context ends the waiting
+// for a server (EAI_AGAIN).
+func (r *Resolver) Getaddrinfo(ctx context.Context, node, service string, hints *Addrinfo) ([]Addrinfo, error) {
+	h := Addrinfo{Flags: AI_V4MAPPED | AI_ADDRCONFIG}
+	if hints != nil {
+		h = *hints
+	}
+	switch {
+	case node == "" && service == "":
+		return nil, EAI_NONAME
+	case h.Flags&^addrinfoFlags != 0 || h.Flags&AI_CANONNAME != 0 && node == "":
+		return nil, EAI_BADFLAGS
+	case h.Family != unix.AF_UNSPEC && h.Family != unix.AF_INET && h.Family != unix.AF_INET6:
+		return nil, EAI_FAMILY
+	}
+	ports, err := portsOf(service, &h)
+	if err != nil {
+		return nil, err
+	}
+	addrs, canonical, err := r.addrs(ctx, node, &h)
+	if err != nil {
+		return nil, err
+	}
+	var list []Addrinfo
+	for _, a := range addrs {
+		family := unix.AF_INET6
+		if a.Is4() {
+			family = unix.AF_INET
+		}
+		for _, p := range ports {
+			list = append(list, Addrinfo{Flags: h.Flags, Family: family, Socktype: p.socktype, Protocol: p.protocol, Addr: sockaddr(netip.AddrPortFrom(a, p.port), family)})
+		}
+	}
+	list[0].Canonname = canonical
+	return list, nil
+}
+
+// served is a use with the port of the service.
+type served struct {
+	use
+	port uint16
+}
+
+// portsOf finds the kinds of sockets that hints leave, and the port of the service with each.
+func portsOf(service string, h *Addrinfo) (list []served, err error) {
+	number, numeric := 0, service == ""
+	if !numeric {
+		n, err := strconv.ParseUint(service, 10, 16)
+		if numeric = err == nil; numeric {
+			number = int(n)
+		} else if h.Flags&AI_NUMERICSERV != 0 {
+			return nil, EAI_NONAME
+		}
+	}
+	suits := false
+	for _, u := range uses {
+		if h.Socktype != 0 && h.Socktype != u.socktype || h.Protocol != 0 && u.protocol != 0 && h.Protocol != u.protocol {
+			continue
+		}
+		if u.protocol == 0 && h.Socktype == 0 && h.Protocol != 0 {
+			continue // a protocol with no type is that of a type of its own
+		}
+		suits = true
+		port := number
+		if !numeric {
+			s, ok := GetServByName(service, u.name)
+			if !ok || u.name == "" {
+				continue
+			}
+			port = s.Port
+		}
+		if u.protocol == 0 {
+			u.protocol = h.Protocol
+		}
+		list = append(list, served{u, uint16(port)})
+	}
+	switch {
+	case len(list) > 0:
+		return list, nil
+	case !suits && h.Socktype != 0:
+		return nil, EAI_SOCKTYPE
+	}
+	return nil, EAI_SERVICE
+}
+
+// addrs finds the addresses of a host.
+func (r *Resolver) addrs(ctx context.Context, node string, h *Addrinfo) (addrs []netip.Addr, canonical string, err error) {
+	if node == "" {
+		return nobody(h), "", nil
+	}
+	if h.Flags&AI_CANONNAME != 0 {
+		canonical = node
+	}
+	if a, ok := r.numeric(node); ok {
+		switch {
+		case h.Family == unix.AF_INET && !a.Is4():
+			return nil, "", EAI_ADDRFAMILY
+		case h.Family == unix.AF_INET6 && a.Is4():
+			if h.Flags&AI_V4MAPPED == 0 {
+				return nil, "", EAI_ADDRFAMILY
+			}
+			a = netip.AddrFrom16(a.As16())
+		}
+		return []netip.Addr{a}, canonical, nil
+	}
+	if h.Flags&AI_NUMERICHOST != 0 {
+		return nil, "", EAI_NONAME
+	}
+	addrs, err = r.resolve(ctx, node, h)
+	if err == nil && len(addrs) == 0 {
+		err = EAI_NONAME
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if canonical != "" {
+		if name, err := r.dns().LookupCNAME(ctx, node); err == nil {
+			canonical = strings.TrimSuffix(name, ".")
+		}
+	}
+	return addrs, canonical, nil
+}
+
+// nobody is the addresses of no host: all of ours to be bound to, or ours to be connected to.
+func nobody(h *Addrinfo) (list []netip.Addr) {
+	four, six := netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()
+	if h.Flags&AI_PASSIVE != 0 {
+		four, six = netip.IPv4Unspecified(), netip.IPv6Unspecified()
+	}
+	switch {
+	case h.Family == unix.AF_INET:
+		return []netip.Addr{four}
+	case h.Family == unix.AF_INET6:
+		return []netip.Addr{six}
+	case h.Flags&AI_PASSIVE != 0:
+		return []netip.Addr{four, six}
+	}
+	return []netip.Addr{six, four}
+}
+
+// numeric reads an address, of IPv4 in any of the ways of inet_aton, of IPv6 with the name or number of an
+// interface behind it.
+func (r *Resolver) numeric(node string) (netip.Addr, bool) {
+	if a, ok := InetAton(node); ok {
+		return netip.AddrFrom4(a), true
+	}
+	a, err := netip.ParseAddr(node)
+	if err != nil || a.Is4() {
+		return a, false
+	}
+	if a.Zone() != "" {
+		a, err = r.Stack.zoned(a)
+	}
+	return a, err == nil
+}
+
+func (r *Resolver) dns() *net.Resolver {
+	if r.DNS != nil {
+		return r.DNS
+	}
+	return r.Stack.Resolver()
+}
+
+// resolve asks for the addresses of a name.
+func (r *Resolver) resolve(ctx context.Context, node string, h *Addrinfo) ([]netip.Addr, error) {
+	four, six := true, true
+	if h.Flags&AI_ADDRCONFIG != 0 {
+		four, six = r.configured()
+	}
+	var network string
+	mapped := h.Family == unix.AF_INET6 && h.Flags&AI_V4MAPPED != 0 && four
+	switch {
+	case h.Family == unix.AF_INET && four, h.Family == unix.AF_UNSPEC && four && !six:
+		network = "ip4"
+	case h.Family == unix.AF_UNSPEC && four && six, mapped && h.Flags&AI_ALL != 0 && six:
+		network = "ip"
+	case h.Family != unix.AF_INET && six:
+		network = "ip6"
+	default:
+		return nil, EAI_NONAME
+	}
+	addrs, err := r.Stack.lookup(ctx, r.dns(), network, node)
+	if network == "ip6" && mapped && addrinfoError(err) == EAI_NONAME {
+		addrs, err = r.Stack.lookup(ctx, r.dns(), "ip4", node)
+	}
+	if err != nil {
+		return nil, addrinfoError(err)
+	}
+	if h.Family == unix.AF_INET6 {
+		for i, a := range addrs {
+			addrs[i] = netip.AddrFrom16(a.As16()).WithZone(a.Zone())
+		}
+	}
+	return addrs, nil
+}
+
+// configured says of which families the host has an address that is not its loopback's.
+func (r *Resolver) configured() (four, six bool) {
+	for _, a := range r.Stack.host.Addrs() {
+		if a.Usable() && !a.Prefix.Addr().IsLoopback() {
+			four, six = four || a.Prefix.Addr().Is4(), six || !a.Prefix.Addr().Is4()
+		}
+	}
+	return four, six
+}
+
+// addrinfoError is an error of net.Resolver in the words of netdb.h; 0 is none.
+func addrinfoError(err error) AddrinfoError {
+	var dns *net.DNSError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return EAI_NONAME
+	case errors.As(err, &dns) && (dns.IsTimeout || dns.IsTemporary), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return EAI_AGAIN
+	}
+	return EAI_FAIL
+}
+
+// Getnameinfo returns the name of a host and of a service. Without one, and with NI_NUMERICHOST and NI_NUMERICSERV, they are
+// numbers; NI_NAMEREQD wants a name (EAI_NONAME), NI_NOFQDN its first part, NI_DGRAM the service of UDP.
+func (r *Resolver) Getnameinfo(ctx context.Context, sa unix.Sockaddr, flags int) (node, service string, err error) {
+	if flags&^(NI_NUMERICHOST|NI_NUMERICSERV|NI_NOFQDN|NI_NAMEREQD|NI_DGRAM) != 0 {
+		return "", "", EAI_BADFLAGS
+	}
+	var a netip.AddrPort
+	var errno unix.Errno
+	switch sa.(type) {
+	case *unix.SockaddrInet4:
+		a, errno = addrOf(sa, unix.AF_INET)
+	case *unix.SockaddrInet6:
+		a, errno = addrOf(sa, unix.AF_INET6)
+	default:
+		return "", "", EAI_FAMILY
+	}
+	if errno != 0 {
+		return "", "", EAI_FAMILY
+	}
+	service = strconv.Itoa(int(a.Port()))
+	if flags&NI_NUMERICSERV == 0 {
+		proto := "tcp"
+		if flags&NI_DGRAM != 0 {
+			proto = "udp"
+		}
+		if s, ok := GetServByPort(int(a.Port()), proto); ok {
+			service = s.Name
+		}
+	}
+	if flags&NI_NUMERICHOST == 0 {
+		names, err := r.dns().LookupAddr(ctx, a.Addr().WithZone("").String())
+		switch failed := addrinfoError(err); {
+		case len(names) > 0:
+			node = strings.TrimSuffix(names[0], ".")
+			if flags&NI_NOFQDN != 0 {
+				node, _, _ = strings.Cut(node, ".")
+			}
+			return node, service, nil
+		case failed == EAI_AGAIN || failed == EAI_FAIL && flags&NI_NAMEREQD != 0:
+			return "", "", failed
+		}
+	}
+	if flags&NI_NAMEREQD != 0 {
+		return "", "", EAI_NONAME
+	}
+	return r.Stack.host.Named(a.Addr()).String(), service, nil
+}

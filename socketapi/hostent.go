@@ -1,0 +1,96 @@
+package socketapi
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Read first: gethostbyname(3).
+
+// A HostError is why GetHostByName or GetHostByAddr failed (h_errno).
+type HostError int
+
+// The numbers of netdb.h.
+const (
+	HOST_NOT_FOUND HostError = 1
+	TRY_AGAIN      HostError = 2
+	NO_RECOVERY    HostError = 3
+)
+
+// Error is hstrerror.
+func (e HostError) Error() string {
+	switch e {
+	case HOST_NOT_FOUND:
+		return "unknown host"
+	case TRY_AGAIN:
+		return "host name lookup failure"
+	}
+	return "unknown server error"
+}
+
+// hostError is an error of Getaddrinfo in the words of gethostbyname.
+func hostError(err error) error {
+	switch addrinfoError(err) {
+	case 0:
+		return nil
+	case EAI_NONAME:
+		return HOST_NOT_FOUND
+	case EAI_AGAIN:
+		return TRY_AGAIN
+	}
+	return NO_RECOVERY
+}
+
+// A Hostent is what is known of a host.
+type Hostent struct {
+	Name     string
+	Aliases  []string
+	Addrtype int // unix.AF_INET, AF_INET6
+	Addrs    []netip.Addr
+}
+
+// GetHostByName returns the IPv4 addresses of a host. Errors are of type [HostError].
+func (r *Resolver) GetHostByName(ctx context.Context, name string) (*Hostent, error) {
+	h := &Hostent{Name: name, Addrtype: unix.AF_INET}
+	if a, ok := InetAton(name); ok {
+		h.Addrs = []netip.Addr{netip.AddrFrom4(a)}
+		return h, nil
+	}
+	addrs, err := r.Stack.lookup(ctx, r.dns(), "ip4", name)
+	if err != nil {
+		return nil, hostError(err)
+	}
+	h.Addrs = addrs
+	if canonical, err := r.dns().LookupCNAME(ctx, name); err == nil {
+		if canonical = strings.TrimSuffix(canonical, "."); canonical != strings.TrimSuffix(name, ".") {
+			h.Name, h.Aliases = canonical, []string{name}
+		}
+	}
+	return h, nil
+}
+
+// GetHostByAddr returns the names of a host.
+func (r *Resolver) GetHostByAddr(ctx context.Context, addr netip.Addr) (*Hostent, error) {
+	names, err := r.dns().LookupAddr(ctx, addr.Unmap().WithZone("").String())
+	if err != nil {
+		return nil, hostError(err)
+	}
+	if len(names) == 0 {
+		return nil, HOST_NOT_FOUND
+	}
+	h := &Hostent{Addrtype: unix.AF_INET6, Addrs: []netip.Addr{addr}}
+	if addr.Unmap().Is4() {
+		h.Addrtype = unix.AF_INET
+	}
+	for i, name := range names {
+		if name = strings.TrimSuffix(name, "."); i == 0 {
+			h.Name = name
+		} else {
+			h.Aliases = append(h.Aliases, name)
+		}
+	}
+	return h, nil
+}
