@@ -113,17 +113,51 @@ type Option struct {
 	Label       string // the C name, "SO_REUSEADDR"
 	Type        string // of its value: "int", "bool", "Linger", "Timeval", "string", "TCPInfo", "ICMPv6Filter", "TpacketStats", "bytes"
 	Get, Set    bool
-	StreamOnly  bool
+	Sockets     []string // which have it: "tcp", "udp", "ping", "raw", "packet"
 }
 
-// Options lists the options that there are. Any other is ENOPROTOOPT.
+// Options lists the options that there are. Any other is ENOPROTOOPT. docs/options.md is made of it.
 func Options() []Option {
 	types := [...]string{kindInt: "int", kindFlag: "bool", kindLinger: "Linger", kindTime: "Timeval", kindText: "string", kindInfo: "TCPInfo", kindFilter: "ICMPv6Filter", kindStats: "TpacketStats", kindBytes: "bytes"}
 	list := make([]Option, len(options)+len(groupOptions))
 	for i, o := range slices.Concat(options, groupOptions) {
-		list[i] = Option{Level: o.level, Name: o.name, Label: o.label, Type: types[o.kind], Get: o.get != nil, Set: o.set != nil, StreamOnly: o.on == onTCP}
+		list[i] = Option{Level: o.level, Name: o.name, Label: o.label, Type: types[o.kind], Get: o.get != nil, Set: o.set != nil, Sockets: o.sockets()}
 	}
 	return list
+}
+
+//go:generate go test -run ^TestOptionsAreDocumented$ . -write-options
+
+// sockets names the kinds of sockets that have an option.
+func (o *option) sockets() (names []string) {
+	for _, k := range []struct {
+		name      string
+		on        class
+		kind      int
+		protocols []int
+	}{
+		{"tcp", onTCP, unix.SOCK_STREAM, []int{unix.IPPROTO_TCP}},
+		{"udp", onUDP, unix.SOCK_DGRAM, []int{unix.IPPROTO_UDP}},
+		{"ping", onPing, unix.SOCK_DGRAM, []int{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6}},
+		{"raw", onRaw, unix.SOCK_RAW, []int{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6}},
+		{"packet", onPacket, unix.SOCK_RAW, []int{0}},
+	} {
+		if o.on != 0 && o.on&k.on == 0 {
+			continue
+		}
+		families := []int{unix.AF_INET, unix.AF_INET6}
+		if k.on == onPacket {
+			families = []int{unix.AF_PACKET}
+		}
+		if slices.ContainsFunc(families, func(family int) bool {
+			return slices.ContainsFunc(k.protocols, func(proto int) bool {
+				return (&settings{family: family, kind: k.kind, proto: proto}).speaks(o.level)
+			})
+		}) {
+			names = append(names, k.name)
+		}
+	}
+	return names
 }
 
 // find returns the option of a socket, nil if it has no such one.
