@@ -65,8 +65,8 @@ func (h *Host) linkChanged(port int, l *engine.Link, first bool) {
 	if is == was {
 		return
 	}
-	if is.MTU != was.MTU {
-		h.setMTU(port, is.MTU)
+	if is.MTU != was.MTU && h.setMTU(port, is.MTU) != nil {
+		is.MTU = was.MTU // the next news of the link try again
 	}
 	if was.Up && !is.Up {
 		h.FlushNeighbours(port) // another link may be at the end of the cable when it comes back (Linux: neigh_carrier_down)
@@ -81,9 +81,10 @@ func (h *Host) linkChanged(port int, l *engine.Link, first bool) {
 	h.link.mu.Unlock()
 }
 
-// setMTU has all cores send packets of another length.
-func (h *Host) setMTU(port, mtu int) {
-	h.change(func(n *network) error { // an error is one of the kernel's rules, for IPv6 addresses that come back
+// setMTU has all cores send packets of another length. An error is one of the kernel's rules, for IPv6 addresses
+// that come back.
+func (h *Host) setMTU(port, mtu int) error {
+	return h.change(func(n *network) error {
 		n.mtus[port] = mtu
 		return nil
 	})
