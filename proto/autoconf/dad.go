@@ -20,6 +20,7 @@ type address struct {
 
 	// checking is detection of an address that stays in use meanwhile: see Restart.
 	checking bool
+	doubted  bool // see doubting
 
 	// While tentative or checking:
 	step   mono.Time // when the next probe is sent, or the detection is over
@@ -88,24 +89,6 @@ func (i *Interface6) begin(a *address, now mono.Time) {
 	}
 	a.State, a.checking = route.Tentative, false
 	i.probe(a, now)
-}
-
-// Restart is called when the interface has come up again, perhaps on another link: all addresses are detected
-// once more and routers are asked for. An address in use stays so until another station objects, since nearly always
-// it is the same link (as RFC 6059 §5 has it, with RFC 4429): connections hear nothing of a cable that was out for a moment.
-func (i *Interface6) Restart(now mono.Time) {
-	i.spoken = false
-	for _, a := range i.addrs {
-		switch {
-		case !a.State.Usable(): // its probes went nowhere, or its rival may be gone
-			a.Rival = wire.MAC{}
-			i.begin(a, now)
-		case i.cfg.Transmits >= 0:
-			a.checking = true
-			i.probe(a, now)
-		}
-	}
-	i.Start(now)
 }
 
 // probe begins to send the probes of a detection.

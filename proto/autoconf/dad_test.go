@@ -118,6 +118,39 @@ func TestAddressesAreDetectedAgainAfterARestart(t *testing.T) {
 	w.want("without detection", w.wheel.Deadline(), mono.Never)
 }
 
+// RFC 6059: what routers had said before the interface came up again stays until one is heard, and then what none confirms
+// is of another link.
+func TestWhatNoRouterConfirmsIsDroppedAfterARestart(t *testing.T) {
+	for name, row := range map[string]struct {
+		heard func(w *world6)
+		want  string
+		addrs [2]int // of net1 and of net2
+	}{
+		"no router":    {func(*world6) {}, "2001:db8:1::/64, 2001:db8:2::/64, ::/0 via fe80::a, ::/0 via fe80::b", [2]int{1, 1}},
+		"one of both":  {func(w *world6) { w.advertise(routerB, auto(time.Hour, time.Hour, net2)) }, "2001:db8:2::/64, ::/0 via fe80::b", [2]int{0, 1}},
+		"another link": {func(w *world6) { w.advertise(netip.MustParseAddr("fe80::c"), auto(time.Hour, time.Hour)) }, "::/0 via fe80::c", [2]int{0, 0}},
+		"both in turns": {func(w *world6) {
+			w.advertise(routerA, auto(time.Hour, time.Hour, net1))
+			w.pass(3 * time.Second)
+			w.advertise(routerB, auto(time.Hour, time.Hour, net2))
+		}, "2001:db8:1::/64, 2001:db8:2::/64, ::/0 via fe80::a, ::/0 via fe80::b", [2]int{1, 1}},
+	} {
+		w := newWorld6(t, nil)
+		w.Start(w.now)
+		w.Add(manual, w.now)
+		w.advertise(routerA, auto(2*time.Hour, 2*time.Hour, net1))
+		w.advertise(routerB, auto(2*time.Hour, 2*time.Hour, net2))
+		w.pass(time.Minute)
+		w.Restart(w.now)
+		w.pass(2 * time.Second)
+		row.heard(w)
+		w.pass(10 * time.Second)
+		w.want(name, w.ways(), row.want)
+		w.want(name, [2]int{len(w.of(net1)), len(w.of(net2))}, row.addrs)
+		w.want(name+": the program's own", w.one(manual.Masked()).State, route.Preferred)
+	}
+}
+
 // The link's MTU bounds what routers say of it, and what they have said bounds the link's.
 func TestTheLinksMTUChanges(t *testing.T) {
 	w := newWorld6(t, nil)

@@ -60,6 +60,7 @@ type Interface6 struct {
 	servers   []Server
 	domains   []Domain
 	params    Params
+	doubt     doubting
 	told      int // the MTU that routers have said, 0: none
 	ask       asking
 	spoken    bool // something has been sent since the interface came up
@@ -82,7 +83,7 @@ func NewInterface6(cfg Config6) *Interface6 {
 		cfg.Transmits = dadTransmits
 	}
 	i := &Interface6{cfg: cfg, params: Params{MTU: cfg.MTU, RetransTimer: retransTimer}}
-	i.ask.at = mono.Never
+	i.ask.at, i.doubt.decided = mono.Never, mono.Never
 	i.timer.Init(i)
 	return i
 }
@@ -130,6 +131,7 @@ func (i *Interface6) Params() Params { return i.params }
 
 // Expire does what is due.
 func (i *Interface6) Expire(_ *timer.Timer, now mono.Time) {
+	i.runDoubt(now)
 	i.runAddrs(now)
 	i.runRouters(now)
 	i.runResolver(now)
@@ -139,7 +141,7 @@ func (i *Interface6) Expire(_ *timer.Timer, now mono.Time) {
 
 // settle ends every change: it sets the timer for what comes next and tells the news.
 func (i *Interface6) settle(now mono.Time) {
-	next := i.ask.at
+	next := min(i.ask.at, i.doubt.decided)
 	for _, a := range i.addrs {
 		next = min(next, a.next())
 	}

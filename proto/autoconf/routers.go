@@ -20,12 +20,14 @@ type router struct {
 	preference int       // 1, 0, -1
 	failed     mono.Time // when it did not answer; 0: it is not known not to
 	probe      mono.Time // when it is to be asked whether it is back; failed alone
+	doubted    bool      // see doubting
 }
 
 // prefix is one whose addresses are on the link.
 type prefix struct {
 	netip.Prefix
-	until mono.Time
+	until   mono.Time
+	doubted bool // see doubting
 }
 
 // Advertised takes a router advertisement from src that is valid by RFC 4861 §6.1.2.
@@ -34,6 +36,7 @@ func (i *Interface6) Advertised(src netip.Addr, ra wire.RouterAdvertisement, o *
 		return drop.NDPRouterRefused
 	}
 	i.setParams(ra, o)
+	i.confirming(now)
 	fits := i.setRouter(src, ra, now)
 	for _, p := range o.Prefixes[:o.PrefixCount] {
 		if p.OnLink {
@@ -92,7 +95,7 @@ func (i *Interface6) setRouter(src netip.Addr, ra wire.RouterAdvertisement, now 
 	}
 	r := i.routers[n]
 	i.changed = i.changed || r.preference != ra.Preference()
-	r.until, r.preference = now.Add(life), ra.Preference() // that it can be heard does not say that it hears us (§7.3.1)
+	r.until, r.preference, r.doubted = now.Add(life), ra.Preference(), false // that it can be heard does not say that it hears us (§7.3.1)
 	i.endAsking()
 	return true
 }
@@ -116,8 +119,8 @@ func (i *Interface6) setPrefix(p wire.NDPPrefix, now mono.Time) bool {
 		i.prefixes = slices.Delete(i.prefixes, n, n+1)
 		i.changed = true
 	case n >= 0:
-		i.prefixes[n].until = now.Add(p.Valid)
-	case !put(&i.prefixes, prefixesMax, prefix{p.Prefix, now.Add(p.Valid)}):
+		i.prefixes[n].until, i.prefixes[n].doubted = now.Add(p.Valid), false
+	case !put(&i.prefixes, prefixesMax, prefix{Prefix: p.Prefix, until: now.Add(p.Valid)}):
 		return false
 	default:
 		i.changed = true

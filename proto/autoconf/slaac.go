@@ -24,6 +24,7 @@ func (i *Interface6) setStateless(p wire.NDPPrefix, now mono.Time) bool {
 			continue
 		}
 		if made++; a.Prefix.Masked() == p.Prefix {
+			a.doubted = false
 			i.renew(a, p, now)
 			return true
 		}
