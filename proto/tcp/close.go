@@ -81,6 +81,13 @@ func (c *Conn) Close(now mono.Time) {
 		c.abort(0, now)
 		return
 	}
+	if c.t.orphans >= c.t.params.MaxOrphans {
+		c.t.stats.AbortOnMemory++
+		c.abort(0, now)
+		return
+	}
+	c.counted = true
+	c.t.orphans++
 	c.endSend()
 	if c.state == FinWait2 {
 		c.armFinWait2(now)
@@ -129,6 +136,10 @@ func (c *Conn) end(errno unix.Errno, now mono.Time) {
 func (c *Conn) finish(errno unix.Errno, now mono.Time) {
 	t := c.t
 	t.unready(c)
+	if c.counted {
+		c.counted = false
+		t.orphans--
+	}
 	c.setState(Closed)
 	c.want = 0
 	c.stopAll()

@@ -364,3 +364,25 @@ func TestShutdownDuringWrite(t *testing.T) {
 	}
 	s.out("F. 11:11(0) ack 1")
 }
+
+// tcp_max_orphans: what is closed beyond the limit is reset, and there is room again when one has ended.
+func TestOrphanLimit(t *testing.T) {
+	s := newScript(t, Params{MaxOrphans: 1}).established(5000)
+	first := s.c
+	s.c.Close(s.now)
+	s.out("F. 1:1(0) ack 1")
+	s.rport++
+	s.in("S 0:0(0) win 5000 <mss 1000>")
+	s.out("S. 0:0(0) ack 1")
+	s.in(". 1:1(0) ack 1 win 5000")
+	s.accept()
+	s.c.Close(s.now)
+	s.out("R. 1:1(0) ack 1")
+	s.rport--
+	s.iss = first.snd.iss.Uint32()
+	s.in("R. 1:1(0) ack 2 win 0")
+	if n := s.h.tcp.orphans; n != 0 {
+		t.Errorf("%d orphans are counted", n)
+	}
+	s.gone()
+}

@@ -113,6 +113,7 @@ type Conn struct {
 	listed      bool  // on its lane's list
 	parked      bool  // waits for its neighbour
 	orphan      bool  // the program has closed it
+	counted     bool  // as an orphan
 	accepted    bool  // a program has it
 	tsOK        bool  // timestamps in both directions
 	sackOK      bool

@@ -147,3 +147,33 @@ func TestConnectDuringFlood(t *testing.T) {
 		t.Errorf("%d connections by cookies, want all 20", got.CookiesReceived)
 	}
 }
+
+// A flood of SYNs does not stop a connection that there is.
+func TestEstablishedDuringFlood(t *testing.T) {
+	w := newWorld(t, 4, Params{MaxSynBacklog: 16})
+	l, _ := w.b.tcp.Listen(w.b.at(80), ListenConfig{Backlog: 64})
+	ca, cb := w.connectTo(l, 4000, Options{})
+	w.drop = func(h *host, seg wire.TCP) bool { return h == w.b && seg.DstPort() >= 20000 } // to nobody
+	up := &flow{w: w, src: ca, dst: cb, size: 1 << 20, close: true, chunk: 10000, readEach: 10000}
+	down := &flow{w: w, src: cb, dst: ca, size: 1 << 20, close: true, chunk: 10000, readEach: 10000}
+	buf, port, last := make([]byte, 64), uint16(0), w.now
+	w.work = func() {
+		up.pump()
+		down.pump()
+		if w.now == last { // a SYN at each moment
+			return
+		}
+		last = w.now
+		port++
+		f := wire.TCPFields{SrcPort: 20000 + port%40000, DstPort: 80, Flags: wire.SYN, Seq: wire.SeqOf(w.rng.Uint32()), Window: 1000}
+		n := wire.PutTCP(buf, &f)
+		w.b.tcp.Input(w.b.addr, w.a.addr, buf[:n], wire.NotECT, w.now)
+	}
+	w.until(10*time.Minute, func() bool { return up.ended && down.ended })
+	if up.read != up.size || down.read != down.size {
+		t.Errorf("%d and %d bytes arrived", up.read, down.read)
+	}
+	if st := w.b.tcp.Stats(); st.CookiesSent == 0 || st.Retransmits+w.a.tcp.Stats().Retransmits > 0 {
+		t.Errorf("%d cookies, %d and %d segments sent again", st.CookiesSent, st.Retransmits, w.a.tcp.Stats().Retransmits)
+	}
+}

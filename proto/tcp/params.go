@@ -24,6 +24,7 @@ type Params struct {
 	Mem             Memory        // tcp_mem, in pages of 4096 bytes: what the buffers of a core may hold; the pool's limit
 	MaxSynBacklog   int           // tcp_max_syn_backlog: half-open connections of one listener; more get SYN cookies
 	MaxConns        int           // connections of this core, half-open ones included
+	MaxOrphans      int           // tcp_max_orphans: connections of this core that their programs have closed; a close beyond is a reset
 	MaxTimeWait     int           // tcp_max_tw_buckets
 	ChallengeACKs   int           // tcp_challenge_ack_limit: in a second
 	InvalidLimit    time.Duration // tcp_invalid_ratelimit: how often one connection answers segments without data that do not fit
@@ -89,6 +90,7 @@ func (p Params) withDefaults(pool int) Params {
 	set(&p.MaxSynBacklog, 4096)
 	set(&p.MaxConns, 1<<21)
 	set(&p.MaxTimeWait, 1<<18)
+	set(&p.MaxOrphans, 1<<18)
 	set(&p.ChallengeACKs, 1000)
 	set(&p.TimeWaitReuse, 1)
 	setTime(&p.FinTimeout, 60*time.Second)

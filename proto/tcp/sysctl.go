@@ -49,6 +49,8 @@ var Knobs = []knob{
 		func(p *Params) *bool { return &p.AbortOverflow }),
 	number("tcp_max_tw_buckets", "", 0, 1<<31-1, "How many connections of a core are in TIME-WAIT at most. Others end without it.",
 		func(p *Params) *int { return &p.MaxTimeWait }),
+	number("tcp_max_orphans", "", 0, 1<<31-1, "How many connections that their programs have closed a core keeps until they end, TIME-WAIT not included. Another close is a reset.",
+		func(p *Params) *int { return &p.MaxOrphans }),
 	number("tcp_tw_reuse", "", 0, 2, "Whether connect may have a pair of addresses and ports that is in TIME-WAIT, where timestamps make it safe: 0 never, 1 yes, 2 between addresses of this host alone (Linux's default; here it is 1).",
 		func(p *Params) *int { return &p.TimeWaitReuse }),
 	millis("tcp_tw_reuse_delay", 1, 60000, "How long a connection has been in TIME-WAIT before that.",

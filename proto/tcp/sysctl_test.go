@@ -22,6 +22,7 @@ func TestKnobs(t *testing.T) {
 		"tcp_max_syn_backlog":     "the size of this machine",
 		"tcp_max_tw_buckets":      "the size of this machine",
 		"tcp_challenge_ack_limit": "Linux counts for each connection",
+		"tcp_max_orphans":         "half of its table of connections in Linux",
 		"tcp_orphan_retries":      "0 is 8 in Linux",
 		"tcp_congestion_control":  "CUBIC where the kernel may be told another",
 	}

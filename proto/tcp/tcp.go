@@ -80,8 +80,9 @@ type TCP struct {
 	challengeEpoch mono.Time // the second that challenges are counted in
 	challenges     int
 
-	states [TimeWait + 1]int // connections in each state
-	stats  Stats
+	states  [TimeWait + 1]int // connections in each state
+	orphans int               // that their programs have closed, TIME-WAIT not included
+	stats   Stats
 }
 
 // A lane is a list of connections that take turns, linked by Conn.next and prev.
