@@ -49,7 +49,8 @@ var rooms = map[string][]string{
 	"socketapi":      {"engine", "socketapi/host", "proto", "proto/..."},
 	"socketapi/dhcp": {"socketapi", "socketapi/host", "proto", "proto/..."},
 
-	"cmd/...": {"..."},
+	"cmd/...":      {"..."},
+	"examples/...": {"socketapi", "socketapi/host"},
 }
 
 // outside is which modules besides the standard library a folder may import.
@@ -68,7 +69,8 @@ var outside = map[string][]string{
 
 	"socketapi/dhcp": {"github.com/insomniacslk/dhcp/..."},
 
-	"cmd/...": {"..."},
+	"cmd/...":      {"..."},
+	"examples/...": {"golang.org/x/sys/unix"},
 }
 
 // Where these may stand. The protocols are single-threaded code that belongs to
