@@ -205,6 +205,6 @@ func listing() string {
 			fmt.Fprintf(&b, "  %-14s %-9s %s\n", s.name, s.group, s.about)
 		}
 	}
-	fmt.Fprintf(&b, "  %-14s %-9s %s\n", "path", "", "only if named: TCP over long paths with loss, "+strconv.Itoa(len(grid())*2)+" suites as "+suites[len(suites)-1].name)
+	fmt.Fprintf(&b, "  %-14s %-9s %s\n", "path", "", "only if named: TCP over long paths with loss, "+strconv.Itoa(len(paths()))+" suites as "+suites[len(suites)-1].name)
 	return b.String()
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/xdpsock/xdpsock/engine/netlab"
@@ -125,7 +127,8 @@ func (c cell) crossing(generate func(load.Config) (*load.Result, error), port ui
 	}
 }
 
-// paths are the suites of the grid, two a cell: the data goes to the candidate, or from it.
+// paths are the suites of the grid, two a cell: the data goes to the candidate, or from it; and those in which two streams
+// share a path.
 func paths() (all []*suite) {
 	metrics := []metric{
 		{Name: "goodput", Unit: "Mbit/s", Better: "more", goals: to("kernel", 0.95)},
@@ -147,5 +150,70 @@ func paths() (all []*suite) {
 			})
 		}
 	}
+	for _, c := range shared() {
+		all = append(all, &suite{
+			name: "path-fair-" + c.name(), group: "path-fair",
+			about: fmt.Sprintf("a TCP stream from xdpsock and one from the kernel share %d Mbit/s, round trip %v", c.rate/mbit, c.rtt),
+			metrics: []metric{
+				{Name: "fairness", Unit: "Jain's index"}, {Name: "xdpsock", Unit: "Mbit/s"}, {Name: "kernel", Unit: "Mbit/s"},
+			},
+			path: &c,
+			candidates: func(e *env) ([]candidate, []string) {
+				services, missing := e.services(&c)
+				if len(services) < 2 {
+					return nil, missing
+				}
+				return []candidate{{name: "both", run: func(l *lab) (sample, error) {
+					return c.share(e, l, services[0], services[len(services)-1])
+				}}}, missing
+			},
+		})
+	}
 	return all
+}
+
+// shared are the paths on which two streams meet.
+func shared() []cell {
+	return []cell{
+		{rate: 20 * mbit, rtt: 10 * time.Millisecond, queue: 1}, {rate: 20 * mbit, rtt: 60 * time.Millisecond, queue: 1},
+	}
+}
+
+// share lets a stream of ours and one of the kernel's run at the same time. The first half of the
+// time, in which they find their shares, is not counted.
+func (c cell) share(e *env, l *lab, services ...service) (sample, error) {
+	for _, s := range services {
+		server, err := start(l.server, s.argv...)
+		if err != nil {
+			return nil, err
+		}
+		defer server.kill()
+		if err := l.client.Do(func() error { return s.await(server) }); err != nil {
+			return nil, err
+		}
+	}
+	i := c.impairment()
+	if err := l.relay.Impair(simnet.Config{Seed: uint64(e.round + 1), AtoB: i, BtoA: i}); err != nil {
+		return nil, err
+	}
+	defer l.relay.Impair(simnet.Config{})
+	var (
+		rates [2]float64
+		errs  [2]error
+		wait  sync.WaitGroup
+	)
+	for i, s := range services {
+		wait.Go(func() {
+			errs[i] = l.client.Do(func() error {
+				r, err := load.StreamFrom(load.Config{Server: s.at(chargenPort), Warm: e.opt.run / 2, Run: e.opt.run / 2, Patience: pathPatience})
+				if err == nil {
+					rates[i] = r.BytesPerSecond() * 8 / mbit
+				}
+				return err
+			})
+		})
+	}
+	wait.Wait()
+	a, b := rates[0], rates[1]
+	return sample{"fairness": (a + b) * (a + b) / (2 * (a*a + b*b)), "xdpsock": a, "kernel": b}, cmp.Or(errs[0], errs[1])
 }
