@@ -2,6 +2,7 @@ package proto
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -395,16 +396,22 @@ func (c *churn) forget(h *simHost, p *talker) {
 	}
 }
 
-func TestTenThousandConnectionsLeaveNothing(t *testing.T) {
+// soakFlag is for the long form: go test ./proto -run LeaveNothing -soak 10000000 -timeout 0.
+var soakFlag = flag.Int("soak", 0, "how many connections TestConnectionsLeaveNothing opens, uses and closes; 0: a few")
+
+func TestConnectionsLeaveNothing(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f *family) {
 		count := 10_000
-		if testing.Short() {
+		switch {
+		case *soakFlag > 0:
+			count = *soakFlag / 2 // each family its half
+		case testing.Short():
 			count = 1000
 		}
 		s := f.sim(t, 10, trouble{Delay: time.Millisecond, Loss: 0.02, Rate: 1000 * mbit}, tcp.Params{}, nil)
 		c := &churn{s: s, d: s.listen(s.b, s.a, 80), left: count, bad: map[unix.Errno]int{}}
 		s.a.programs = append(s.a.programs, c)
-		s.until(time.Hour, "all", func() bool { return c.done == count })
+		s.until(time.Duration(count)*10*time.Millisecond+time.Hour, "all", func() bool { return c.done == count })
 		if len(c.bad) > 0 {
 			t.Errorf("failed: %v", c.bad)
 		}
