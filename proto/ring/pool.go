@@ -84,5 +84,12 @@ func (p *Pool) Used() int {
 	return p.used * chunkSize
 }
 
+// Made returns how many bytes p holds, lent or not: what was lent at once at most.
+func (p *Pool) Made() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.made * chunkSize
+}
+
 // Limit returns how many bytes may be lent.
 func (p *Pool) Limit() int { return int(p.limit.Load()) * chunkSize }

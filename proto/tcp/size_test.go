@@ -1,19 +1,30 @@
 package tcp
 
 import (
+	"flag"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
 )
 
+var idleFlag = flag.Int("idle", 10_000, "how many idle ends of connections TestIdleConnectionsAreSmall holds")
+
 // TestIdleConnectionsAreSmall opens many connections, lets each carry a request and an answer, and counts
 // all memory that they hold when they are idle: connections, table, timers, buffers, records.
+//
+// The long form is a million of them: go test ./proto/tcp -run IdleConnections -idle 1000000 -timeout 0.
 func TestIdleConnectionsAreSmall(t *testing.T) {
-	const n = 5000
+	n := *idleFlag / 2
 	w := newWorld(t, 1, Params{MaxSynBacklog: n})
 	w.check = false
-	l, _ := w.b.tcp.Listen(w.b.at(80), ListenConfig{Backlog: n})
+	const ports = 60_000 // of one address and one listener
+	var listeners []*Listener
+	for i := 0; i < n; i += ports {
+		l, _ := w.b.tcp.Listen(w.b.at(uint16(80+i/ports)), ListenConfig{Backlog: n})
+		listeners = append(listeners, l)
+	}
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -24,28 +35,35 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 	before := heap()
 	conns := make([]*Conn, 0, 2*n)
 	for i := range n {
-		ca, errno := w.a.tcp.Connect(w.a.at(uint16(1000+i)), w.b.at(80), Options{}, w.now)
+		ca, errno := w.a.tcp.Connect(w.a.at(uint16(1000+i%ports)), w.b.at(uint16(80+i/ports)), Options{}, w.now)
 		if errno != 0 {
 			t.Fatal(errno)
 		}
 		conns = append(conns, ca)
+		if i%1000 == 999 {
+			w.run(20 * time.Millisecond)
+		}
 	}
 	w.run(time.Second)
-	for c := l.Accept(); c != nil; c = l.Accept() {
-		conns = append(conns, c)
+	for _, l := range listeners {
+		for c := l.Accept(); c != nil; c = l.Accept() {
+			conns = append(conns, c)
+		}
 	}
 	if len(conns) != 2*n {
 		t.Fatal(len(conns))
 	}
 	buf := make([]byte, 5000)
 	for range 2 {
-		for _, c := range conns {
-			c.Write(buf)
-			c.Kick(w.now)
-		}
-		w.run(time.Second)
-		for _, c := range conns {
-			for m := 1; m > 0; m, _, _ = c.Read(buf) {
+		for some := range slices.Chunk(conns, 2000) {
+			for _, c := range some {
+				c.Write(buf)
+				c.Kick(w.now)
+			}
+			w.run(100 * time.Millisecond)
+			for _, c := range some {
+				for m := 1; m > 0; m, _, _ = w.other(c).Read(buf) {
+				}
 			}
 		}
 	}
@@ -62,13 +80,24 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 		c.rx.Init(nil, 0)
 		c.tx.Init(nil, 0)
 	}
-	each := (heap() - before) / (2 * n)
+	each := (heap() - before) / uint64(2*n)
 	t.Logf("%d bytes each", each)
 	if each > 1000 {
 		t.Errorf("%d bytes each, want less than 1000 for the sockets' sake", each)
 	}
 	runtime.KeepAlive(conns)
 	runtime.KeepAlive(w)
+}
+
+// other returns the other end of c.
+func (w *world) other(c *Conn) *Conn {
+	h := w.a
+	if c.t == w.a.tcp {
+		h = w.b
+	}
+	local, remote := c.Local(), c.Remote()
+	k := keyOf(remote.Addr(), remote.Port(), local.Addr(), local.Port())
+	return h.tcp.conn(uint32(h.tcp.find(&k)) - 1)
 }
 
 func TestSizes(t *testing.T) {

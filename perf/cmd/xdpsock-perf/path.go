@@ -172,10 +172,11 @@ func paths() (all []*suite) {
 	return all
 }
 
-// shared are the paths on which two streams meet.
+// shared are the paths on which two streams meet. Their queues hold twice the path: in one of twenty packets it is the
+// processors' business whose burst finds it full.
 func shared() []cell {
 	return []cell{
-		{rate: 20 * mbit, rtt: 10 * time.Millisecond, queue: 1}, {rate: 20 * mbit, rtt: 60 * time.Millisecond, queue: 1},
+		{rate: 20 * mbit, rtt: 20 * time.Millisecond, queue: 2}, {rate: 20 * mbit, rtt: 60 * time.Millisecond, queue: 2},
 	}
 }
 
