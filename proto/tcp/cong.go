@@ -50,6 +50,15 @@ type congestion struct {
 	algorithm      Algorithm
 	reno           reno
 	cubic          cubic
+	rated          rateControl // instead of these two, nil: none
+}
+
+// A rateControl is a congestion control that models the path by its rate and its delay (BBR is one) instead of waiting
+// for losses. It hears of each acknowledgement, also while losses are repaired, where the window is its own
+// and not that of proportional rate reduction; it sets cwnd, and pace for pace.go. A timeout shrinks cwnd to what is in
+// flight until the next acknowledgement.
+type rateControl interface {
+	acked(g *congestion, s *sample)
 }
 
 // cwndMax is half the sequence space's quarter: more is never in flight.
@@ -58,7 +67,7 @@ const cwndMax = 1 << 30
 // choose begins with an algorithm, or changes to one in the middle: windows stay.
 func (g *congestion) choose(a Algorithm) {
 	g.algorithm = a
-	g.reno, g.cubic = reno{}, cubic{}
+	g.reno, g.cubic, g.rated = reno{}, cubic{}, nil
 	g.pace = 0
 }
 
@@ -70,8 +79,8 @@ func (g *congestion) start(mss int) {
 
 func (g *congestion) slowStart() bool { return g.cwnd < g.ssthresh }
 
-// A sample is what congestion control learns of an acknowledgement outside of fast recovery. A rate-based
-// one needs more of it, and finds it in the record of what is on its way.
+// A sample is what congestion control learns of an acknowledgement: the window-based ones outside of fast recovery, a
+// rate-based one of each.
 type sample struct {
 	now      mono.Time
 	acked    int           // bytes
@@ -81,6 +90,13 @@ type sample struct {
 	smooth   time.Duration // SRTT
 	una, nxt wire.Seq      // SND.UNA after it, SND.NXT
 	slow     *slowStart    // of the flight
+
+	// For a rate-based one.
+	delivered int           // bytes that it told to have arrived, in order or not
+	lost      int           // bytes that were held for lost because of it
+	flying    int           // bytes in flight after it
+	least     time.Duration // the shortest round trip, 0: unknown
+	idle      bool          // the program, not the window or the pace, limited the sender: the rate is not the path's
 }
 
 // acked takes in an acknowledgement. The window grows only if it was what limited the sender
@@ -133,6 +149,9 @@ func (g *congestion) timeout(mss int) {
 
 // reduce sets the threshold after a loss: two segments at least (RFC 5681 equation 4).
 func (g *congestion) reduce(mss int) {
+	if g.rated != nil {
+		return
+	}
 	var to int
 	switch g.algorithm {
 	case NewReno:
@@ -144,7 +163,11 @@ func (g *congestion) reduce(mss int) {
 }
 
 // recovered ends a fast recovery.
-func (g *congestion) recovered() { g.cwnd = g.ssthresh }
+func (g *congestion) recovered() {
+	if g.rated == nil {
+		g.cwnd = g.ssthresh
+	}
+}
 
 // A reduction is what there was before one, for the day on which it turns out to have been wrong.
 type reduction struct {

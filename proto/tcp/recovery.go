@@ -98,22 +98,34 @@ func (c *Conn) respond(s *segment, d *delivery, limited, duplicate bool) {
 		if d.sacked > 0 && d.acked == 0 {
 			c.dupacks++
 		}
-		lost = c.findLost(d.now, d.acked+d.sacked)
+		lost = c.findLost(d.now, d.delivered)
 	} else {
 		d.sacked = c.withoutSACK(d, duplicate)
+		d.delivered += d.sacked
 	}
 	if s.flags&wire.ECE != 0 && c.ecn&ecnOK != 0 {
-		c.congested(d.acked + d.sacked)
+		c.congested(d.delivered)
+	}
+	learned := sample{
+		now: d.now, acked: d.data, mss: c.sendMSS(), limited: limited || f.phase == phaseLoss,
+		rtt: d.rtt, smooth: c.rtt.smooth, una: c.snd.una, nxt: c.snd.nxt, slow: &f.slow,
 	}
 	switch {
+	case c.cc.rated != nil:
+		c.tellRate(learned, d, lost)
 	case f.phase == phaseCWR, f.phase == phaseRecovery:
-		c.prr(d.acked+d.sacked, d.acked > 0 && lost == 0)
+		c.prr(d.delivered, d.acked > 0 && lost == 0)
 	case was != phaseCWR && was != phaseRecovery && d.acked > 0:
-		c.cc.acked(&sample{
-			now: d.now, acked: d.data, mss: c.sendMSS(), limited: limited || f.phase == phaseLoss,
-			rtt: d.rtt, smooth: c.rtt.smooth, una: c.snd.una, nxt: c.snd.nxt, slow: &f.slow,
-		})
+		c.cc.acked(&learned)
 	}
+}
+
+// tellRate lets a rate-based control hear of an acknowledgement. What it hears of is a copy, which only such
+// connections pay for.
+func (c *Conn) tellRate(s sample, d *delivery, lost int) {
+	s.delivered, s.lost, s.flying, s.least = d.delivered, lost, c.inFlight(), c.rtt.min
+	s.idle = !s.limited && c.tx.Tail() == c.txOffset(c.snd.nxt)
+	c.cc.rated.acked(&c.cc, &s)
 }
 
 // inRecovery ends a fast recovery when everything has been acknowledged that was on its way when it
@@ -275,7 +287,7 @@ func (c *Conn) enterLoss(first bool, now mono.Time) {
 // delivered, so that repairs are not a burst into the queue that was too full just now.
 // An acknowledgement has delivered so much; it is safe if it moved SND.UNA and told of no new loss.
 func (c *Conn) prr(delivered int, safe bool) {
-	if delivered <= 0 {
+	if delivered <= 0 || c.cc.rated != nil {
 		return
 	}
 	f := c.flight

@@ -144,6 +144,10 @@ type delivery struct {
 	sacked int // numbers newly sacked, in the pipe's sense
 	data   int // of acked, without the FIN
 
+	// delivered is numbers that are known to have arrived and were not before: acked, less what had been sacked, and
+	// sacked (DeliveredData of RFC 9937 §6.2).
+	delivered int
+
 	original  bool // some of it was sent once, before the phase began
 	repaired  bool // some of it was sent more than once
 	reordered bool // some of it was sent once, and later than it has been delivered before
@@ -194,6 +198,7 @@ func (f *flight) ackTo(d *delivery, una wire.Seq) {
 		repaired = repaired || r.is&twice != 0
 		if r.is&sacked == 0 {
 			d.sent, d.timed = r.at, true
+			d.delivered += end.Sub(r.start)
 			f.deliver(d, r, end)
 		}
 		f.count(r.is, -end.Sub(r.start))
@@ -260,6 +265,7 @@ func (f *flight) sack(d *delivery, start, end wire.Seq) {
 		r.is = r.is&twice | sacked
 		f.count(r.is, r.len())
 		d.sacked += r.len()
+		d.delivered += r.len()
 		i = f.merge(i)
 	}
 }
