@@ -200,6 +200,40 @@ func TestProtocolsDoNotAskTheTime(t *testing.T) {
 	}
 }
 
+// A reason that nothing counts is a promise to whoever reads the counters.
+func TestEveryReasonOfADropIsCounted(t *testing.T) {
+	all, _ := sources(t)
+	counted := map[string]bool{}
+	named := []string{}
+	for _, s := range all {
+		if s.path == filepath.Join("proto", "drop", "reason.go") {
+			for _, d := range s.file.Decls {
+				if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.CONST {
+					for _, spec := range g.Specs {
+						named = append(named, spec.(*ast.ValueSpec).Names[0].Name)
+					}
+				}
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "drop" {
+					counted[sel.Sel.Name] = true
+				}
+			}
+			return true
+		})
+	}
+	if len(named) < 100 {
+		t.Fatalf("%d reasons were found", len(named))
+	}
+	for _, name := range named {
+		if ast.IsExported(name) && name != "Reasons" && !counted[name] {
+			t.Errorf("nothing counts drop.%s", name)
+		}
+	}
+}
+
 func TestEveryFolderHasOnePackageComment(t *testing.T) {
 	all, _ := sources(t)
 	comments := map[string]int{}
