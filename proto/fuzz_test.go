@@ -224,7 +224,7 @@ func reseal6(ip wire.IPv6) {
 // besides the verdict about a frame that came in.
 func ofOurs(r drop.Reason) bool {
 	switch r {
-	case drop.ICMPRateLimited, drop.ICMPSuppressed, drop.TCPChallengeLimited, drop.OutboxFull,
+	case drop.ICMPRateLimited, drop.ICMPSuppressed, drop.TCPChallengeLimited, drop.TCPFastOpenCookieBad, drop.OutboxFull,
 		drop.NeighbourParkingFull, drop.NeighbourFailed, drop.NeighbourTableFull, drop.NoRoute, drop.NoSourceAddress, drop.RouteProhibited, drop.TooBig,
 		drop.FragmentTableFull, drop.FragmentMemory: // of others, which had to go
 		return true

@@ -33,13 +33,21 @@ var (
 	quoteDrops6 = quoteDrops{drop.ICMP6QuoteShort, drop.ICMP6QuoteUnknown, drop.ICMP6QuoteImplausible}
 )
 
-// inputQuote hands an ICMP error to the socket that sent the packet it quotes. It is
-// believed if that socket exists.
+// inputQuote hands an ICMP error to the sockets that may have sent the packet it quotes. It is believed
+// if there is one.
 func (s *Stack) inputQuote(q *quote) drop.Reason {
 	if !s.in.port.Loop && s.local(q.remote) {
 		return q.drops.unknown // what goes to ourselves meets no router
 	}
-	s.errorRaw(q)
+	raw := s.errorRaw(q)
+	if r := s.inputQuoted(q); r != q.drops.unknown || !raw {
+		return r
+	}
+	return drop.None
+}
+
+// inputQuoted hands an ICMP error to the socket of its protocol.
+func (s *Stack) inputQuoted(q *quote) drop.Reason {
 	switch q.protocol {
 	case wire.ProtoUDP:
 		h, ok := wire.ParseQuotedUDP(q.transport)

@@ -78,14 +78,18 @@ func (s *Stack) unspoken6(e *wire.Extensions) bool {
 	return true
 }
 
-// errorRaw tells the raw sockets of a protocol what a packet of theirs met (raw_err).
-func (s *Stack) errorRaw(q *quote) {
+// errorRaw tells the raw sockets of a protocol what a packet of theirs met (raw_err), and says whether one
+// believes it.
+func (s *Stack) errorRaw(q *quote) (believed bool) {
 	if s.Raw.Len() == 0 || s.handedOver {
-		return
+		return false
 	}
 	local := netip.AddrPortFrom(q.local, uint16(q.protocol))
 	q.err.To = netip.AddrPortFrom(q.remote, 0)
-	s.Raw.Each(0, local, q.err.To, func(sock *udp.Socket) { s.reportError(sock, q, q.transport) })
+	s.Raw.Each(0, local, q.err.To, func(sock *udp.Socket) {
+		believed = s.reportError(sock, q, q.transport) == drop.None || believed
+	})
+	return believed
 }
 
 // checkRaw finds what a raw socket cannot send.

@@ -39,7 +39,10 @@ func TestPacketTooBigForARawSocket(t *testing.T) {
 				quoted := packet6{src: row.from, dst: f.a, next: protocol, payload: make([]byte, 1460)}.frame()[wire.EthernetLen:]
 				frame = icmp6(f.a, f.b, wire.ICMP6PacketTooBig, 0, row.mtu, quoted[:100]).frame()
 			}
-			b.Input(0, frame, 1)
+			r := input(t, b, frame, 1)
+			if believed := row.from == f.b && row.mtu < 1500; (r == drop.None) != believed {
+				t.Errorf("%s: %v", name, r)
+			}
 			if mtu, errno := b.MTU(f.a, 1); errno != 0 || mtu != row.want {
 				t.Errorf("%s: the path's MTU is %d, want %d; %v", name, mtu, row.want, drops(b))
 			}

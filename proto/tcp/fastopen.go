@@ -270,6 +270,7 @@ func (l *Listener) fastOpen(k *key, s *segment, now mono.Time) (take, give bool)
 	}
 	if len(s.opt.FastOpen) > 0 {
 		l.t.stats.FastOpenPassiveFails++
+		l.t.count.Count(drop.TCPFastOpenCookieBad)
 	}
 	return false, true
 }
