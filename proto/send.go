@@ -174,12 +174,11 @@ func (s *Stack) put(d *direct, b []byte) int {
 	n, pseudo := d.ip.put(b)
 	segment := b[n : n+d.ip.payload]
 	if d.ip.protocol == wire.ProtoUDP && d.sock.Raw == nil {
-		h := wire.UDP(segment)
-		wire.PutUDP(h, d.from, d.to, len(d.payload))
 		if four && d.sock.NoCheck { // IPv6 has no datagram without (RFC 8200 §8.1)
-			copy(h[wire.UDPLen:], d.payload)
+			copy(segment[wire.PutUDP(segment, d.from, d.to, len(d.payload)):], d.payload)
 		} else {
-			h.SealSum(pseudo, wire.CopySum(h[wire.UDPLen:], d.payload, 0))
+			sum := wire.CopySum(segment[wire.UDPLen:], d.payload, pseudo)
+			wire.PutUDPSum(segment, d.from, d.to, len(d.payload), sum)
 		}
 	} else {
 		d.putMessage(segment, pseudo)

@@ -86,3 +86,11 @@ func PutUDP(b []byte, srcPort, dstPort uint16, payloadLen int) int {
 	binary.BigEndian.PutUint64(b[0:8], uint64(srcPort)<<48|uint64(dstPort)<<32|uint64(uint16(UDPLen+payloadLen))<<16)
 	return UDPLen
 }
+
+// PutUDPSum is PutUDP with the checksum, for who knows the sum of pseudo-header and payload already, from
+// [CopySum]. The header is written at once, so that nobody waits for a part of it to be read again.
+func PutUDPSum(b []byte, srcPort, dstPort uint16, payloadLen int, sum Sum) int {
+	w := uint64(srcPort)<<48 | uint64(dstPort)<<32 | uint64(uint16(UDPLen+payloadLen))<<16
+	binary.BigEndian.PutUint64(b[0:8], w|uint64(udpChecksum(sum.Add(Sum(w)))))
+	return UDPLen
+}
