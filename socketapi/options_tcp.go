@@ -39,6 +39,7 @@ var tcpOptions = []option{
 	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN_CONNECT, label: "TCP_FASTOPEN_CONNECT", on: onTCP, get: getFastConnect, set: setFastConnect},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN_NO_COOKIE, label: "TCP_FASTOPEN_NO_COOKIE", on: onTCP, get: getFastNoCookie, set: setFastNoCookie},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN_KEY, label: "TCP_FASTOPEN_KEY", kind: kindBytes, on: onTCP, get: getFastKey, set: setFastKey},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_DEFER_ACCEPT, label: "TCP_DEFER_ACCEPT", on: onTCP, get: getDeferAccept, set: setDeferAccept},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_INFO, label: "TCP_INFO", kind: kindInfo, on: onTCP, get: getTCPInfo},
 }
 
@@ -181,5 +182,32 @@ func setCongestion(s socket, v *value) unix.Errno {
 		return unix.ENOENT
 	}
 	s.(*tcpSocket).opt.Congestion = a
+	return 0
+}
+
+// TCP_DEFER_ACCEPT is seconds, kept as how many timeouts of a SYN-ACK they are: the first after a second, each of
+// the others twice as long, at most two minutes (Linux: secs_to_retrans and retrans_to_secs).
+const (
+	deferFirst = 1
+	deferMax   = 120
+	deferCount = 255
+)
+
+func getDeferAccept(s socket, v *value) unix.Errno {
+	wait := deferFirst
+	for range s.(*tcpSocket).opt.DeferAccept {
+		v.n += wait
+		wait = min(2*wait, deferMax)
+	}
+	return 0
+}
+
+func setDeferAccept(s socket, v *value) unix.Errno {
+	n, wait := 0, deferFirst
+	for period := 0; period < v.n && n < deferCount; n++ {
+		period += wait
+		wait = min(2*wait, deferMax)
+	}
+	s.(*tcpSocket).opt.DeferAccept = n
 	return 0
 }

@@ -159,6 +159,7 @@ const (
 	TCPNoConnection
 	TCPBacklogFull
 	TCPSYNQueueFull
+	TCPDeferred
 	TCPSYNCookieBad
 	TCPSYNCookieStale
 	TCPConnectionLimit

@@ -134,6 +134,7 @@ var texts = [reasons]struct{ name, explain string }{
 	TCPNoConnection:    {"tcp-no-connection", "The segment belongs to no connection; it is answered by a reset unless it is one."},
 	TCPBacklogFull:     {"tcp-backlog-full", "The listener's accept queue is full."},
 	TCPSYNQueueFull:    {"tcp-syn-queue-full", "The listener has too many half-open connections and SYN cookies are off."},
+	TCPDeferred:        {"tcp-deferred", "The listener waits for data before it makes a connection (TCP_DEFER_ACCEPT)."},
 	TCPSYNCookieBad:    {"tcp-syn-cookie-bad", "The acknowledgement carries no SYN cookie of ours."},
 	TCPSYNCookieStale:  {"tcp-syn-cookie-stale", "The SYN cookie is genuine but too old, or none was sent lately."},
 	TCPConnectionLimit: {"tcp-connection-limit", "The host has as many connections as it may."},

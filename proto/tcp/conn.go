@@ -123,6 +123,7 @@ type Conn struct {
 	pingpong    bool // the program answers what it reads: acknowledgements can wait for its data
 	cwndLimited bool // the congestion window kept something back
 	passive     bool // opened by a listener
+	deferred    bool // its peer has acknowledged our SYN, and it is to bring data first
 	autoRx      bool // the receive buffer may grow
 	autoTx      bool
 	persisting  bool // due[timerRetransmit] is the persist timer

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"math"
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
@@ -160,11 +161,12 @@ func (l *Listener) inputCookie(k *key, s *segment, now mono.Time) (drop.Reason, 
 	}
 	c.setISS(cookie)
 	c.snd.nxt = cookie.Add(1)
-	c.retrans = 1 // as far as anyone knows: the round trip was not timed
+	c.timeouts = math.MaxUint16 // whoever has come so far is not deferred
+	c.retrans = 1               // as far as anyone knows: the round trip was not timed
 	c.advertiseSYN()
 	t.stats.CookiesReceived++
 	reason = c.input(s, now)
-	c.retrans = 0
+	c.retrans, c.timeouts = 0, 0
 	if c.state == SynReceived { // nothing would ever end it
 		c.end(0, now)
 	}

@@ -155,9 +155,22 @@ func (c *Conn) inputHandshake(s *segment, now mono.Time) drop.Reason {
 		c.t.reset(&c.key, s)
 		return drop.TCPACKUnacceptable
 	}
+	if c.defers(s) {
+		return drop.TCPDeferred
+	}
 	if c.passive && c.tfo&fastTaken == 0 && !c.becomeAcceptable(now) {
 		return drop.TCPBacklogFull
 	}
 	c.establish(s, now)
 	return drop.None
+}
+
+// defers says whether an acknowledgement of our SYN does not make a connection yet since it brings no data
+// (TCP_DEFER_ACCEPT; Linux: tcp_check_req).
+func (c *Conn) defers(s *segment) bool {
+	if !c.passive || c.tfo&fastTaken != 0 || int(c.timeouts) >= c.opt.DeferAccept || s.len() > 0 {
+		return false
+	}
+	c.deferred = true
+	return true
 }

@@ -324,3 +324,55 @@ func TestConnectErrors(t *testing.T) {
 		t.Error("listen at port 0:", errno)
 	}
 }
+
+// TCP_DEFER_ACCEPT: an acknowledgement without data makes no connection, data does; and when the time is over a last
+// SYN-ACK asks for either.
+func TestDeferAccept(t *testing.T) {
+	deferred := func() *script {
+		s := newScript(t, Params{})
+		s.listen(1)
+		s.l.SetOptions(Options{DeferAccept: 3})
+		s.in("S 0:0(0) win 5000 <mss 1000>")
+		s.out("S. 0:0(0) ack 1")
+		s.drops(". 1:1(0) ack 1 win 5000", drop.TCPDeferred)
+		s.none()
+		if s.l.Pending() != 0 {
+			t.Fatal("it waits for accept")
+		}
+		return s
+	}
+	s := deferred()
+	s.after(2 * time.Second) // the SYN-ACK is not sent again meanwhile
+	s.in("P. 1:11(10) ack 1 win 5000")
+	s.out(". 1:1(0) ack 11")
+	s.accept()
+	s.read(10)
+
+	s = deferred()
+	s.timeout((1 + 2 + 4) * time.Second)
+	s.out("S. 0:0(0) ack 1")
+	s.in(". 1:1(0) ack 1 win 5000")
+	s.accept()
+	s.state(Established)
+
+	s = deferred()
+	for range 200 {
+		s.now = s.now.Add(time.Second)
+		s.h.wheel.Advance(s.now)
+		for s.pull() != nil {
+		}
+	}
+	s.gone()
+
+	s = newScript(t, Params{MaxSynBacklog: 1}) // a cookie remembers nothing of it, as on Linux
+	s.listen(5)
+	s.l.SetOptions(Options{DeferAccept: 3})
+	s.rport = 4999
+	s.in("S 0:0(0) win 5000 <mss 1000>")
+	s.out("S. 0:0(0) ack 1")
+	s.rport = 5000
+	s.in("S 0:0(0) win 5000 <mss 1000>")
+	s.out("S. 0:0(0) ack 1")
+	s.in(". 1:1(0) ack 1 win 5000")
+	s.accept()
+}

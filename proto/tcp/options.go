@@ -28,6 +28,7 @@ type Options struct {
 	OOBInline bool // SO_OOBINLINE: the urgent byte is read with the others
 
 	FastOpenNoCookie bool // TCP_FASTOPEN_NO_COOKIE
+	DeferAccept      int  // TCP_DEFER_ACCEPT: for so many timeouts of the SYN-ACK a connection without data is not made
 
 	MaxPacingRate uint64 // SO_MAX_PACING_RATE, bytes a second of segments with their headers; 0: no limit
 

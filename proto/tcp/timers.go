@@ -134,7 +134,8 @@ func (c *Conn) expireFlight(now mono.Time) {
 // expireSYN sends a SYN or SYN-ACK again, so many times.
 func (c *Conn) expireSYN(now mono.Time) {
 	p := &c.t.params
-	stuck := int(c.timeouts) >= p.SynAckRetries
+	deferral := c.deferred && int(c.timeouts) < c.opt.DeferAccept
+	stuck := int(c.timeouts) >= p.SynAckRetries && !deferral
 	if c.state == SynSent {
 		tries := p.SynRetries
 		if c.opt.SynCount > 0 {
@@ -153,10 +154,12 @@ func (c *Conn) expireSYN(now mono.Time) {
 	if c.timeouts++; c.state != SynSent || int(c.timeouts) > p.SynLinear {
 		c.backoff++
 	}
-	c.retrans++
-	c.want |= wantSYN
+	if !deferral || int(c.timeouts) >= c.opt.DeferAccept { // the last one asks for data again (Linux: syn_ack_recalc)
+		c.retrans++
+		c.want |= wantSYN
+		c.t.ready(c)
+	}
 	c.arm(timerRetransmit, c.beforeUserTimeout(now.Add(c.rto()), now))
-	c.t.ready(c)
 }
 
 // beforeUserTimeout is at, or the end of the user timeout if that is earlier, so that it is kept to the
@@ -252,11 +255,7 @@ func (c *Conn) expirePersist(now mono.Time) {
 			c.want |= wantUrgent
 		}
 	}
-	next := now.Add(c.rto())
-	if c.opt.UserTimeout > 0 {
-		next = min(next, c.stuckSince.Add(c.opt.UserTimeout))
-	}
-	c.arm(timerRetransmit, next)
+	c.arm(timerRetransmit, c.beforeUserTimeout(now.Add(c.rto()), now))
 	c.t.ready(c)
 }
 
