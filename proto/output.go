@@ -152,6 +152,9 @@ func (s *Stack) outputTaken(w *path, packet, buf []byte, now mono.Time) int {
 		s.Count.Count(drop.TooBig)
 		return 0
 	}
+	if piece := int(s.record.Time); piece != 0 {
+		limit = min(limit, piece)
+	}
 	s.cut(w, copy(w.port.cutting.Room(), packet), limit, now)
 	if !w.port.cutting.Active() {
 		return 0

@@ -309,8 +309,8 @@ func (s *Stack) from(w *path, local netip.Addr) (netip.Addr, unix.Errno) {
 		return netip.Addr{}, unix.ENETUNREACH
 	case local.IsLoopback() && !w.port.Loop:
 		return netip.Addr{}, unix.EINVAL // such a source never leaves a host (Linux: ip_route_output_key)
-	case !s.local(local):
-		return netip.Addr{}, unix.ENETUNREACH // Linux likewise for IPv4; over IPv6 it would send all the same
+	case local.Is4() && !s.local(local):
+		return netip.Addr{}, unix.ENETUNREACH // Linux likewise for IPv4; over IPv6 it sends all the same
 	}
 	return local, 0
 }

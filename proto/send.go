@@ -33,6 +33,7 @@ type direct struct {
 	discover udp.Discovery
 	payload  []byte // the program's
 	now      mono.Time
+	piece    int  // bytes of its fragments, if it is cut
 	back     bool // once it is taken it goes to members on this host too
 
 	link    [wire.EthernetLen]byte // of a packet socket that leaves the header to us,
@@ -82,8 +83,9 @@ func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Me
 	d.ip.protocol, d.ip.src, d.ip.dst, d.from, d.to = protocol, from, to.Addr(), sock.Local.Port(), to.Port()
 	d.ip.ttl, d.ip.tos, d.discover = sock.Terms(m, w.ttl, w.group)
 	n, limit := d.len(), w.limit(d.discover)
-	if n > limit && (!d.discover.Fragments() || n > longest(to.Addr())) {
-		return -1, s.tooLong(sock, to, limit, now)
+	d.piece = sock.Piece(to.Addr(), limit)
+	if n > d.piece && !d.discover.Fragments() || n > limit && n > longest(to.Addr()) {
+		return -1, s.tooLong(sock, to, d.piece, now)
 	}
 	d.back = false
 	if w.entry == nil {
@@ -103,7 +105,7 @@ func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Me
 		return w.port.number, s.park(d)
 	}
 	if n > limit {
-		s.cut(w, s.put(d, w.port.cutting.Room()), limit, now)
+		s.cut(w, s.put(d, w.port.cutting.Room()), d.piece, now)
 		if d.back {
 			s.bringBack(d)
 		}
@@ -224,14 +226,14 @@ func (s *Stack) queue(d *direct) unix.Errno {
 
 // record is what is kept of a queued packet besides its bytes: whom it is for, and
 // whose it is. Iface holds the protocol, above it the port that it has to leave by, and
-// rawRecord; TTL what the socket does about the path's MTU.
+// rawRecord; TTL what the socket does about the path's MTU, and Time how long its fragments may be; 0: as the path says.
 func (d *direct) record() *ring.Datagram {
 	iface := d.by<<8 | uint32(d.ip.protocol)
 	if d.sock.Raw != nil {
 		iface |= rawRecord
 	}
 	return &ring.Datagram{
-		From: netip.AddrPortFrom(d.ip.src, d.from), To: netip.AddrPortFrom(d.ip.dst, d.to), Iface: iface, TTL: uint8(d.discover),
+		From: netip.AddrPortFrom(d.ip.src, d.from), To: netip.AddrPortFrom(d.ip.dst, d.to), Iface: iface, TTL: uint8(d.discover), Time: int64(d.piece),
 	}
 }
 

@@ -28,7 +28,7 @@ func sendControl(m *udp.Message, oob []byte, s *settings) unix.Errno {
 		errno := unix.Errno(0)
 		switch {
 		case level == unix.SOL_SOCKET:
-			errno = unix.EINVAL
+			errno = sendControlSocket(typ)
 		case !m.To.IsValid(): // a stream heeds none
 		case level == unix.IPPROTO_IPV6 && (!four || s.family == unix.AF_INET6 && typ == unix.IPV6_PKTINFO):
 			errno = sendControl6(m, typ, data, s)
@@ -42,6 +42,16 @@ func sendControl(m *udp.Message, oob []byte, s *settings) unix.Errno {
 		oob = oob[min(next, len(oob)):]
 	}
 	return 0
+}
+
+// sendControlSocket is what a message of SOL_SOCKET is taken for: those that pass rights between processes
+// say nothing to a network, as on Linux (__sock_cmsg_send).
+func sendControlSocket(typ int32) unix.Errno {
+	switch typ {
+	case unix.SCM_RIGHTS, unix.SCM_CREDENTIALS:
+		return 0
+	}
+	return unix.EINVAL
 }
 
 func word(b []byte) uint64 {

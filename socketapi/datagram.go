@@ -310,7 +310,7 @@ func (s *datagram) ready(n need) (ev ring.Events) {
 	if s.readShut.Load() {
 		ev |= ring.In
 	}
-	if s.soErr.Peek() != 0 || s.reported() {
+	if s.soErr.Peek() != 0 || !n.call && s.queued() || s.reported() {
 		ev |= ring.Err
 	}
 	return ev

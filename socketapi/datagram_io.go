@@ -72,7 +72,7 @@ func (s *datagram) send(m *message, flags int, until mono.Time) unix.Errno {
 		if errno != unix.EAGAIN || flags&unix.MSG_DONTWAIT != 0 {
 			return errno
 		}
-		if errno := s.wait(ring.Out, need{bytes: m.packetLen(), core: i + 1}, &s.write, until); errno != 0 {
+		if errno := s.wait(ring.Out, need{call: true, bytes: m.packetLen(), core: i + 1}, &s.write, until); errno != 0 {
 			return errno
 		}
 	}
@@ -146,7 +146,7 @@ func (s *datagram) receive(p []byte, flags int, until mono.Time) (m ring.Datagra
 		case s.readShut.Load():
 			return m, 0, 0
 		}
-		if errno := s.wait(ring.In, need{}, &s.read, until); errno != 0 {
+		if errno := s.wait(ring.In, need{call: true}, &s.read, until); errno != 0 {
 			return m, 0, errno
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // ipv6_recv_error in net/ipv6/datagram.c, sock_dequeue_err_skb in net/core/skbuff.c.
 
 // recvError takes the oldest error of a core that has one. It never waits.
-func (s *datagram) recvError(p []byte, flags int) (r received, e udp.ExtendedError, errno unix.Errno) {
+func (s *datagram) recvError(p []byte) (r received, e udp.ExtendedError, errno unix.Errno) {
 	if errno := s.begin(); errno != 0 {
 		return r, e, errno
 	}
@@ -29,10 +29,7 @@ func (s *datagram) recvError(p []byte, flags int) (r received, e udp.ExtendedErr
 		r.n, r.from = n, e.To
 		r.flags = unix.MSG_ERRQUEUE
 		if whole > n {
-			r.flags |= unix.MSG_TRUNC
-			if flags&unix.MSG_TRUNC != 0 {
-				r.n = whole
-			}
+			r.flags |= unix.MSG_TRUNC // and MSG_TRUNC asks for nothing here
 		}
 		r.m = ring.Datagram{From: e.To, To: e.To, Iface: e.Iface, Time: int64(e.Time), TTL: e.TTL, TOS: e.TOS}
 		s.nextError(e.Origin)

@@ -7,29 +7,67 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/group"
+	"github.com/xdpsock/xdpsock/proto/udp"
+	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
 // Read first: RFC 3678 (the calls); ip(7), ipv6(7); do_ip_setsockopt and ip_mcast_join_leave in
 // net/ipv4/ip_sockglue.c, do_ipv6_setsockopt in net/ipv6/ipv6_sockglue.c.
 
-// setGroups changes what a socket has joined, on all cores. change may want a change and fail all
-// the same, as some of Linux's calls do.
+// A joiner is a socket that can join groups.
+type joiner interface {
+	// setGroups changes what it has joined, on all cores. change may want a change and fail all
+	// the same, as some of Linux's calls do.
+	setGroups(change func(*group.Set) (*group.Set, unix.Errno)) unix.Errno
+	// joined is what it has joined. Nobody writes to it.
+	joined() *group.Set
+}
+
+// changeGroups is setGroups of a socket whose ends are ends and whose set groups holds, under its lock.
+func changeGroups(h *host.Host, ends []*udp.Socket, groups **group.Set, change func(*group.Set) (*group.Set, unix.Errno)) unix.Errno {
+	next, errno := change(*groups)
+	if next == *groups {
+		return errno
+	}
+	if errno := h.SetGroups(ends, *groups, next); errno != 0 {
+		return errno
+	}
+	*groups = next
+	return errno
+}
+
 func (s *datagram) setGroups(change func(*group.Set) (*group.Set, unix.Errno)) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return unix.EBADF
 	}
-	next, errno := change(s.groups)
-	if next == s.groups {
-		return errno
-	}
-	if errno := s.host.SetGroups(s.ends, s.groups, next); errno != 0 {
-		return errno
-	}
-	s.groups = next
-	return errno
+	return changeGroups(s.host, s.ends, &s.groups, change)
 }
+
+func (s *datagram) joined() *group.Set {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.groups
+}
+
+func (s *udpSocket) setGroups(change func(*group.Set) (*group.Set, unix.Errno)) unix.Errno {
+	return s.d.setGroups(change)
+}
+
+func (s *udpSocket) joined() *group.Set { return s.d.joined() }
+
+// setGroups of a stream has the host hear a group, which the stream itself never does. mu is held.
+func (s *tcpSocket) setGroups(change func(*group.Set) (*group.Set, unix.Errno)) unix.Errno {
+	if s.members == nil {
+		for range s.host.Cores() {
+			s.members = append(s.members, new(udp.Socket))
+		}
+	}
+	return changeGroups(s.host, s.members, &s.groups, change)
+}
+
+func (s *tcpSocket) joined() *group.Set { return s.groups }
 
 // A request is what the options that change memberships say, in whichever of their structures.
 type request struct {

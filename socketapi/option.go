@@ -225,6 +225,72 @@ func (t *Table) set(fd, level, name int, v value, k, or kind) error {
 	return failure(f.apply())
 }
 
+// Getsockopt is getsockopt(2) for any option, as the bytes of its C type: p is where they go, and for
+// those that are asked for with something in it (IP_MSFILTER, MCAST_MSFILTER) what is asked. It returns
+// how many there are; what does not fit is cut off, as on Linux.
+func (t *Table) Getsockopt(fd, level, opt int, p []byte) (n int, err error) {
+	f, o := t.find(fd, level, opt)
+	switch {
+	case f == nil:
+		return 0, unix.EBADF
+	case o == nil || o.get == nil:
+		return 0, f.common().unknown(level)
+	}
+	v := value{text: string(p)}
+	c := f.common()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return 0, unix.EBADF
+	}
+	if o.kind != kindBytes {
+		v.text = ""
+	}
+	if errno := o.get(f.socket, &v); errno != 0 {
+		return 0, errno
+	}
+	b := v.bytes(o.kind)
+	if level == unix.IPPROTO_IP && o.kind <= kindFlag && len(p) > 0 && len(p) < len(b) && v.n >= 0 && v.n <= 255 {
+		b = []byte{byte(v.n)} // as programs that were written for BSD want it
+	}
+	return copy(p, b), nil
+}
+
+// bytes is a value as its C type has it.
+func (v *value) bytes(k kind) []byte {
+	var b []byte
+	ne := binary.NativeEndian
+	switch k {
+	case kindInt, kindFlag:
+		b = ne.AppendUint32(b, uint32(v.n))
+	case kindLinger:
+		b = ne.AppendUint32(ne.AppendUint32(b, uint32(v.linger.Onoff)), uint32(v.linger.Linger))
+	case kindTime:
+		b = appendWord(appendWord(b, uint64(v.time.Sec)), uint64(v.time.Usec))
+	case kindFilter:
+		for _, w := range v.filter.Data {
+			b = ne.AppendUint32(b, w)
+		}
+	case kindStats:
+		b = ne.AppendUint32(ne.AppendUint32(b, v.stats.Packets), v.stats.Drops)
+	case kindInfo:
+		b, _ = binary.Append(b, ne, &v.info)
+	case kindText:
+		b = append([]byte(v.text), 0)
+	case kindBytes:
+		b = []byte(v.text)
+	}
+	return b
+}
+
+// appendWord appends a number of the machine's word length.
+func appendWord(b []byte, n uint64) []byte {
+	if wordLen == 8 {
+		return binary.NativeEndian.AppendUint64(b, n)
+	}
+	return binary.NativeEndian.AppendUint32(b, uint32(n))
+}
+
 // GetsockoptInt returns an option that is a number, or 0 or 1.
 func (t *Table) GetsockoptInt(fd, level, opt int) (int, error) {
 	if k := t.kernel(fd); k != nil {

@@ -24,7 +24,7 @@ var familyGroupOptions = []option{
 	sourceOf("IP_DROP_SOURCE_MEMBERSHIP", unix.IPPROTO_IP, unix.IP_DROP_SOURCE_MEMBERSHIP, readSource, (*group.Set).LeaveSource),
 	sourceOf("IP_BLOCK_SOURCE", unix.IPPROTO_IP, unix.IP_BLOCK_SOURCE, readSource, (*group.Set).Block),
 	sourceOf("IP_UNBLOCK_SOURCE", unix.IPPROTO_IP, unix.IP_UNBLOCK_SOURCE, readSource, (*group.Set).Unblock),
-	changes("IP_MSFILTER", unix.IPPROTO_IP, unix.IP_MSFILTER, readFilter, setSourceFilter),
+	changes("IP_MSFILTER", unix.IPPROTO_IP, unix.IP_MSFILTER, readFilter, setSourceFilter).with(getFilter4),
 	multicastIf, multicastTTL,
 	multicastFlag("IP_MULTICAST_LOOP", unix.IPPROTO_IP, unix.IP_MULTICAST_LOOP, func(m *udp.Multicast) *bool { return &m.Quiet }),
 	multicastFlag("IP_MULTICAST_ALL", unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, func(m *udp.Multicast) *bool { return &m.Joined }).strict(),
@@ -48,20 +48,27 @@ func protocolIndependent(level int) []option {
 		sourceOf("MCAST_LEAVE_SOURCE_GROUP", level, unix.MCAST_LEAVE_SOURCE_GROUP, two, (*group.Set).LeaveSource),
 		sourceOf("MCAST_BLOCK_SOURCE", level, unix.MCAST_BLOCK_SOURCE, two, (*group.Set).Block),
 		sourceOf("MCAST_UNBLOCK_SOURCE", level, unix.MCAST_UNBLOCK_SOURCE, two, (*group.Set).Unblock),
-		changes("MCAST_MSFILTER", level, unix.MCAST_MSFILTER, all, setSourceFilter),
+		changes("MCAST_MSFILTER", level, unix.MCAST_MSFILTER, all, setSourceFilter).
+			with(func(s socket, v *value) unix.Errno { return getGroupFilter(s, v, level) }),
 	}
 }
 
+// notOfStreams are the options that a stream (IS_ICSK) has not.
+var notOfStreams = []int{unix.IP_ADD_MEMBERSHIP, unix.IP_DROP_MEMBERSHIP, unix.IPV6_JOIN_GROUP, unix.IPV6_LEAVE_GROUP}
+
 func readJoin(b string) (request, unix.Errno) { return readMreq(b, false) }
 
-// changes is an option that changes memberships by what read makes of its value. A stream has none, which
-// is EPROTO.
+// changes is an option that changes memberships by what read makes of its value. Of a stream it is EPROTO,
+// by those of the options alone that Linux asks what they are set on.
 func changes(label string, level, name int, read func(string) (request, unix.Errno),
 	change func(s *group.Set, port int, r *request) (*group.Set, unix.Errno)) option {
 	return option{level: level, name: name, label: label, kind: kindBytes,
 		set: func(s socket, v *value) unix.Errno {
-			of, ok := s.(interface{ datagrams() *datagram })
-			if !ok {
+			of, ok := s.(joiner)
+			switch {
+			case !ok:
+				return unix.ENOPROTOOPT
+			case s.common().kind == unix.SOCK_STREAM && slices.Contains(notOfStreams, name):
 				return unix.EPROTO
 			}
 			r, errno := read(v.text)
@@ -76,7 +83,7 @@ func changes(label string, level, name int, read func(string) (request, unix.Err
 			default:
 				return errno
 			}
-			return of.datagrams().setGroups(func(set *group.Set) (*group.Set, unix.Errno) { return change(set, port, &r) })
+			return of.setGroups(func(set *group.Set) (*group.Set, unix.Errno) { return change(set, port, &r) })
 		},
 	}
 }
@@ -99,6 +106,96 @@ func sourceOf(label string, level, name int, read func(string) (request, unix.Er
 
 func setSourceFilter(s *group.Set, port int, r *request) (*group.Set, unix.Errno) {
 	return s.SetFilter(port, r.group, r.filter)
+}
+
+// with is an option that can be got besides, by get: the value says what is asked for and how much room
+// there is, and becomes the answer.
+func (o option) with(get func(s socket, v *value) unix.Errno) option {
+	o.get = get
+	return o
+}
+
+// getFilter4 is IP_MSFILTER: a struct ip_msfilter whose count says how many senders there is room for, and
+// behind it how many there are (ip_mc_msfget in net/ipv4/igmp.c).
+func getFilter4(s socket, v *value) unix.Errno {
+	if len(v.text) < msfilterLen {
+		return unix.EINVAL
+	}
+	r := request{group: addr4(v.text), at: addr4(v.text[4:])}
+	if !r.group.IsMulticast() {
+		return unix.EINVAL
+	}
+	port, errno := s.common().where(&r)
+	if errno != 0 {
+		return errno
+	}
+	f, errno := filterOf(s, port, r.group)
+	if errno != 0 {
+		return errno
+	}
+	v.text = v.text[:8] + filterText(f, native32(v.text[12:]), func(a netip.Addr) string { return string(a.AsSlice()) })
+	return 0
+}
+
+// getGroupFilter is MCAST_MSFILTER: likewise with a struct group_filter (ip_mc_gsfget, and ip6_mc_msfget in
+// net/ipv6/mcast.c).
+func getGroupFilter(s socket, v *value, level int) unix.Errno {
+	if len(v.text) < groupFilterLen {
+		return unix.EINVAL
+	}
+	g := storage(v.text[wordLen:], level)
+	switch {
+	case !g.IsValid() && level == unix.IPPROTO_IPV6:
+		return unix.EADDRNOTAVAIL
+	case !g.IsValid() || !g.IsMulticast():
+		return unix.EINVAL
+	}
+	port, ok := s.common().host.PortOf(int(int32(native32(v.text))))
+	if !ok {
+		return unix.EADDRNOTAVAIL
+	}
+	f, errno := filterOf(s, port, g)
+	if errno != 0 {
+		return errno
+	}
+	const at = wordLen + storageLen
+	v.text = v.text[:at] + filterText(f, native32(v.text[at+4:]), func(a netip.Addr) string {
+		var b [storageLen]byte
+		if a.Is4() {
+			putSockaddr4(b[:], netip.AddrPortFrom(a, 0))
+		} else {
+			putSockaddr6(b[:], netip.AddrPortFrom(a, 0))
+		}
+		return string(b[:])
+	})
+	return 0
+}
+
+// filterOf is what a socket hears of a group. It is EADDRNOTAVAIL if it has not joined.
+func filterOf(s socket, port int, g netip.Addr) (group.Filter, unix.Errno) {
+	of, ok := s.(joiner)
+	if !ok {
+		return group.Filter{}, unix.ENOPROTOOPT
+	}
+	f, ok := of.joined().Filter(port, g)
+	if !ok {
+		return f, unix.EADDRNOTAVAIL
+	}
+	return f, 0
+}
+
+// filterText is the mode, the number of senders, and as many of them as there is room for.
+func filterText(f group.Filter, room uint32, write func(netip.Addr) string) string {
+	mode := uint32(unix.MCAST_INCLUDE)
+	if f.Mode == group.Exclude {
+		mode = unix.MCAST_EXCLUDE
+	}
+	b := binary.NativeEndian.AppendUint32(nil, mode)
+	b = binary.NativeEndian.AppendUint32(b, uint32(len(f.Sources)))
+	for _, a := range f.Sources[:min(len(f.Sources), int(room))] {
+		b = append(b, write(a)...)
+	}
+	return string(b)
 }
 
 // multicast is what a socket says of groups, of the family of a level of options.

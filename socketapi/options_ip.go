@@ -35,9 +35,10 @@ var ipv6Options = []option{
 	wanted("IPV6_RECVTCLASS", unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, wantTClass),
 	wanted("IPV6_RECVORIGDSTADDR", unix.IPPROTO_IPV6, unix.IPV6_RECVORIGDSTADDR, wantOrigDst6),
 	ipFlag("IPV6_RECVERR", unix.IPPROTO_IPV6, unix.IPV6_RECVERR, func(s *settings) *bool { return &s.recvErr6 }),
+	ipFlag("IPV6_FREEBIND", unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, func(s *settings) *bool { return &s.freeBind }),
 	ipFlag("IPV6_DONTFRAG", unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG, func(s *settings) *bool { return &s.dontFragment }),
 	discover("IPV6_MTU_DISCOVER", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, func(s *settings) *udp.Discovery { return &s.discover6 }),
-	{level: unix.IPPROTO_IPV6, name: unix.IPV6_MTU, label: "IPV6_MTU", get: getMTU},
+	{level: unix.IPPROTO_IPV6, name: unix.IPV6_MTU, label: "IPV6_MTU", get: getMTU, set: setMTU6},
 }
 
 // ipFlag is an option of a level of IP that is on or off.
@@ -117,6 +118,19 @@ func getMTU(s socket, v *value) unix.Errno {
 	n, errno := c.Stack.MTU(peer.Addr(), c.Now())
 	v.n = n
 	return errno
+}
+
+// mtuMin6 is the least MTU of IPv6 (RFC 8200 §5).
+const mtuMin6 = 1280
+
+// setMTU6 bounds the fragments in which datagrams leave over IPv6 (RFC 3542 §11.1); 0: by the path alone.
+// What is got is the path's all the same, and what fits that goes whole, as on Linux.
+func setMTU6(s socket, v *value) unix.Errno {
+	if v.n != 0 && v.n < mtuMin6 {
+		return unix.EINVAL
+	}
+	s.common().mtu6 = v.n
+	return 0
 }
 
 func getOnly6(s socket, v *value) unix.Errno {

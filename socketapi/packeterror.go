@@ -143,13 +143,14 @@ func (s *datagram) report() {
 	s.reporting.Store(true)
 }
 
-// reported says whether an error waits.
-func (s *datagram) reported() bool {
-	if s.reporting.Load() {
-		for _, end := range s.ends {
-			if end.Errors.Len() > 0 {
-				return true
-			}
+// reported says whether an error waits that a read is to return.
+func (s *datagram) reported() bool { return s.reporting.Load() && s.queued() }
+
+// queued says whether an error waits in the error queue.
+func (s *datagram) queued() bool {
+	for _, end := range s.ends {
+		if end.Errors.Len() > 0 {
+			return true
 		}
 	}
 	return false

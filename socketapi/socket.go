@@ -85,6 +85,7 @@ type settings struct {
 	hops                int  // IPV6_UNICAST_HOPS
 	hasHops             bool // hops is set
 	tclass              int
+	mtu6                int // IPV6_MTU; 0: not set
 	stamping            int // SO_TIMESTAMPING
 
 	wants                  asking

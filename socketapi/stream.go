@@ -99,6 +99,9 @@ func tryDial(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tc
 	if errno != 0 {
 		return nil, errno
 	}
+	if !h.Local(src) {
+		return nil, unix.ENETUNREACH // what it would be told could never come back here
+	}
 	conn, errno := fast.connect(c.Stack.TCP, netip.AddrPortFrom(src, hold.Local.Port()), remote, opt, now)
 	if errno != 0 {
 		return nil, errno

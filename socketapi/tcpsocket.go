@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/proto/group"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/tcp"
@@ -32,6 +33,9 @@ type tcpSocket struct {
 	connecting bool       // connect has not said yet how it ended (SS_CONNECTING); guarded by mu
 
 	pending ring.Errno // SO_ERROR of a connection that is no more
+
+	members []*udp.Socket // by core, whom the core knows as the member of groups; nil: never one; guarded by mu
+	groups  *group.Set    // what it has joined; guarded by mu
 
 	conn     atomic.Pointer[stream]   // stored with mu held
 	listener atomic.Pointer[listener] // stored with mu held
@@ -244,6 +248,9 @@ func (s *tcpSocket) close() unix.Errno {
 	s.closed = true
 	conn, l, hold, linger := s.conn.Load(), s.listener.Load(), s.hold, s.linger
 	s.hold = nil // ours to drop: an unbind that comes later finds none
+	if len(s.groups.Members()) > 0 {
+		s.host.SetGroups(s.members, s.groups, nil)
+	}
 	s.mu.Unlock()
 	if l != nil {
 		l.close(unix.EBADF)

@@ -37,9 +37,6 @@ func (s *udpSocket) open(h *host.Host, family, kind int, protocol wire.Protocol)
 
 func (s *udpSocket) common() *settings { return &s.settings }
 
-// datagrams is what the socket sends and receives by, and what joins groups.
-func (s *udpSocket) datagrams() *datagram { return s.d }
-
 func (s *udpSocket) bind(local netip.AddrPort) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,8 +96,8 @@ func (s *udpSocket) recv(p []byte, flags int) (r received, errno unix.Errno) {
 	return s.d.receiveMessage(p, flags, s.rcvTimeo.until(s.host))
 }
 
-func (s *udpSocket) recvError(p []byte, flags int) (received, udp.ExtendedError, unix.Errno) {
-	return s.d.recvError(p, flags)
+func (s *udpSocket) recvError(p []byte, _ int) (received, udp.ExtendedError, unix.Errno) {
+	return s.d.recvError(p)
 }
 
 func (s *udpSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
@@ -177,7 +174,7 @@ func (s *udpSocket) apply() unix.Errno {
 		end.TTL, end.TOS, end.Broadcast = uint8(s.ttl), uint8(s.tos), s.broadcast
 		end.HopLimit, end.HasHops, end.TClass = uint8(s.hops), s.hasHops, uint8(s.tclass)
 		end.NoCheck, end.ReusePort, end.Device = s.noCheck, s.reusePort, uint32(s.device)
-		end.DontFragment = s.dontFragment
+		end.DontFragment, end.MTU6 = s.dontFragment, s.mtu6
 		end.Discover, end.Discover6 = s.discover, s.discover6
 		end.RecvErr, end.RecvErr6 = s.recvErr, s.recvErr6
 		end.Multicast4, end.Multicast6 = s.multicast4, s.multicast6

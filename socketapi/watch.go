@@ -89,10 +89,11 @@ func (l *watchers) take(w watch) bool {
 	return true
 }
 
-// A need narrows what a goroutine waits for. The zero value asks for anything.
+// A need narrows what a goroutine waits for. The zero value asks for anything: so does poll(2).
 type need struct {
-	bytes int // as much to read, or room for as much
-	core  int // on this core, counted from 1
+	call  bool // by a call that reads or writes, to which the error queue says nothing
+	bytes int  // as much to read, or room for as much
+	core  int  // on this core, counted from 1
 }
 
 // A waitable is what a goroutine can wait for.

@@ -52,6 +52,15 @@ func (s *Socket) Terms(m *Message, ttl uint8, group bool) (uint8, uint8, Discove
 	return ttl, tos, discover
 }
 
+// Piece returns how long the fragments of a packet to dst may be that does not fit a path's limit. As on
+// Linux, one that fits goes whole all the same.
+func (s *Socket) Piece(dst netip.Addr, limit int) int {
+	if s.MTU6 != 0 && !dst.Is4() {
+		return min(s.MTU6, limit)
+	}
+	return limit
+}
+
 // By returns the port that a message has to leave by, counted from 1; 0 is any.
 func (s *Socket) By(m *Message) uint32 {
 	if m.Port == 0 && m.To.Addr().IsMulticast() {

@@ -41,6 +41,7 @@ type Socket struct {
 	NoCheck      bool   // SO_NO_CHECK: no checksum over IPv4
 	ReusePort    bool   // SO_REUSEPORT: of those that have it and are equal, the flow decides
 	DontFragment bool   // IPV6_DONTFRAG
+	MTU6         int    // IPV6_MTU: bytes of fragments; 0: by the path alone. See Piece
 	Device       uint32 // SO_BINDTODEVICE: the stack's port counted from 1, 0: all
 
 	Discover  Discovery // IP_MTU_DISCOVER
