@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -210,15 +209,14 @@ var getsockoptRows = concatRows(
 	}),
 )
 
-// readyFor is what poll(2) says of a datagram socket.
+// readyFor is what poll(2) says of a socket.
 func (s *side) readyFor(fd int) string {
-	if tb, ok := s.api.(*Table); ok {
-		ev := tb.lookup(fd).socket.(*udpSocket).d.ready(need{})
-		return fmt.Sprint(ev&ring.In != 0, ev&ring.Out != 0, ev&ring.Err != 0)
-	}
 	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLOUT}}
-	if _, err := unix.Poll(p, 0); err != nil {
-		return err.Error()
+	var err error
+	if tb, ok := s.api.(*Table); ok {
+		_, err = tb.Poll(p, 0)
+	} else {
+		_, err = unix.Poll(p, 0)
 	}
-	return fmt.Sprint(p[0].Revents&unix.POLLIN != 0, p[0].Revents&unix.POLLOUT != 0, p[0].Revents&unix.POLLERR != 0)
+	return fmt.Sprintf("%#x %v", p[0].Revents, err)
 }
