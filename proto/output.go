@@ -28,7 +28,7 @@ func (s *Stack) outputPort(p *port, buf []byte, now mono.Time) int {
 	s.tapped = nil
 	n := s.output(p, buf, now)
 	if n > 0 {
-		s.tap(p, buf[:n], udp.PacketOutgoing, s.tapped, now)
+		s.tap(p, buf[:n], udp.PacketOutgoing, s.tapped, udp.Tag{}, now)
 	}
 	return n
 }

@@ -1,6 +1,7 @@
 package proto
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 
@@ -43,7 +44,7 @@ func (s *Stack) tapInput(p *port, frame []byte, now mono.Time) {
 		return
 	}
 	if p.RawIP {
-		s.tap(p, frame, udp.PacketHost, nil, now)
+		s.tap(p, frame, udp.PacketHost, nil, udp.Tag{}, now)
 		return
 	}
 	eth, ok := wire.ParseEthernet(frame)
@@ -59,11 +60,22 @@ func (s *Stack) tapInput(p *port, frame []byte, now mono.Time) {
 	case dst.IsMulticast():
 		kind = udp.PacketMulticast
 	}
-	s.tap(p, frame, kind, nil, now)
+	typ := eth.Type()
+	if (typ != wire.EtherTypeVLAN && typ != wire.EtherTypeQinQ) || len(frame) < wire.EthernetLen+wire.VLANLen {
+		s.tap(p, frame, kind, nil, udp.Tag{}, now)
+		return
+	}
+	// The outer tag is told beside the frame, as Linux does, which takes it off first (skb_vlan_untag).
+	const macs = 2 * len(wire.MAC{})
+	head := [macs + wire.VLANLen]byte(frame)
+	copy(frame[wire.VLANLen:], head[:macs])
+	s.tap(p, frame[wire.VLANLen:], kind, nil, udp.Tag{Type: typ, TCI: binary.BigEndian.Uint16(head[macs+2:])}, now)
+	copy(frame, head[:])
 }
 
-// tap queues a frame at every packet socket that wants it but the one it is from.
-func (s *Stack) tap(p *port, frame []byte, kind uint8, from *udp.Socket, now mono.Time) {
+// tap queues a frame, which a tag was taken off or is still to be put into, at every packet socket that
+// wants it but the one it is from.
+func (s *Stack) tap(p *port, frame []byte, kind uint8, from *udp.Socket, tag udp.Tag, now mono.Time) {
 	typ, src := etherTypeOfRaw(frame), [16]byte{}
 	if !p.RawIP {
 		eth := wire.Ethernet(frame)
@@ -74,10 +86,10 @@ func (s *Stack) tap(p *port, frame []byte, kind uint8, from *udp.Socket, now mon
 	r := &s.record
 	*r = ring.Datagram{
 		From:  netip.AddrPortFrom(netip.AddrFrom16(src), uint16(typ)),
-		Iface: uint32(p.number), Time: int64(now), TTL: kind,
+		Iface: uint32(p.number), Time: int64(now), TTL: kind, To: tag.Record(),
 	}
 	for _, sock := range s.taps {
-		if sock == from || !sock.Link.Wants(p.number, typ, kind) {
+		if sock == from || !sock.Link.Wants(p.number, typ, kind, tag != udp.Tag{}) {
 			continue
 		}
 		b := frame

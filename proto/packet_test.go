@@ -41,8 +41,12 @@ func TestWhichFramesAPacketSocketTakes(t *testing.T) {
 		{udp.Link{Port: -1}, 3, ip, udp.PacketHost, false},
 		{udp.Link{Port: -1}, 3, 0, udp.PacketHost, false},
 	} {
-		if got := row.link.Wants(row.port, row.typ, row.kind); got != row.want {
+		if got := row.link.Wants(row.port, row.typ, row.kind, false); got != row.want {
 			t.Errorf("%+v: port %d, %v, kind %d: %v", row.link, row.port, row.typ, row.kind, got)
+		}
+		// A tagged frame comes by its VLAN's port too, where who wants one type of all ports has it.
+		if want := row.want && (row.link.Port >= 0 || row.link.Type == udp.AllTypes); row.link.Wants(row.port, row.typ, row.kind, true) != want {
+			t.Errorf("%+v: port %d, %v, kind %d, tagged: not %v", row.link, row.port, row.typ, row.kind, want)
 		}
 	}
 }

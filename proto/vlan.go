@@ -3,6 +3,7 @@ package proto
 import (
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -56,9 +57,13 @@ func (s *Stack) outputTagged(p *port, buf []byte, now mono.Time) int {
 	if n == 0 {
 		return 0
 	}
+	tci := wire.TCIOf(p.VLAN, 0, false)
+	if len(s.taps) > 0 {
+		s.tap(p.over, untagged[:n], udp.PacketOutgoing, s.tapped, udp.Tag{Type: wire.EtherTypeVLAN, TCI: uint16(tci)}, now)
+	}
 	inner := wire.Ethernet(untagged).Type()
 	copy(buf, untagged[:2*len(wire.MAC{})])
 	wire.Ethernet(buf).SetType(wire.EtherTypeVLAN)
-	wire.PutVLAN(buf[wire.EthernetLen:], wire.TCIOf(p.VLAN, 0, false), inner)
+	wire.PutVLAN(buf[wire.EthernetLen:], tci, inner)
 	return n + wire.VLANLen
 }

@@ -7,8 +7,10 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/tcp"
+	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -124,5 +126,49 @@ func TestTagsThatAreNobodys(t *testing.T) {
 		if s.Count[row.want] != before+1 {
 			t.Errorf("%s: not %v: %v", name, row.want, drops(s))
 		}
+	}
+}
+
+// TestPacketSocketsOfVLANs: on the port that carries them a frame of a VLAN is shown without its tag, which is
+// told beside it, in and out; on the VLAN's own port it has none.
+func TestPacketSocketsOfVLANs(t *testing.T) {
+	a, b := newTrunk(1), newTrunk(2)
+	base := newPacketSocket(b, udp.Link{Type: udp.AllTypes, Port: 0})
+	of100 := newPacketSocket(b, udp.Link{Type: udp.AllTypes, Port: 1})
+	arp := newPacketSocket(b, udp.Link{Type: wire.EtherTypeARP, Port: -1})
+	local, remote := netip.MustParseAddr("10.0.100.1"), netip.MustParseAddrPort("10.0.100.2:80")
+	if _, errno := a.TCP.Connect(netip.AddrPortFrom(local, 1000), remote, tcp.Options{}, 1); errno != 0 {
+		t.Fatal(errno)
+	}
+	trade(t, a, b, 1) // a question and its answer, a SYN and its refusal
+	kinds := func(sock *udp.Socket, want udp.Tag) (in, out int) {
+		var m ring.Datagram
+		frame := make([]byte, 1600)
+		for {
+			n, ok := sock.Recv.Get(&m, frame, false)
+			if !ok {
+				return in, out
+			}
+			if typ := wire.Ethernet(frame[:n]).Type(); typ != wire.EtherTypeARP && typ != wire.EtherTypeIPv4 || uint16(typ) != m.From.Port() {
+				t.Errorf("type %v, and %#x is said", typ, m.From.Port())
+			}
+			if got := udp.TagOf(m.To); got != want {
+				t.Errorf("tag %+v, want %+v", got, want)
+			}
+			if m.TTL == udp.PacketOutgoing {
+				out++
+			} else {
+				in++
+			}
+		}
+	}
+	if in, out := kinds(base, udp.Tag{Type: wire.EtherTypeVLAN, TCI: 100}); in != 2 || out != 2 {
+		t.Errorf("the trunk: %d in, %d out", in, out)
+	}
+	if in, out := kinds(of100, udp.Tag{}); in != 2 || out != 2 {
+		t.Errorf("the VLAN: %d in, %d out", in, out)
+	}
+	if in, out := kinds(arp, udp.Tag{}); in != 1 || out != 0 {
+		t.Errorf("ARP of all ports: %d in, %d out", in, out)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -34,6 +35,7 @@ const (
 	wantHopLimit
 	wantTClass
 	wantOrigDst6
+	wantAuxData // PACKET_AUXDATA
 )
 
 // asking is the wants of a socket: set with the mu of its settings held, read without.
@@ -110,6 +112,9 @@ func (c *control) receivedWith(s *settings, m *ring.Datagram) {
 		c.putInt(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, int(m.Dropped))
 	}
 	if s.family == unix.AF_PACKET {
+		if w&wantAuxData != 0 {
+			c.putAuxData(s, m)
+		}
 		return
 	}
 	if w&wantPktinfo6 != 0 {
@@ -124,6 +129,26 @@ func (c *control) receivedWith(s *settings, m *ring.Datagram) {
 	} else {
 		c.put6(w, m)
 	}
+}
+
+// putAuxData writes a struct tpacket_auxdata: how long a frame is, where its IP header begins, and the VLAN
+// tag that was taken off it (packet_recvmsg in net/packet/af_packet.c). What the kernel knows of checksums
+// is not known here.
+func (c *control) putAuxData(s *settings, m *ring.Datagram) {
+	status, at := uint32(unix.TP_STATUS_USER), uint16(0)
+	if s.kind == unix.SOCK_RAW && !s.host.Cores()[0].Stack.Port(int(m.Iface)).RawIP {
+		at = wire.EthernetLen
+	}
+	tag := udp.TagOf(m.To)
+	if tag != (udp.Tag{}) {
+		status |= unix.TP_STATUS_VLAN_VALID | unix.TP_STATUS_VLAN_TPID_VALID
+	}
+	var b []byte
+	ne := binary.NativeEndian
+	b = ne.AppendUint32(ne.AppendUint32(ne.AppendUint32(b, status), uint32(m.Len)), uint32(m.Len))
+	b = ne.AppendUint16(ne.AppendUint16(b, 0), at)
+	b = ne.AppendUint16(ne.AppendUint16(b, tag.TCI), uint16(tag.Type))
+	c.put(unix.SOL_PACKET, unix.PACKET_AUXDATA, b)
 }
 
 // put4 writes what came in the header of an IPv4 packet.

@@ -17,6 +17,7 @@ var rawOptions = []option{
 	{level: unix.IPPROTO_IPV6, name: unix.IPV6_CHECKSUM, label: "IPV6_CHECKSUM", on: onRaw, get: getSum, set: setSum},
 	{level: unix.IPPROTO_ICMPV6, name: unix.ICMPV6_FILTER, label: "ICMPV6_FILTER", kind: kindFilter, on: onRaw, get: getFilter6, set: setFilter6},
 	{level: unix.SOL_PACKET, name: unix.PACKET_IGNORE_OUTGOING, label: "PACKET_IGNORE_OUTGOING", kind: kindFlag, on: onPacket, get: getIgnore, set: setIgnore},
+	wanted("PACKET_AUXDATA", unix.SOL_PACKET, unix.PACKET_AUXDATA, wantAuxData).of(onPacket),
 	{level: unix.SOL_PACKET, name: unix.PACKET_STATISTICS, label: "PACKET_STATISTICS", kind: kindStats, on: onPacket, get: getStatistics},
 }
 

@@ -420,6 +420,73 @@ var rawRows = concatRows(
 			n, _, err = e.peer.api.Recvfrom(theirs, p, 0)
 			e.note("the peer receives", p[:max(n, 0)], err)
 		}},
+		{"packet: PACKET_AUXDATA, and a priority tag", func(e *env) {
+			all := int(networkOrder(unix.ETH_P_ALL))
+			theirs := e.peer.open(unix.AF_PACKET, unix.SOCK_RAW, 0)
+			for _, typ := range []int{unix.SOCK_RAW, unix.SOCK_DGRAM} {
+				mine := e.me.open(unix.AF_PACKET, typ, all)
+				e.must(e.me.api.Bind(mine, &unix.SockaddrLinklayer{Ifindex: e.me.index, Protocol: networkOrder(unix.ETH_P_ALL)}))
+				e.must(e.me.api.SetsockoptTimeval(mine, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10}))
+				e.me.set(mine, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1)
+				for _, tag := range [][]byte{nil, {0x81, 0, 0xa0, 0}} {
+					ip := make([]byte, wire.IPv4Len+wire.UDPLen+20)
+					copy(ip, []byte{0x45, 0, 0, byte(len(ip)), 0, 1, 0, 0, 9, byte(wire.ProtoUDP), 0, 0})
+					copy(ip[12:], append(append([]byte(nil), e.peer.ip[:]...), e.me.ip[:]...))
+					wire.IPv4(ip).Seal()
+					wire.PutUDP(ip[wire.IPv4Len:], 1, uint16(e.port), len(ip)-wire.IPv4Len-wire.UDPLen)
+					frame := append(append(append(append([]byte(nil), e.me.mac...), e.peer.mac...), tag...), 8, 0)
+					frame = append(frame, ip...)
+					e.must(e.peer.api.Sendto(theirs, frame, 0, &unix.SockaddrLinklayer{Ifindex: e.peer.index}))
+					e.until("the frame", func() bool {
+						p, oob := make([]byte, 2000), make([]byte, 200)
+						n, oobn, flags, from, err := e.me.api.Recvmsg(mine, p, oob, 0)
+						e.must(err)
+						at := 0
+						if typ == unix.SOCK_RAW {
+							at = wire.EthernetLen
+						}
+						if n < at+len(ip) || string(p[at:at+len(ip)]) != string(ip) {
+							return false
+						}
+						l := from.(*unix.SockaddrLinklayer)
+						e.note("frame", n, p[max(at-2, 0):at], flags, networkOrder(l.Protocol), l.Pkttype)
+						messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+						e.must(err)
+						for _, m := range messages {
+							const checksums = unix.TP_STATUS_CSUMNOTREADY | unix.TP_STATUS_CSUM_VALID
+							m.Data[0] &^= checksums & 0xff
+							e.note("control", m.Header.Level, m.Header.Type, fmt.Sprintf("%x", m.Data))
+						}
+						return true
+					})
+				}
+			}
+		}},
+		{"packet: PACKET_STATISTICS", func(e *env) {
+			stats := func(fd int) string {
+				var s *unix.TpacketStats
+				var err error
+				if tb, ok := e.me.api.(*Table); ok {
+					s, err = tb.GetsockoptTpacketStats(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+				} else {
+					s, err = unix.GetsockoptTpacketStats(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+				}
+				e.must(err)
+				return fmt.Sprint(s.Packets, " and ", s.Drops)
+			}
+			watch := e.me.open(unix.AF_PACKET, unix.SOCK_DGRAM, 0)
+			e.note("at first", stats(watch))
+			e.must(e.me.api.Bind(watch, &unix.SockaddrLinklayer{Ifindex: e.me.index, Protocol: networkOrder(unix.ETH_P_IP)}))
+			mine, at := e.me.datagram()
+			theirs := e.peer.udp()
+			e.must(e.peer.api.Connect(theirs, at))
+			for range 7 {
+				e.sends("the peer sends", &e.peer, theirs, "x", 0)
+				e.reads("read", &e.me, mine, 1, 0)
+			}
+			e.note("seven", stats(watch))
+			e.note("and none since", stats(watch))
+		}},
 		{"packet: what goes out and comes in", func(e *env) {
 			mine := e.me.open(unix.AF_PACKET, unix.SOCK_DGRAM, int(networkOrder(unix.ETH_P_ALL)))
 			e.must(e.me.api.Bind(mine, &unix.SockaddrLinklayer{Ifindex: e.me.index, Protocol: networkOrder(unix.ETH_P_ALL)}))

@@ -1,6 +1,10 @@
 package udp
 
-import "github.com/xdpsock/xdpsock/proto/wire"
+import (
+	"net/netip"
+
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
 
 // Read first: packet(7).
 
@@ -32,10 +36,35 @@ const (
 	PacketOutgoing         // from us
 )
 
-// Wants says whether a packet socket takes a frame of a port.
-func (l *Link) Wants(port int, typ wire.EtherType, kind uint8) bool {
+// A Tag is the VLAN tag of a frame that is shown without it (tp_vlan_tpid, tp_vlan_tci of PACKET_AUXDATA);
+// the zero value is none.
+type Tag struct {
+	Type wire.EtherType
+	TCI  uint16
+}
+
+// Record is a tag as the To of a packet socket's record has it.
+func (t Tag) Record() netip.AddrPort {
+	if t == (Tag{}) {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(t.Type >> 8), byte(t.Type)}), t.TCI)
+}
+
+// TagOf is the tag in a record's To.
+func TagOf(to netip.AddrPort) (t Tag) {
+	if to.Addr().Is4() {
+		a := to.Addr().As4()
+		t = Tag{wire.EtherType(a[0])<<8 | wire.EtherType(a[1]), to.Port()}
+	}
+	return t
+}
+
+// Wants says whether a packet socket takes a frame of a port. Who wants one type of all ports sees a
+// tagged frame on the port of its VLAN.
+func (l *Link) Wants(port int, typ wire.EtherType, kind uint8, tagged bool) bool {
 	switch {
-	case l.Port >= 0 && l.Port != port:
+	case l.Port >= 0 && l.Port != port, tagged && l.Port < 0 && l.Type != AllTypes:
 		return false
 	case l.Type == AllTypes:
 		return kind != PacketOutgoing || !l.IgnoreOutgoing
