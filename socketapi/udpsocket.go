@@ -37,6 +37,9 @@ func (s *udpSocket) open(h *host.Host, family, kind int, protocol wire.Protocol)
 
 func (s *udpSocket) common() *settings { return &s.settings }
 
+// datagrams is what the socket sends and receives by.
+func (s *udpSocket) datagrams() *datagram { return s.d }
+
 func (s *udpSocket) bind(local netip.AddrPort) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
