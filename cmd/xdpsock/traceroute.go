@@ -99,9 +99,7 @@ func runTraceroute(ctx context.Context, out *output, flags *stackFlags, f traceF
 			err = e
 		}
 	}()
-	if target, err = scoped(stack.Host(), target); err != nil {
-		return err
-	}
+	target = scoped(stack.Host(), target)
 	open := openUDPProber
 	if f.icmp {
 		open = openEchoProber
