@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// An archive is one suite of Debian's, seen by an apt that knows nothing else: what this machine
+// has installed and where it installs from stay as they are.
+type archive struct {
+	root  string
+	suite string
+}
+
+const (
+	mirror  = "http://deb.debian.org/debian"
+	keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+)
+
+// openArchive makes the apt of a suite below the cache and fetches the list of what there is.
+func openArchive(ctx context.Context, cache, suite string) (*archive, error) {
+	a := &archive{root: filepath.Join(cache, "apt", suite), suite: suite}
+	for _, dir := range []string{"etc/apt/preferences.d", "etc/apt/apt.conf.d", "etc/apt/sources.list.d", "var/lib/apt/lists/partial", "var/lib/dpkg", "var/cache/apt/archives/partial"} {
+		if err := os.MkdirAll(filepath.Join(a.root, dir), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	source := fmt.Sprintf("deb [signed-by=%s] %s %s main\n", keyring, mirror, suite)
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(a.root, "etc/apt/sources.list"), []byte(source), 0o644),
+		os.WriteFile(filepath.Join(a.root, "var/lib/dpkg/status"), nil, 0o644)); err != nil {
+		return nil, err
+	}
+	if _, err := a.run(ctx, "", "apt-get", "-qq", "update"); err != nil {
+		return nil, fmt.Errorf("the suite %s of %s: %w", suite, mirror, err)
+	}
+	return a, nil
+}
+
+// run runs a program of apt on the archive alone.
+func (a *archive) run(ctx context.Context, dir, name string, args ...string) (string, error) {
+	args = append([]string{
+		"-o", "Dir=" + a.root, "-o", "Dir::State::status=" + filepath.Join(a.root, "var/lib/dpkg/status"),
+		"-o", "APT::Architecture=amd64", "-o", "APT::Architectures=amd64", "-o", "Acquire::Languages=none",
+		"-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false", "-o", "APT::Sandbox::User=root",
+	}, args...)
+	return output(ctx, dir, name, args...)
+}
+
+// output is what a program prints; its complaint is the error.
+func output(ctx context.Context, dir, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return "", fmt.Errorf("%s: %w", name, ctx.Err())
+		}
+		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+		return "", fmt.Errorf("%s: %w: %s", name, err, lines[len(lines)-1])
+	}
+	return stdout.String(), nil
+}
+
+// newest is the package of the newest kernel that fits.
+func (a *archive) newest(ctx context.Context, k kernel) (string, error) {
+	const before, after = "linux-image-", "-cloud-amd64"
+	names, err := a.run(ctx, "", "apt-cache", "pkgnames", before+k.pattern)
+	if err != nil {
+		return "", err
+	}
+	var fit []string
+	for _, name := range strings.Fields(names) {
+		if strings.HasSuffix(name, after) {
+			fit = append(fit, name)
+		}
+	}
+	if len(fit) == 0 {
+		return "", fmt.Errorf("the suite %s has no %s%s*%s any more", a.suite, before, k.pattern, after)
+	}
+	slices.SortFunc(fit, compareVersions)
+	return fit[len(fit)-1], nil
+}
+
+// compareVersions orders names by the numbers in them.
+func compareVersions(x, y string) int {
+	digits := func(r rune) bool { return r < '0' || r > '9' }
+	a, b := strings.FieldsFunc(x, digits), strings.FieldsFunc(y, digits)
+	for i := range min(len(a), len(b)) {
+		// Without leading zeros a longer number is a larger one.
+		p, q := strings.TrimLeft(a[i], "0"), strings.TrimLeft(b[i], "0")
+		if len(p) != len(q) {
+			return len(p) - len(q)
+		}
+		if c := strings.Compare(p, q); c != 0 {
+			return c
+		}
+	}
+	return len(a) - len(b)
+}
+
+// unpack brings a kernel's files below a folder of the cache: its package's, and those of the
+// packages in which newer kernels keep the image and the modules.
+func (a *archive) unpack(ctx context.Context, cache, name string) (string, error) {
+	dir := filepath.Join(cache, name)
+	if _, err := os.Stat(filepath.Join(dir, "complete")); err == nil {
+		return dir, nil
+	}
+	parts := []string{name}
+	depends, err := a.run(ctx, "", "apt-cache", "depends", "--important", name)
+	if err != nil {
+		return "", err
+	}
+	release := strings.TrimPrefix(name, "linux-image-")
+	for _, word := range strings.Fields(depends) {
+		if strings.HasSuffix(word, release) && !slices.Contains(parts, word) && word != "linux-headers-"+release {
+			parts = append(parts, word)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	if _, err := a.run(ctx, dir, "apt-get", append([]string{"-qq", "download"}, parts...)...); err != nil {
+		return "", fmt.Errorf("download of %s: %w", strings.Join(parts, ", "), err)
+	}
+	debs, err := filepath.Glob(filepath.Join(dir, "*.deb"))
+	if err != nil {
+		return "", err
+	}
+	for _, deb := range debs {
+		if _, err := output(ctx, dir, "dpkg-deb", "-x", deb, dir); err != nil {
+			return "", err
+		}
+		if err := os.Remove(deb); err != nil {
+			return "", err
+		}
+	}
+	return dir, os.WriteFile(filepath.Join(dir, "complete"), nil, 0o644)
+}
