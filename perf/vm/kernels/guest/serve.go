@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	patience = 60 * time.Second // of anything that emulation slows down
+	patience = 30 * time.Second // of anything that emulation slows down
 
 	engine4, engine6 = "10.99.0.2", "fd99::2"
 	kernel4, kernel6 = "10.99.0.1", "fd99::1"
