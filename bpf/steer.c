@@ -249,6 +249,9 @@ __attribute__((noinline)) __u64 walk(struct xdp_md *ctx, __u32 off, __u32 left, 
 	struct cursor c = { .ctx = ctx, .off = off, .left = left };
 	__u32 flags = 0, id = 0;
 
+	// Unrolled: before Linux 5.15 or so only a jump may close a loop, and compilers lay loops out
+	// so that one falls through to its head ("back-edge from insn", seen on 5.10).
+#pragma unroll
 	for (int i = 0; i <= EXT_MAX; i++) {
 		struct ext_hdr *h;
 
