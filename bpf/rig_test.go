@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"regexp"
@@ -15,6 +16,9 @@ import (
 func load(t testing.TB, cfg Config) *Program {
 	t.Helper()
 	p, err := Load(cfg)
+	if errors.Is(err, ErrFrags) && !linux(t, 5, 18) {
+		t.Skip(err)
+	}
 	if errors.Is(err, unix.EPERM) {
 		t.Skip("needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN: go test -exec sudo")
 	}
@@ -23,6 +27,18 @@ func load(t testing.TB, cfg Config) *Program {
 	}
 	t.Cleanup(func() { p.Close() })
 	return p
+}
+
+// linux says whether the kernel is at least that one.
+func linux(t testing.TB, major, minor int) bool {
+	t.Helper()
+	var u unix.Utsname
+	must(t, unix.Uname(&u))
+	var x, y int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &x, &y); err != nil {
+		t.Fatal(err)
+	}
+	return x > major || x == major && y >= minor
 }
 
 // rig is the program and its model under the same rules.

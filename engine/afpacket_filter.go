@@ -3,6 +3,7 @@ package engine
 // Read first: Documentation/networking/filter.rst (classic BPF).
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -154,6 +155,9 @@ func attachFilter(fd int, program []unix.SockFilter) error {
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog)
 	runtime.KeepAlive(program)
+	if errors.Is(err, unix.ENOMEM) { // it is charged to the socket's option memory, 20 KB before Linux 6.8
+		err = fmt.Errorf("%w: sysctl -w net.core.optmem_max=131072, or fewer addresses", err)
+	}
 	if err != nil {
 		return fmt.Errorf("engine: packet filter of %d instructions: %w", len(program), err)
 	}

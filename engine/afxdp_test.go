@@ -388,6 +388,7 @@ func TestAFXDPForward(t *testing.T) {
 // Frames above a page come in several descriptors and are handed up in one piece; one that was kept goes
 // out again, in several.
 func TestAFXDPJumbo(t *testing.T) {
+	netlab.NeedLinux(t, 6, 6) // XDP_USE_SG
 	l := newXDPLink(t, 1, 9000)
 	near, far := l.open(l.a, 0, nil), l.open(l.b, 0, nil)
 	if !near.Socket().MultiBuffer {
@@ -455,6 +456,7 @@ func TestAFXDPJumbo(t *testing.T) {
 // In generic mode the kernel hands up what its own stack left to hardware: a datagram of 20,000 bytes arrives
 // as one packet of several descriptors.
 func TestAFXDPGeneric(t *testing.T) {
+	netlab.NeedLinux(t, 6, 6) // XDP_USE_SG
 	l := newXDPLinkMode(t, 1, 1500, bpf.Generic)
 	there := netip.MustParseAddr("192.0.2.2")
 	if err := l.veth.A.AddRoute(netip.PrefixFrom(there, 32), netip.Addr{}); err != nil {

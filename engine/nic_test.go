@@ -177,15 +177,7 @@ func anyFrame(devices []Device, to netip.Addr) (found bool) {
 // A kernel that knows XDP features (Linux 6.3) tells them each time it is asked.
 func TestLinkTellsXDPFeatures(t *testing.T) {
 	netlab.RequireRoot(t)
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		t.Fatal(err)
-	}
-	var major, minor int
-	release := unix.ByteSliceToString(u.Release[:])
-	if fmt.Sscanf(release, "%d.%d", &major, &minor); major < 6 || major == 6 && minor < 3 {
-		t.Skipf("Linux %s does not tell XDP features, 6.3 does", release)
-	}
+	netlab.NeedLinux(t, 6, 3)
 	_, b, _ := nicPair(t, 1)
 	for range 50 {
 		if err := b.Do(func() error {
@@ -273,6 +265,7 @@ func TestOpenNICOccupied(t *testing.T) {
 // pieces are then taken.
 func TestOpenNICLongPackets(t *testing.T) {
 	netlab.RequireRoot(t)
+	netlab.NeedLinux(t, 6, 6) // XDP_USE_SG
 	for name, set := range map[string]func(v *netlab.Veth) error{
 		"ours":       func(v *netlab.Veth) error { return v.B.SetMTU(9000) },
 		"the peer's": func(v *netlab.Veth) error { return v.A.SetMTU(9000) },
@@ -296,6 +289,7 @@ func TestOpenNICLongPackets(t *testing.T) {
 // An interface without native XDP falls back, and says so.
 func TestOpenNICFallsBack(t *testing.T) {
 	netlab.RequireRoot(t)
+	netlab.NeedLinux(t, 6, 6) // lo has a large MTU: XDP_USE_SG
 	ns := netlab.TestNS(t, netlab.NoIPv6())
 	n, err := openIn(t, ns, NICConfig{Interface: "lo"})
 	if err != nil {

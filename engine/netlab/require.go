@@ -40,6 +40,23 @@ func RequireRoot(t TB) {
 	}
 }
 
+// NeedLinux skips a test of what older kernels have not got.
+func NeedLinux(t TB, major, minor int) {
+	t.Helper()
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		t.Fatalf("uname: %v", err)
+	}
+	var x, y int
+	release := unix.ByteSliceToString(u.Release[:])
+	if _, err := fmt.Sscanf(release, "%d.%d", &x, &y); err != nil {
+		t.Fatalf("kernel release %q: %v", release, err)
+	}
+	if x < major || x == major && y < minor {
+		t.Skipf("needs Linux %d.%d, this is %s", major, minor, release)
+	}
+}
+
 // Privileged is nil where the process may make networks, and otherwise says what
 // it lacks.
 func Privileged() error {
