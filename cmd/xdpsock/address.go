@@ -28,12 +28,16 @@ func headersOf(a netip.Addr) int {
 }
 
 // scoped gives a link-local address the zone of the engine's interface: there is no other that
-// it could be on.
-func scoped(h *host.Host, a netip.Addr) netip.Addr {
+// it could be on, whichever the user names.
+func scoped(h *host.Host, a netip.Addr) (netip.Addr, error) {
 	if a.Is4() || !a.IsLinkLocalUnicast() {
-		return a
+		return a.WithZone(""), nil
 	}
-	return a.WithZone(strconv.Itoa(h.Index(0)))
+	zone := strconv.Itoa(h.Index(0))
+	if z := a.Zone(); z != "" && z != zone && z != h.Name(0) {
+		return a, usagef("%s is on another link than the engine, which runs on %s", a, h.Name(0))
+	}
+	return a.WithZone(zone), nil
 }
 
 // shown is an address as people write it.

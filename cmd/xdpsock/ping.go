@@ -158,6 +158,9 @@ func runPing(ctx context.Context, out *output, flags *stackFlags, p pingFlags, t
 			err = e
 		}
 	}()
+	if target, err = scoped(stack.Host(), target); err != nil {
+		return err
+	}
 	conn, err := stack.ListenPing(unspecified(target))
 	if err != nil {
 		return err
@@ -167,7 +170,6 @@ func runPing(ctx context.Context, out *output, flags *stackFlags, p pingFlags, t
 	}
 	l := linkOf(stack.Host().NICs()[0], own(stack))
 	l.say(out)
-	target = scoped(stack.Host(), target)
 	out.say("PING %s %d(%d) bytes of data.", shown(stack.Host(), target), p.size, p.size+headersOf(target))
 
 	x := newPinger(conn, target, p, out)

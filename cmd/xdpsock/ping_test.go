@@ -54,6 +54,12 @@ func TestPing(t *testing.T) {
 			t.Errorf("no summary:\n%s", &p.stdout)
 		}
 	})
+	t.Run("another link", func(t *testing.T) {
+		code, _, stderr := ran(t, l.server, "ping", "-i", "server", "-a", engineAddr.String(), "fe80::1%elsewhere")
+		if code != exitUsage || !strings.Contains(stderr, "another link") {
+			t.Errorf("exit code %d: %s", code, stderr)
+		}
+	})
 	t.Run("silence", func(t *testing.T) {
 		code, stdout, _ := ran(t, l.server, "ping", "-i", "server", "-a", engineAddr.String(), "-c", "2", "-n", "1ms", "-W", "100ms", "10.99.0.77")
 		if code != exitFailed || !strings.Contains(stdout, "0 received, 100% packet loss") {

@@ -99,7 +99,9 @@ func runTraceroute(ctx context.Context, out *output, flags *stackFlags, f traceF
 			err = e
 		}
 	}()
-	target = scoped(stack.Host(), target)
+	if target, err = scoped(stack.Host(), target); err != nil {
+		return err
+	}
 	open := openUDPProber
 	if f.icmp {
 		open = openEchoProber
