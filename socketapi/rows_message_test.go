@@ -279,6 +279,74 @@ var messageRows = concatRows(
 			}
 			e.note("receive", n, err, parts[0], parts[1], parts[2])
 		}}},
+	bothFamilies("unspecified: a destination that is this host", func(e *env, f ipFamily) {
+		nobody := func(port int) unix.Sockaddr {
+			if f.four() {
+				return &unix.SockaddrInet4{Port: port}
+			}
+			return &unix.SockaddrInet6{Port: port}
+		}
+		l, port := e.me.open(f.domain, unix.SOCK_STREAM, 0), e.freePort()
+		e.must(e.me.api.Bind(l, nobody(port)))
+		e.must(e.me.api.Listen(l, 4))
+		c := e.me.open(f.domain, unix.SOCK_STREAM, 0)
+		e.note("tcp, connect", e.me.api.Connect(c, nobody(port)))
+		e.me.noteNames("tcp", c)
+		d := e.me.open(f.domain, unix.SOCK_DGRAM, 0)
+		e.must(e.me.api.Bind(d, nobody(port)))
+		e.must(e.me.api.SetsockoptTimeval(d, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10}))
+		from := e.me.open(f.domain, unix.SOCK_DGRAM, 0)
+		e.note("udp, sendto", e.me.api.Sendto(from, []byte("to nobody"), 0, nobody(port)))
+		n, sa, err := e.me.api.Recvfrom(d, make([]byte, 99), 0)
+		if four, ok := sa.(*unix.SockaddrInet4); ok {
+			four.Port = 0
+		} else if six, ok := sa.(*unix.SockaddrInet6); ok {
+			six.Port = 0
+		}
+		e.note("receive", n, sa, err)
+		e.note("udp, connect", e.me.api.Connect(from, nobody(port)))
+		e.me.noteNames("udp", from)
+		raw := f.raw(&e.me, testProtocol)
+		e.note("raw, sendto", e.me.api.Sendto(raw, []byte("raw to nobody"), 0, nobody(0)))
+		e.packet("raw, receive", f, &e.me, raw)
+		e.note("raw, connect", e.me.api.Connect(raw, nobody(0)))
+		e.note("name", e.me.sockname(raw))
+	}),
+	bothFamilies("datagram: connected, flags, shut down", func(e *env, f ipFamily) {
+		theirs, at := f.bound(&e.peer)
+		mine := e.me.open(f.domain, unix.SOCK_DGRAM, 0)
+		e.must(e.me.api.Bind(mine, f.in(&e.me, e.freePort())))
+		e.must(e.me.api.SetsockoptTimeval(mine, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10}))
+		e.note("connect", e.me.api.Connect(mine, at))
+		e.me.noteNames("connected", mine)
+		me := e.me.sockname(mine)
+		stranger := e.peer.open(f.domain, unix.SOCK_DGRAM, 0)
+		e.must(e.peer.api.Sendto(stranger, []byte("stranger"), 0, me))
+		for _, text := range []string{"abcdef", "ghijkl", "mnopqr", "stuvwx"} {
+			e.must(e.peer.api.Sendto(theirs, []byte(text), 0, me))
+		}
+		e.receives("peek", &e.me, mine, 3, unix.MSG_PEEK, nil)
+		e.receives("peek, whole length", &e.me, mine, 0, unix.MSG_PEEK|unix.MSG_TRUNC, nil)
+		e.receives("all of one", &e.me, mine, 99, unix.MSG_WAITALL, nil)
+		e.receives("cut off", &e.me, mine, 4, 0, nil)
+		e.receives("cut off, whole length", &e.me, mine, 4, unix.MSG_TRUNC, nil)
+		e.receives("last", &e.me, mine, 99, unix.MSG_DONTWAIT, nil)
+		e.receives("none", &e.me, mine, 99, unix.MSG_DONTWAIT, nil)
+		ping, _ := f.ping(&e.me)
+		for _, fd := range []int{mine, f.raw(&e.me, testProtocol), ping} {
+			e.receives("urgent", &e.me, fd, 99, unix.MSG_DONTWAIT|unix.MSG_OOB, nil)
+			e.receives("no such flag", &e.me, fd, 99, unix.MSG_DONTWAIT|1<<27, nil)
+		}
+		e.note("AF_UNSPEC", e.me.api.Connect(mine, nil))
+		e.me.noteNames("not connected", mine)
+		e.sends("send", &e.me, mine, "x", 0)
+		e.note("port 0", e.me.api.Sendto(mine, []byte("x"), 0, f.in(&e.peer, 0)))
+		e.note("shutdown", e.me.api.Shutdown(mine, unix.SHUT_RD))
+		e.must(e.me.api.Connect(mine, at))
+		e.note("connected, shutdown", e.me.api.Shutdown(mine, unix.SHUT_RDWR))
+		e.sends("send", &e.me, mine, "x", 0)
+		e.receives("receive", &e.me, mine, 9, 0, nil)
+	}),
 	bothFamilies("message: the largest", func(e *env, f ipFamily) {
 		theirs, at := f.bound(&e.peer)
 		mine := e.me.open(f.domain, unix.SOCK_DGRAM, 0)

@@ -89,11 +89,10 @@ func toLoopback(to netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv6Loopback(), to.Port())
 }
 
-const datagramRecvFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL | unix.MSG_NOSIGNAL
-
-// recv takes one datagram. MSG_WAITALL says nothing here, as on Linux.
+// recv takes one datagram. Flags other than MSG_DONTWAIT, MSG_PEEK and MSG_TRUNC say nothing here, as on
+// Linux, but MSG_OOB where it is not UDP (raw_recvmsg, rawv6_recvmsg, ping_recvmsg).
 func (s *udpSocket) recv(p []byte, flags int) (r received, errno unix.Errno) {
-	if flags&^datagramRecvFlags != 0 {
+	if flags&unix.MSG_OOB != 0 && s.class() != onUDP {
 		return r, unix.EOPNOTSUPP
 	}
 	return s.d.receiveMessage(p, flags, s.rcvTimeo.until(s.host))
