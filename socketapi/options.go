@@ -49,6 +49,12 @@ var socketOptions = []option{
 	{level: unix.SOL_SOCKET, name: unix.SO_BINDTOIFINDEX, label: "SO_BINDTOIFINDEX", get: getDeviceIndex, set: setDeviceIndex, on: onTCP | onDatagram},
 }
 
+// of is the option for some kinds of sockets alone.
+func (o option) of(on class) option {
+	o.on = on
+	return o
+}
+
 func number(b bool) int {
 	if b {
 		return 1
