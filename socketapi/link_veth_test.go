@@ -269,7 +269,7 @@ func TestGroupsWithTwoCores(t *testing.T) {
 		fatal(t, err)
 		defer c.Close()
 		st.Host().FlushNeighbours(0)
-		ip(t, kernel, "neigh flush dev vb")
+		flushNeighbours(t, kernel)
 		k, err := kernel.Dial("udp", f.ours("9"))
 		fatal(t, err)
 		defer k.Close()
