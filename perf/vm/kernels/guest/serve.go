@@ -179,7 +179,7 @@ func echo(from *netlab.NS, network, ip string) error {
 
 func get(from *netlab.NS, ip string) error {
 	client := http.Client{Timeout: patience, Transport: &http.Transport{
-		Dial: func(network, addr string) (net.Conn, error) { return from.Dial(network, addr) }, DisableKeepAlives: true,
+		DialContext: from.DialContext, DisableKeepAlives: true,
 	}}
 	answer, err := client.Get("http://" + net.JoinHostPort(ip, "80") + "/")
 	if err != nil {
