@@ -415,7 +415,7 @@ func TestBerkeley(t *testing.T) {
 	}
 	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, rawRows, getsockoptRows,
 		pollRows, epollRows, descriptorRows, kernelRows, ioctlRows, vectorRows,
-		optionRows())
+		tcpOptionRows, optionRows())
 	seen := map[string]bool{}
 	for i, r := range table {
 		if seen[r.name] {

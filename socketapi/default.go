@@ -68,6 +68,21 @@ func GetsockoptTimeval(fd, level, opt int) (*unix.Timeval, error) {
 func GetsockoptString(fd, level, opt int) (string, error) {
 	return table().GetsockoptString(fd, level, opt)
 }
+func GetsockoptUint64(fd, level, opt int) (value uint64, err error) {
+	return table().GetsockoptUint64(fd, level, opt)
+}
+func SetsockoptUint64(fd, level, opt int, value uint64) (err error) {
+	return table().SetsockoptUint64(fd, level, opt, value)
+}
+func GetsockoptTCPCCVegasInfo(fd, level, opt int) (*unix.TCPVegasInfo, error) {
+	return table().GetsockoptTCPCCVegasInfo(fd, level, opt)
+}
+func GetsockoptTCPCCDCTCPInfo(fd, level, opt int) (*unix.TCPDCTCPInfo, error) {
+	return table().GetsockoptTCPCCDCTCPInfo(fd, level, opt)
+}
+func GetsockoptTCPCCBBRInfo(fd, level, opt int) (*unix.TCPBBRInfo, error) {
+	return table().GetsockoptTCPCCBBRInfo(fd, level, opt)
+}
 func GetsockoptTCPInfo(fd, level, opt int) (*unix.TCPInfo, error) {
 	return table().GetsockoptTCPInfo(fd, level, opt)
 }

@@ -124,7 +124,7 @@ func (s *stream) polled() ring.Events {
 	if s.ended.Load() != 0 || s.host.Closed() {
 		return gone
 	}
-	ev := s.conn.Polled()
+	ev := s.enough(s.conn.Polled(), 0)
 	if s.left.Peek() != 0 {
 		ev |= ring.Err
 	}

@@ -2,6 +2,7 @@ package socketapi
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -14,6 +15,7 @@ type value struct {
 	time   unix.Timeval
 	text   string
 	info   unix.TCPInfo
+	rate   uint64 // kindRate
 	filter unix.ICMPv6Filter
 	stats  unix.TpacketStats
 }
@@ -30,6 +32,8 @@ const (
 	kindInfo               // unix.TCPInfo
 	kindFilter             // unix.ICMPv6Filter
 	kindStats              // unix.TpacketStats
+	kindRate               // uint64, or int: bytes a second
+	kindCCInfo             // what a congestion control tells: nothing so far
 	kindBytes              // one of several structures, as its bytes in text
 )
 
@@ -111,14 +115,14 @@ var optionsByKey = func() map[optionKey]*option {
 type Option struct {
 	Level, Name int
 	Label       string // the C name, "SO_REUSEADDR"
-	Type        string // of its value: "int", "bool", "Linger", "Timeval", "string", "TCPInfo", "ICMPv6Filter", "TpacketStats", "bytes"
+	Type        string // of its value: "int", "bool", "Linger", "Timeval", "string", "TCPInfo", "ICMPv6Filter", "TpacketStats", "uint64", "TCPCCInfo", "bytes"
 	Get, Set    bool
 	Sockets     []string // which have it: "tcp", "udp", "ping", "raw", "packet"
 }
 
 // Options lists the options that there are. Any other is ENOPROTOOPT. docs/options.md is made of it.
 func Options() []Option {
-	types := [...]string{kindInt: "int", kindFlag: "bool", kindLinger: "Linger", kindTime: "Timeval", kindText: "string", kindInfo: "TCPInfo", kindFilter: "ICMPv6Filter", kindStats: "TpacketStats", kindBytes: "bytes"}
+	types := [...]string{kindInt: "int", kindFlag: "bool", kindLinger: "Linger", kindTime: "Timeval", kindText: "string", kindInfo: "TCPInfo", kindFilter: "ICMPv6Filter", kindStats: "TpacketStats", kindRate: "uint64", kindCCInfo: "TCPCCInfo", kindBytes: "bytes"}
 	list := make([]Option, len(options)+len(groupOptions))
 	for i, o := range slices.Concat(options, groupOptions) {
 		list[i] = Option{Level: o.level, Name: o.name, Label: o.label, Type: types[o.kind], Get: o.get != nil, Set: o.set != nil, Sockets: o.sockets()}
@@ -296,6 +300,10 @@ func (t *Table) GetsockoptInt(fd, level, opt int) (int, error) {
 	if k := t.kernel(fd); k != nil {
 		return asks(other{k: k}, func(fd int) (int, error) { return unix.GetsockoptInt(fd, level, opt) })
 	}
+	if _, o := t.find(fd, level, opt); o != nil && o.kind == kindRate {
+		rate, err := t.GetsockoptUint64(fd, level, opt)
+		return int(int32(min(rate, math.MaxUint32))), err
+	}
 	v, err := t.get(fd, level, opt, kindInt, kindFlag)
 	return v.n, err
 }
@@ -305,10 +313,34 @@ func (t *Table) SetsockoptInt(fd, level, opt int, n int) error {
 	if k := t.kernel(fd); k != nil {
 		return other{k: k}.do(func(fd int) error { return unix.SetsockoptInt(fd, level, opt, n) })
 	}
-	if _, o := t.find(fd, level, opt); o != nil && o.kind == kindBytes {
+	switch _, o := t.find(fd, level, opt); {
+	case o != nil && o.kind == kindRate:
+		rate := uint64(uint32(n))
+		if rate == math.MaxUint32 {
+			rate = math.MaxUint64
+		}
+		return t.SetsockoptUint64(fd, level, opt, rate)
+	case o != nil && o.kind == kindBytes:
 		return t.set(fd, level, opt, value{text: string(binary.NativeEndian.AppendUint32(nil, uint32(n)))}, kindBytes, kindBytes)
 	}
 	return t.set(fd, level, opt, value{n: int(int32(n))}, kindInt, kindFlag)
+}
+
+// GetsockoptUint64 returns SO_MAX_PACING_RATE in its form of 64 bits, in bytes a second.
+func (t *Table) GetsockoptUint64(fd, level, opt int) (uint64, error) {
+	if k := t.kernel(fd); k != nil {
+		return asks(other{k: k}, func(fd int) (uint64, error) { return unix.GetsockoptUint64(fd, level, opt) })
+	}
+	v, err := t.get(fd, level, opt, kindRate, kindRate)
+	return v.rate, err
+}
+
+// SetsockoptUint64 sets SO_MAX_PACING_RATE in its form of 64 bits.
+func (t *Table) SetsockoptUint64(fd, level, opt int, n uint64) error {
+	if k := t.kernel(fd); k != nil {
+		return other{k: k}.do(func(fd int) error { return unix.SetsockoptUint64(fd, level, opt, n) })
+	}
+	return t.set(fd, level, opt, value{rate: n}, kindRate, kindRate)
 }
 
 // GetsockoptLinger returns SO_LINGER.

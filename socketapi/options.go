@@ -1,10 +1,13 @@
 package socketapi
 
 import (
+	"math"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
@@ -12,9 +15,8 @@ import (
 
 // Limits of the buffer options, in bytes.
 const (
-	recvBufMin   = 2304 // SOCK_MIN_RCVBUF
-	sendBufMin   = 4608 // SOCK_MIN_SNDBUF
-	streamBuffer = 128 << 10
+	recvBufMin = 2304 // SOCK_MIN_RCVBUF
+	sendBufMin = 4608 // SOCK_MIN_SNDBUF
 )
 
 // options is every option that there is.
@@ -32,6 +34,9 @@ var socketOptions = []option{
 	{level: unix.SOL_SOCKET, name: unix.SO_SNDBUF, label: "SO_SNDBUF", get: getSndBuf, set: setSndBuf},
 	timeout("SO_RCVTIMEO", unix.SO_RCVTIMEO, func(s *settings) *patience { return &s.rcvTimeo }),
 	timeout("SO_SNDTIMEO", unix.SO_SNDTIMEO, func(s *settings) *patience { return &s.sndTimeo }),
+	{level: unix.SOL_SOCKET, name: unix.SO_RCVLOWAT, label: "SO_RCVLOWAT", get: getRcvLowat, set: setRcvLowat},
+	fact("SO_SNDLOWAT", unix.SO_SNDLOWAT, func(socket) int { return 1 }),
+	{level: unix.SOL_SOCKET, name: unix.SO_MAX_PACING_RATE, label: "SO_MAX_PACING_RATE", kind: kindRate, on: onTCP, get: getPacingRate, set: setPacingRate},
 	fact("SO_ERROR", unix.SO_ERROR, func(s socket) int { return int(s.takeError()) }),
 	fact("SO_TYPE", unix.SO_TYPE, func(s socket) int { return s.common().kind }),
 	fact("SO_DOMAIN", unix.SO_DOMAIN, func(s socket) int { return s.common().family }),
@@ -141,29 +146,70 @@ func setLinger(s socket, v *value) unix.Errno {
 	return 0
 }
 
+func getRcvLowat(s socket, v *value) unix.Errno {
+	v.n = max(s.common().rcvLowat, 1)
+	return 0
+}
+
+// setRcvLowat has a stream's receive buffer grow to what is to be waited for, where it is not fixed, and asks for no more
+// than half of what that may be (tcp_set_rcvlowat).
+func setRcvLowat(s socket, v *value) unix.Errno {
+	c := s.common()
+	n := v.n
+	if n < 0 {
+		n = math.MaxInt32
+	}
+	if c.class() == onTCP {
+		most := c.rcvBuf / 2
+		if most == 0 {
+			most = c.host.TCPParams().Rmem.Max / 2
+		}
+		n = min(n, most)
+	}
+	c.rcvLowat = max(n, 1)
+	return 0
+}
+
+// getPacingRate and setPacingRate are of 32 bits, all of them set being no limit, or of 64.
+func getPacingRate(s socket, v *value) unix.Errno {
+	v.rate = ^s.(*tcpSocket).paced
+	return 0
+}
+
+func setPacingRate(s socket, v *value) unix.Errno {
+	t := s.(*tcpSocket)
+	t.paced = ^v.rate
+	t.opt.MaxPacingRate = 0
+	if v.rate != math.MaxUint64 {
+		t.opt.MaxPacingRate = v.rate
+	}
+	return 0
+}
+
 // A buffer is twice what was asked for, since the overhead of packets counts too
 // (socket(7)); a stream's window is the half of it.
 func getRcvBuf(s socket, v *value) unix.Errno {
-	v.n = s.common().rcvBuf
-	if v.n == 0 {
-		v.n = bufferDefault(s)
+	if v.n = s.common().rcvBuf; v.n != 0 {
+		return 0
+	}
+	v.n = datagramRecvDefault
+	if t, ok := s.(*tcpSocket); ok {
+		v.n = t.host.TCPParams().Rmem.Default
+		return t.tuned(func(c *tcp.Conn) { v.n, _ = c.Buffers() })
 	}
 	return 0
 }
 
 func getSndBuf(s socket, v *value) unix.Errno {
-	v.n = s.common().sndBuf
-	if v.n == 0 {
-		v.n = bufferDefault(s)
+	if v.n = s.common().sndBuf; v.n != 0 {
+		return 0
+	}
+	v.n = datagramRecvDefault
+	if t, ok := s.(*tcpSocket); ok {
+		v.n = t.host.TCPParams().Wmem.Default
+		return t.tuned(func(c *tcp.Conn) { _, v.n = c.Buffers() })
 	}
 	return 0
-}
-
-func bufferDefault(s socket) int {
-	if s.common().kind == unix.SOCK_STREAM {
-		return streamBuffer
-	}
-	return datagramRecvDefault
 }
 
 func setRcvBuf(s socket, v *value) unix.Errno {
@@ -185,6 +231,14 @@ func recvBufferOf(h *host.Host, n int) int {
 func sendBufferOf(h *host.Host, n int) int {
 	_, most := h.BufferMax()
 	return max(2*asked(n, most), sendBufMin)
+}
+
+// tuned asks a connection how large its buffers have become, if there is one.
+func (s *tcpSocket) tuned(ask func(*tcp.Conn)) unix.Errno {
+	if conn := s.conn.Load(); conn != nil {
+		return conn.do(func(c *tcp.Conn, _ mono.Time) unix.Errno { ask(c); return 0 })
+	}
+	return 0
 }
 
 // asked is a buffer's size as it is taken: Linux compares it as unsigned.

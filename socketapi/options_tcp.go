@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"cmp"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,8 +19,20 @@ const (
 	maxSegMin     = 88    // TCP_MIN_MSS
 	maxSegMax     = 32767 // MAX_TCP_WINDOW
 	maxSegDefault = 536   // TCP_MSS_DEFAULT
-	linger2       = 60    // TCP_FIN_TIMEOUT, seconds
 	linger2Max    = 120   // TCP_FIN_TIMEOUT_MAX, seconds
+
+	windowClampMin = recvBufMin / 2
+	rtoMaxLeast    = 1000    // milliseconds
+	rtoMaxMost     = 120_000 // TCP_RTO_MAX_SEC, in milliseconds
+	timeoutLeast   = 2000    // TCP_TIMEOUT_MIN of a clock of a thousand ticks a second, in microseconds
+	timeoutMost    = 200_000 // TCP_RTO_MIN and TCP_DELACK_MAX, in microseconds
+)
+
+// Options that golang.org/x/sys/unix does not know yet (include/uapi/linux/tcp.h).
+const (
+	tcpRTOMaxMS    = 44
+	tcpRTOMinUS    = 45
+	tcpDelACKMaxUS = 46
 )
 
 // tcpOptions are those of IPPROTO_TCP.
@@ -28,10 +41,10 @@ var tcpOptions = []option{
 	tcpFlag("TCP_CORK", unix.TCP_CORK, func(s *tcpSocket) *bool { return &s.opt.Cork }),
 	{level: unix.IPPROTO_TCP, name: unix.TCP_QUICKACK, label: "TCP_QUICKACK", kind: kindFlag, on: onTCP, get: getQuickACK, set: setQuickACK},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_MAXSEG, label: "TCP_MAXSEG", on: onTCP, get: getMaxSeg, set: setMaxSeg},
-	seconds("TCP_KEEPIDLE", unix.TCP_KEEPIDLE, 7200, func(o *tcp.Options) *time.Duration { return &o.KeepIdle }),
-	seconds("TCP_KEEPINTVL", unix.TCP_KEEPINTVL, 75, func(o *tcp.Options) *time.Duration { return &o.KeepInterval }),
-	count("TCP_KEEPCNT", unix.TCP_KEEPCNT, 9, func(o *tcp.Options) *int { return &o.KeepCount }),
-	count("TCP_SYNCNT", unix.TCP_SYNCNT, 6, func(o *tcp.Options) *int { return &o.SynCount }),
+	seconds("TCP_KEEPIDLE", unix.TCP_KEEPIDLE, func(p *tcp.Params) time.Duration { return p.KeepIdle }, func(o *tcp.Options) *time.Duration { return &o.KeepIdle }),
+	seconds("TCP_KEEPINTVL", unix.TCP_KEEPINTVL, func(p *tcp.Params) time.Duration { return p.KeepInterval }, func(o *tcp.Options) *time.Duration { return &o.KeepInterval }),
+	count("TCP_KEEPCNT", unix.TCP_KEEPCNT, func(p *tcp.Params) int { return p.KeepCount }, func(o *tcp.Options) *int { return &o.KeepCount }),
+	count("TCP_SYNCNT", unix.TCP_SYNCNT, func(p *tcp.Params) int { return p.SynRetries }, func(o *tcp.Options) *int { return &o.SynCount }),
 	{level: unix.IPPROTO_TCP, name: unix.TCP_USER_TIMEOUT, label: "TCP_USER_TIMEOUT", on: onTCP, get: getUserTimeout, set: setUserTimeout},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_LINGER2, label: "TCP_LINGER2", on: onTCP, get: getLinger2, set: setLinger2},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_CONGESTION, label: "TCP_CONGESTION", kind: kindText, on: onTCP, get: getCongestion, set: setCongestion},
@@ -40,6 +53,18 @@ var tcpOptions = []option{
 	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN_NO_COOKIE, label: "TCP_FASTOPEN_NO_COOKIE", on: onTCP, get: getFastNoCookie, set: setFastNoCookie},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN_KEY, label: "TCP_FASTOPEN_KEY", kind: kindBytes, on: onTCP, get: getFastKey, set: setFastKey},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_DEFER_ACCEPT, label: "TCP_DEFER_ACCEPT", on: onTCP, get: getDeferAccept, set: setDeferAccept},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_WINDOW_CLAMP, label: "TCP_WINDOW_CLAMP", on: onTCP, get: getWindowClamp, set: setWindowClamp},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_NOTSENT_LOWAT, label: "TCP_NOTSENT_LOWAT", on: onTCP,
+		get: func(s socket, v *value) unix.Errno { v.n = int(int32(s.(*tcpSocket).opt.NotSentLow)); return 0 },
+		set: func(s socket, v *value) unix.Errno { s.(*tcpSocket).opt.NotSentLow = uint32(v.n); return 0 }},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_TIMESTAMP, label: "TCP_TIMESTAMP", on: onTCP, get: getTimestamp, set: setTimestamp},
+	thin("TCP_THIN_LINEAR_TIMEOUTS", unix.TCP_THIN_LINEAR_TIMEOUTS, func(o *tcp.Options) *bool { return &o.ThinTimeouts }),
+	thin("TCP_THIN_DUPACK", unix.TCP_THIN_DUPACK, nil),
+	{level: unix.IPPROTO_TCP, name: tcpRTOMaxMS, label: "TCP_RTO_MAX_MS", on: onTCP, get: getRTOMax, set: setRTOMax},
+	{level: unix.IPPROTO_TCP, name: tcpRTOMinUS, label: "TCP_RTO_MIN_US", on: onTCP, get: getRTOMin, set: setRTOMin},
+	{level: unix.IPPROTO_TCP, name: tcpDelACKMaxUS, label: "TCP_DELACK_MAX_US", on: onTCP, get: getDelayMax, set: setDelayMax},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_CC_INFO, label: "TCP_CC_INFO", kind: kindCCInfo, on: onTCP,
+		get: func(socket, *value) unix.Errno { return 0 }}, // neither CUBIC nor Reno has anything to tell, on Linux too
 	{level: unix.IPPROTO_TCP, name: unix.TCP_INFO, label: "TCP_INFO", kind: kindInfo, on: onTCP, get: getTCPInfo},
 }
 
@@ -52,12 +77,15 @@ func tcpFlag(label string, name int, of func(*tcpSocket) *bool) option {
 }
 
 // seconds is an option of IPPROTO_TCP that is a time of 1 to keepMax seconds.
-func seconds(label string, name, otherwise int, of func(*tcp.Options) *time.Duration) option {
+func seconds(label string, name int, otherwise func(*tcp.Params) time.Duration, of func(*tcp.Options) *time.Duration) option {
 	return option{level: unix.IPPROTO_TCP, name: name, label: label, on: onTCP,
 		get: func(s socket, v *value) unix.Errno {
-			if v.n = int(*of(&s.(*tcpSocket).opt) / time.Second); v.n == 0 {
-				v.n = otherwise
+			d := *of(&s.(*tcpSocket).opt)
+			if d == 0 {
+				p := s.common().host.TCPParams()
+				d = otherwise(&p)
 			}
+			v.n = int(d / time.Second)
 			return 0
 		},
 		set: func(s socket, v *value) unix.Errno {
@@ -71,11 +99,12 @@ func seconds(label string, name, otherwise int, of func(*tcp.Options) *time.Dura
 }
 
 // count is an option of IPPROTO_TCP that is a number of 1 to countMax.
-func count(label string, name, otherwise int, of func(*tcp.Options) *int) option {
+func count(label string, name int, otherwise func(*tcp.Params) int, of func(*tcp.Options) *int) option {
 	return option{level: unix.IPPROTO_TCP, name: name, label: label, on: onTCP,
 		get: func(s socket, v *value) unix.Errno {
 			if v.n = *of(&s.(*tcpSocket).opt); v.n == 0 {
-				v.n = otherwise
+				p := s.common().host.TCPParams()
+				v.n = otherwise(&p)
 			}
 			return 0
 		},
@@ -90,7 +119,11 @@ func count(label string, name, otherwise int, of func(*tcp.Options) *int) option
 }
 
 func getQuickACK(s socket, v *value) unix.Errno {
-	v.n = number(s.(*tcpSocket).quick)
+	t := s.(*tcpSocket)
+	v.n = number(t.quick)
+	if conn := t.conn.Load(); conn != nil {
+		return conn.do(func(c *tcp.Conn, _ mono.Time) unix.Errno { v.n = number(c.InQuickACK()); return 0 })
+	}
 	return 0
 }
 
@@ -98,8 +131,107 @@ func setQuickACK(s socket, v *value) unix.Errno {
 	t := s.(*tcpSocket)
 	t.quick = v.n != 0
 	if conn := t.conn.Load(); conn != nil {
-		return conn.do(func(c *tcp.Conn, _ mono.Time) unix.Errno { c.QuickACK(v.n != 0); return 0 })
+		return conn.do(func(c *tcp.Conn, now mono.Time) unix.Errno { c.QuickACK(v.n, now); return 0 })
 	}
+	return 0
+}
+
+// getWindowClamp returns what was asked for, or the largest window of a connection.
+func getWindowClamp(s socket, v *value) unix.Errno {
+	t := s.(*tcpSocket)
+	v.n = t.opt.WindowClamp
+	if conn := t.conn.Load(); conn != nil && v.n == 0 {
+		return conn.do(func(c *tcp.Conn, now mono.Time) unix.Errno { v.n = c.Info(now).RcvSsthresh; return 0 })
+	}
+	return 0
+}
+
+// setWindowClamp is tcp_set_window_clamp: 0 is no limit, which a connection cannot have any more.
+func setWindowClamp(s socket, v *value) unix.Errno {
+	t := s.(*tcpSocket)
+	if v.n == 0 && (t.conn.Load() != nil || t.listener.Load() != nil) {
+		return unix.EINVAL
+	}
+	t.opt.WindowClamp = 0
+	if v.n != 0 {
+		t.opt.WindowClamp = max(v.n, windowClampMin)
+	}
+	return 0
+}
+
+func getTimestamp(s socket, v *value) unix.Errno {
+	t := s.(*tcpSocket)
+	if conn := t.conn.Load(); conn != nil {
+		return conn.do(func(c *tcp.Conn, now mono.Time) unix.Errno { v.n = int(int32(c.Timestamp(now))); return 0 })
+	}
+	v.n = int(int32(uint64(t.host.Clock().Now()) / 1e6))
+	return 0
+}
+
+// setTimestamp is for sockets under repair, which there are none of.
+func setTimestamp(socket, *value) unix.Errno { return unix.EPERM }
+
+// thin is an option of IPPROTO_TCP that is 0 or 1 and nothing else; one of nothing can be set and is 0 (Linux has
+// forgotten what it was for).
+func thin(label string, name int, of func(*tcp.Options) *bool) option {
+	return option{level: unix.IPPROTO_TCP, name: name, label: label, on: onTCP,
+		get: func(s socket, v *value) unix.Errno {
+			if of != nil {
+				v.n = number(*of(&s.(*tcpSocket).opt))
+			}
+			return 0
+		},
+		set: func(s socket, v *value) unix.Errno {
+			if v.n < 0 || v.n > 1 {
+				return unix.EINVAL
+			}
+			if of != nil {
+				*of(&s.(*tcpSocket).opt) = v.n != 0
+			}
+			return 0
+		},
+	}
+}
+
+func getRTOMax(s socket, v *value) unix.Errno {
+	v.n = int(cmp.Or(s.(*tcpSocket).opt.RTOMax, s.common().host.TCPParams().RTOMax) / time.Millisecond)
+	return 0
+}
+
+func setRTOMax(s socket, v *value) unix.Errno {
+	if v.n < rtoMaxLeast || v.n > rtoMaxMost {
+		return unix.EINVAL
+	}
+	s.(*tcpSocket).opt.RTOMax = time.Duration(v.n) * time.Millisecond
+	return 0
+}
+
+func getRTOMin(s socket, v *value) unix.Errno {
+	v.n = int(cmp.Or(s.(*tcpSocket).opt.RTOMin, s.common().host.TCPParams().RTOMin) / time.Microsecond)
+	return 0
+}
+
+func setRTOMin(s socket, v *value) unix.Errno {
+	if v.n < timeoutLeast || v.n > timeoutMost {
+		return unix.EINVAL
+	}
+	s.(*tcpSocket).opt.RTOMin = time.Duration(v.n) * time.Microsecond
+	return 0
+}
+
+func getDelayMax(s socket, v *value) unix.Errno {
+	v.n = timeoutMost
+	if d := s.(*tcpSocket).opt.DelayMax; d != 0 {
+		v.n = int(d / time.Microsecond)
+	}
+	return 0
+}
+
+func setDelayMax(s socket, v *value) unix.Errno {
+	if v.n < timeoutLeast || v.n > timeoutMost {
+		return unix.EINVAL
+	}
+	s.(*tcpSocket).opt.DelayMax = time.Duration(v.n) * time.Microsecond
 	return 0
 }
 
@@ -148,7 +280,7 @@ func getLinger2(s socket, v *value) unix.Errno {
 	case d < 0:
 		v.n = -1
 	case d == 0:
-		v.n = linger2
+		v.n = int(s.common().host.TCPParams().FinTimeout / time.Second)
 	default:
 		v.n = int(d / time.Second)
 	}
@@ -169,14 +301,20 @@ func setLinger2(s socket, v *value) unix.Errno {
 func getCongestion(s socket, v *value) unix.Errno {
 	t := s.(*tcpSocket)
 	a := t.opt.Congestion
+	if conn := t.conn.Load(); conn != nil {
+		return conn.do(func(c *tcp.Conn, now mono.Time) unix.Errno { v.text = c.Info(now).Congestion.String(); return 0 })
+	}
 	if a == tcp.AlgorithmDefault {
-		a = tcp.CUBIC
+		a = t.host.TCPParams().Congestion
 	}
 	v.text = a.String()
 	return 0
 }
 
 func setCongestion(s socket, v *value) unix.Errno {
+	if v.text == "" {
+		return unix.EINVAL
+	}
 	a, ok := tcp.ParseAlgorithm(v.text)
 	if !ok {
 		return unix.ENOENT

@@ -42,7 +42,7 @@ func optionRows() (rows []row) {
 	values := []int{0, 1, 2, -1, -2, 60, 87, 88, 120, 121, 127, 128, 255, 256, 1000, 32767, 32768, 65536, 1 << 30, -1 << 31}
 	for i := range options {
 		o := &options[i]
-		if o.kind != kindInt && o.kind != kindFlag {
+		if o.kind != kindInt && o.kind != kindFlag || o.level == unix.IPPROTO_TCP && slices.Contains(notByValue, o.name) {
 			continue
 		}
 		given := values

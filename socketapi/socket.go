@@ -71,6 +71,7 @@ type settings struct {
 	linger    unix.Linger
 	rcvBuf    int // bytes with overhead as SO_RCVBUF says them; 0: not set
 	sndBuf    int
+	rcvLowat  int // SO_RCVLOWAT; 0: 1
 	ttl       int // 0: the default
 	tos       int
 
@@ -102,7 +103,7 @@ func (s *settings) inherit(l *settings) {
 	s.host, s.family, s.kind, s.proto = l.host, l.family, l.kind, l.proto
 	s.reuseAddr, s.reusePort, s.broadcast, s.keepAlive = l.reuseAddr, l.reusePort, l.broadcast, l.keepAlive
 	s.oobInline = l.oobInline
-	s.linger, s.rcvBuf, s.sndBuf, s.ttl, s.tos = l.linger, l.rcvBuf, l.sndBuf, l.ttl, l.tos
+	s.linger, s.rcvBuf, s.sndBuf, s.rcvLowat, s.ttl, s.tos = l.linger, l.rcvBuf, l.sndBuf, l.rcvLowat, l.ttl, l.tos
 	s.recvErr, s.recvErr6, s.discover, s.discover6, s.freeBind = l.recvErr, l.recvErr6, l.discover, l.discover6, l.freeBind
 	s.only6, s.hops, s.hasHops, s.tclass, s.device, s.dontFragment = l.only6, l.hops, l.hasHops, l.tclass, l.device, l.dontFragment
 	s.wants.set(l.wants.load(), true)

@@ -23,8 +23,9 @@ type stream struct {
 
 	hold *host.Hold // the port that goes with the connection, nil if a socket keeps it
 
-	reading, writing sync.Mutex // held for a copy, never for a wait
-	left             ring.Errno // an error that a call found after it had moved something
+	reading, writing sync.Mutex   // held for a copy, never for a wait
+	lowat            atomic.Int64 // SO_RCVLOWAT
+	left             ring.Errno   // an error that a call found after it had moved something
 	closing          atomic.Bool
 
 	local, remote netip.AddrPort
@@ -156,16 +157,20 @@ func (s *stream) read(p []byte, flags int, until mono.Time) (n int, errno unix.E
 	if errno := s.left.Take(); errno != 0 {
 		return 0, unix.Errno(errno)
 	}
+	least := min(max(int(s.lowat.Load()), 1), len(p))
+	if flags&unix.MSG_WAITALL != 0 {
+		least = len(p)
+	}
 	for {
-		m, errno := s.tryRead(p[n:], flags)
+		m, errno := s.tryRead(p[n:], n, flags)
 		n += m
 		switch {
-		case errno == 0 && (m == 0 || n == len(p) || flags&unix.MSG_WAITALL == 0 || s.conn.AtMark()):
+		case errno == 0 && (m == 0 || n >= least || s.conn.AtMark()):
 			return n, 0
 		case errno == 0:
 			errno = unix.Errno(s.ended.Load())
 		case errno == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0:
-			errno = s.wait(ring.In, need{}, &s.waiting.read, until)
+			errno = s.wait(ring.In, need{bytes: least - n}, &s.waiting.read, until)
 		}
 		if errno != 0 {
 			return s.partly(n, errno)
@@ -195,12 +200,13 @@ func (s *stream) takeError() unix.Errno {
 	return s.conn.TakeError()
 }
 
-func (s *stream) tryRead(p []byte, flags int) (n int, errno unix.Errno) {
+// tryRead reads what is there; MSG_PEEK leaves it, and leaves out what comes first.
+func (s *stream) tryRead(p []byte, skip, flags int) (n int, errno unix.Errno) {
 	var tell bool
 	s.reading.Lock()
 	switch {
 	case flags&unix.MSG_PEEK != 0:
-		n, errno = s.conn.Peek(p, 0)
+		n, errno = s.conn.Peek(p, skip)
 	case flags&unix.MSG_TRUNC != 0:
 		n, errno, tell = s.conn.Discard(len(p))
 	default:
@@ -262,10 +268,21 @@ func (s *stream) tryWrite(p []byte, flags int) (n int, errno unix.Errno) {
 
 // ready returns what would not block. It is asked while a call is under way, so the
 // connection is the program's.
-func (s *stream) ready(need) ring.Events {
-	ev := s.conn.Readiness()
+func (s *stream) ready(n need) ring.Events {
+	ev := s.enough(s.conn.Readiness(), n.bytes)
 	if s.left.Peek() != 0 {
 		ev |= ring.Err | ring.In | ring.Out
+	}
+	return ev
+}
+
+// enough takes In out of ev while there is less to read than least, 0: than SO_RCVLOWAT says.
+func (s *stream) enough(ev ring.Events, least int) ring.Events {
+	if least == 0 {
+		least = int(s.lowat.Load())
+	}
+	if least > 1 && ev&ring.In != 0 && !s.conn.Readable(least) {
+		ev &^= ring.In
 	}
 	return ev
 }

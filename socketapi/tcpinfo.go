@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,7 @@ const (
 	infoECN        = 8
 	infoECNSeen    = 16
 
+	infoDisorder = 1
 	infoCWR      = 2
 	infoRecovery = 3
 	infoLoss     = 4
@@ -51,6 +53,7 @@ func getTCPInfo(s socket, v *value) unix.Errno {
 // in milliseconds where they are of an event; what is in flight in segments.
 func layInfo(to *unix.TCPInfo, i tcp.Info) {
 	usec := func(d time.Duration) uint32 { return uint32(d / time.Microsecond) }
+	long := func(d time.Duration) uint64 { return uint64(d / time.Microsecond) }
 	msec := func(d time.Duration) uint32 { return uint32(d / time.Millisecond) }
 	mss := max(i.SndMSS, 1)
 	segments := func(bytes int) uint32 { return uint32((bytes + mss - 1) / mss) }
@@ -63,18 +66,56 @@ func layInfo(to *unix.TCPInfo, i tcp.Info) {
 		to.Ca_state = infoRecovery
 	case i.InCWR:
 		to.Ca_state = infoCWR
+	case i.Disorder:
+		to.Ca_state = infoDisorder
 	}
 	to.Retransmits, to.Probes, to.Backoff = uint8(i.Retransmits), uint8(i.Probes), uint8(i.Backoff)
 	to.Options = uint8(number(i.Timestamps)*infoTimestamps | number(i.SACK)*infoSACK | number(i.Scale)*infoScale |
 		number(i.ECN)*infoECN | number(i.ECNSeen)*infoECNSeen)
 	to.Rto, to.Rtt, to.Rttvar, to.Min_rtt, to.Rcv_rtt = usec(i.RTO), usec(i.RTT), usec(i.RTTVar), usec(i.MinRTT), usec(i.RcvRTT)
-	to.Snd_mss, to.Rcv_mss = uint32(i.SndMSS), uint32(i.RcvMSS)
+	to.Ato = usec(i.ATO)
+	to.Snd_mss, to.Rcv_mss, to.Advmss, to.Pmtu = uint32(i.SndMSS), uint32(i.RcvMSS), uint32(i.AdvMSS), uint32(i.PMTU)
 	to.Unacked, to.Sacked, to.Lost, to.Retrans = segments(i.Unacked), segments(i.Sacked), segments(i.Lost), segments(i.Retrans)
-	to.Total_retrans = uint32(i.TotalRetrans)
-	to.Snd_cwnd, to.Snd_ssthresh = segments(i.SndCwnd), segments(min(i.SndSsthresh, 1<<30))
+	to.Total_retrans, to.Reordering = uint32(i.TotalRetrans), uint32(i.Reordering)
+	to.Snd_cwnd, to.Snd_ssthresh = segments(i.SndCwnd), segments(i.SndSsthresh)
+	if i.SndSsthresh == math.MaxInt32 {
+		to.Snd_ssthresh = math.MaxInt32 // TCP_INFINITE_SSTHRESH
+	}
 	to.Snd_wnd, to.Rcv_wnd, to.Rcv_space = uint32(i.SndWnd), uint32(i.RcvWnd), uint32(i.RcvSpace)
+	to.Rcv_ssthresh = uint32(i.RcvSsthresh)
 	to.Notsent_bytes = uint32(i.NotSent)
-	to.Bytes_acked, to.Bytes_received = i.BytesAcked, i.BytesRecv
-	to.Segs_in, to.Segs_out = uint32(i.SegsIn), uint32(i.SegsOut)
+	to.Bytes_acked, to.Bytes_received, to.Bytes_sent, to.Bytes_retrans = i.BytesAcked, i.BytesRecv, i.BytesSent, i.BytesRetrans
+	to.Segs_in, to.Segs_out, to.Data_segs_in, to.Data_segs_out = uint32(i.SegsIn), uint32(i.SegsOut), uint32(i.DataSegsIn), uint32(i.DataSegsOut)
+	to.Delivered, to.Dsack_dups, to.Reord_seen, to.Rcv_ooopack = uint32(i.Delivered), uint32(i.DSACKs), uint32(i.ReordSeen), uint32(i.OutOfOrder)
+	to.Pacing_rate, to.Max_pacing_rate, to.Delivery_rate = i.PacingRate, i.MaxPacingRate, i.DeliveryRate
+	if to.Max_pacing_rate == 0 {
+		to.Max_pacing_rate = math.MaxUint64
+	}
+	to.Busy_time, to.Rwnd_limited, to.Sndbuf_limited = long(i.Busy), long(i.RwndLimited), long(i.SndbufLimited)
+	to.Total_rto, to.Total_rto_recoveries, to.Total_rto_time = uint16(i.Timeouts), uint16(i.Outages), msec(i.OutageTime)
 	to.Last_data_sent, to.Last_data_recv, to.Last_ack_recv = msec(i.LastDataSent), msec(i.LastDataRecv), msec(i.LastAckRecv)
+}
+
+// GetsockoptTCPCCVegasInfo, GetsockoptTCPCCDCTCPInfo and GetsockoptTCPCCBBRInfo return TCP_CC_INFO, which is all zeros of
+// a connection whose congestion control is another one.
+func (t *Table) GetsockoptTCPCCVegasInfo(fd, level, opt int) (*unix.TCPVegasInfo, error) {
+	_, err := t.get(fd, level, opt, kindCCInfo, kindCCInfo)
+	return zeroOr[unix.TCPVegasInfo](err)
+}
+
+func (t *Table) GetsockoptTCPCCDCTCPInfo(fd, level, opt int) (*unix.TCPDCTCPInfo, error) {
+	_, err := t.get(fd, level, opt, kindCCInfo, kindCCInfo)
+	return zeroOr[unix.TCPDCTCPInfo](err)
+}
+
+func (t *Table) GetsockoptTCPCCBBRInfo(fd, level, opt int) (*unix.TCPBBRInfo, error) {
+	_, err := t.get(fd, level, opt, kindCCInfo, kindCCInfo)
+	return zeroOr[unix.TCPBBRInfo](err)
+}
+
+func zeroOr[T any](err error) (*T, error) {
+	if err != nil {
+		return nil, err
+	}
+	return new(T), nil
 }

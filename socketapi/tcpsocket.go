@@ -26,6 +26,7 @@ type tcpSocket struct {
 	opt   tcp.Options // what the settings do not say; guarded by mu
 	quick bool        // TCP_QUICKACK; guarded by mu
 	fast  fastOptions // guarded by mu
+	paced uint64      // SO_MAX_PACING_RATE with all bits turned, so that zero is no limit; guarded by mu
 
 	hold       *host.Hold // the port that bind or listen took, nil: none; guarded by mu
 	autobound  bool       // listen chose the port; guarded by mu
@@ -124,8 +125,9 @@ func (s *tcpSocket) accept(flags int) (socket, netip.AddrPort, unix.Errno) {
 	c := new(tcpSocket)
 	s.mu.Lock()
 	c.settings.inherit(&s.settings)
-	c.opt, c.quick = s.opt, s.quick
+	c.opt, c.quick, c.paced = s.opt, s.quick, s.paced
 	s.mu.Unlock()
+	conn.lowat.Store(int64(c.rcvLowat))
 	c.conn.Store(conn)
 	c.lookout.move(&conn.waiting)
 	if errno := c.host.SocketOpened(); errno != 0 {
@@ -315,7 +317,7 @@ func (s *tcpSocket) accepting() bool { return s.listener.Load() != nil }
 // options is what TCP is told. mu is held.
 func (s *tcpSocket) options(four bool) tcp.Options {
 	o := s.opt
-	o.KeepAlive, o.OOBInline = s.keepAlive, s.oobInline
+	o.KeepAlive, o.OOBInline, o.RcvLow = s.keepAlive, s.oobInline, s.rcvLowat
 	o.RcvBuf, o.SndBuf = s.rcvBuf/2, s.sndBuf/2 // half of it is taken for overhead, as tcp_adv_win_scale does
 	o.Device = uint32(s.device)
 	o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.ttl), uint8(s.tos), uint8(s.discover), s.recvErr
@@ -335,6 +337,7 @@ func (s *tcpSocket) apply() unix.Errno {
 	if conn == nil {
 		return 0
 	}
+	conn.lowat.Store(int64(s.rcvLowat))
 	return conn.do(func(c *tcp.Conn, now mono.Time) unix.Errno {
 		return c.SetOptions(s.options(conn.remote.Addr().Is4()), now)
 	})

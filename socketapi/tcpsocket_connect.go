@@ -85,6 +85,7 @@ func (s *tcpSocket) begin(to netip.AddrPort, fast *fastOpen) (conn *stream, unfi
 		return nil, 0, errno
 	}
 	s.pending.Take()
+	conn.lowat.Store(int64(s.rcvLowat))
 	s.conn.Store(conn)
 	s.lookout.move(&conn.waiting)
 	s.connecting = true

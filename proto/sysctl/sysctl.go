@@ -8,6 +8,7 @@ package sysctl
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,6 +45,14 @@ func Number[T any](name, unit string, min, max int64, doc string, places ...func
 		})
 	}
 	return k
+}
+
+// Number32 is a knob of one number of 32 bits.
+func Number32[T any](name, unit, doc string, at func(*T) *uint32) Knob[T] {
+	return Knob[T]{Name: name, Doc: doc, Unit: unit, Max: math.MaxUint32, numbers: []number[T]{{
+		func(t *T) int64 { return int64(*at(t)) },
+		func(t *T, n int64) { *at(t) = uint32(n) },
+	}}}
 }
 
 // Flag is a knob that is 0 or 1.

@@ -29,6 +29,8 @@ type Conn struct {
 	urg    ring.Word // a mark; see urgent.go
 	edge   ring.Word // offset in rx up to which the peer may send; set by the core, read by the program
 
+	sentTo ring.Word // offset in tx up to which all has been sent, kept if unsentMost says so; set by the core, read by the program
+
 	tm  timer.Timer
 	due [timers]mono.Time // see timers.go
 
@@ -78,14 +80,16 @@ type Conn struct {
 		smooth, variance, min time.Duration
 	}
 	cc     congestion
+	tally  tally
 	paceAt mono.Time // the next segment goes out then, if there is a rate; see pace.go
 
 	rxTune struct { // receive buffer autotuning
-		at   mono.Time
-		head uint64
-		rtt  time.Duration
-		from mono.Time // without timestamps: when rcv.nxt was a window before edge
-		edge wire.Seq
+		at     mono.Time
+		head   uint64
+		rtt    time.Duration
+		from   mono.Time // without timestamps: when rcv.nxt was a window before edge
+		edge   wire.Seq
+		copied uint32 // most bytes that the program has read in one round trip
 	}
 
 	lastRecv   mono.Time // a segment of the peer that fitted
@@ -97,9 +101,11 @@ type Conn struct {
 	opt      *Options // never written to: the connections of a listener share one
 	state    State
 	want     want
-	backoff  uint8 // expired timers in a row: of data, of probes, or of a SYN
-	probes   uint8 // probes without an answer
-	quick    uint8 // acknowledgements still sent at once
+	backoff  uint8  // expired timers in a row: of data, of probes, or of a SYN
+	expired  uint8  // timeouts in a row, of data or SYNs
+	probes   uint8  // probes without an answer
+	quick    uint8  // acknowledgements still sent at once
+	ackDelay uint32 // how long an acknowledgement waits, µs: see delay.go
 	burst    uint8
 	dupacks  uint16
 	softErr  uint16 // an errno, of the last ICMP error: why, if it times out
@@ -160,7 +166,11 @@ const (
 	statusMore                  // the last Write said that more would follow
 	statusInline                // SO_OOBINLINE
 	statusFirst                 // the SYN goes out with the first Write
+	statusPushed                // an acknowledgement waits that the peer may wait for: reading all there is sends it
 )
+
+// statusUnsent is where the number of bytes is that may wait to be sent (TCP_NOTSENT_LOWAT), 0: there is no limit.
+const statusUnsent = 32
 
 // Local returns our end.
 func (c *Conn) Local() netip.AddrPort {
@@ -197,11 +207,15 @@ func (c *Conn) MSS() int { return c.sendMSS() }
 // SetPMTU tells the path's MTU in bytes of an IP packet, when it has become
 // smaller (RFC 1191, RFC 8201) or may be larger again.
 func (c *Conn) SetPMTU(mtu int, _ mono.Time) {
-	header := 60
-	if c.key.is4() {
-		header = 40
-	}
-	if mss := uint16(min(max(mtu-header, mssMin), 65535)); mss != c.snd.pathMSS {
+	if mss := uint16(min(max(mtu-headersLen(&c.key), mssMin), 65535)); mss != c.snd.pathMSS {
 		c.setPathMSS(mss)
 	}
+}
+
+// headersLen is the length of the headers of IP and TCP without options.
+func headersLen(k *key) int {
+	if k.is4() {
+		return wire.IPv4Len + wire.TCPLen
+	}
+	return wire.IPv6Len + wire.TCPLen
 }

@@ -98,7 +98,7 @@ func (l *Listener) sendCookie(k *key, s *segment, now mono.Time) drop.Reason {
 		bits := uint32(cookieScale)
 		if s.opt.WScale >= 0 && !p.NoWindowScaling {
 			bits = uint32(s.opt.WScale)
-			r.scale = int8(scaleFor(max(p.Rmem.Max, buffer)))
+			r.scale = int8(scaleFor(l.opt.windowMost(max(p.Rmem.Max, buffer))))
 		}
 		if r.sack = s.opt.SACKPermitted && !p.NoSACK; r.sack {
 			bits |= cookieSACK

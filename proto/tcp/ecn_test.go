@@ -125,7 +125,7 @@ func TestRFC3168_6_1_3_Receiver(t *testing.T) {
 	s := withECN(t, 5000)
 	s.in("P. 1:101(100) ack 1 win 5000 ecn ect0")
 	s.out(". 1:1(0) ack 101")
-	s.c.QuickACK(false)
+	s.c.QuickACK(0, s.now)
 	s.in("P. 101:201(100) ack 1 win 5000 ecn ce")
 	s.out("E. 1:1(0) ack 201")
 	s.in("P. 201:301(100) ack 1 win 5000 ecn ect0")

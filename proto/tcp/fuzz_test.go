@@ -150,13 +150,14 @@ func (z *fuzzer) program() {
 		c.Abort(z.now)
 		gone = true
 	case 9:
-		c.SetOptions(Options{NoDelay: b&16 != 0, Cork: b&32 != 0, RcvBuf: z.word(), SndBuf: z.word(), MaxSeg: uint16(z.word()), KeepAlive: b&64 != 0, OOBInline: b&128 != 0}, z.now)
+		c.SetOptions(Options{NoDelay: b&16 != 0, Cork: b&32 != 0, RcvBuf: z.word(), SndBuf: z.word(), MaxSeg: uint16(z.word()), KeepAlive: b&64 != 0, OOBInline: b&128 != 0,
+			WindowClamp: z.word() & 0xffff, NotSentLow: uint32(z.word()) & 0xffff, RcvLow: z.word(), ThinTimeouts: b&128 != 0}, z.now)
 	case 10:
 		c.SetPMTU(z.word(), z.now)
 	case 11:
 		c.Info(z.now)
 		c.Readiness()
-		c.QuickACK(b&16 != 0)
+		c.QuickACK(int(b>>4), z.now)
 		c.AtMark()
 		c.Urgent(b&32 != 0)
 		if b&64 != 0 {

@@ -4,7 +4,10 @@ import (
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/wire"
 )
+
+// Read first: tcp_get_info in net/ipv4/tcp.c.
 
 // Info is what TCP_INFO tells, in units of this package. The sockets lay it out as
 // Linux does.
@@ -17,55 +20,94 @@ type Info struct {
 	SndScale, RcvScale       uint8
 	RTO, RTT, RTTVar, MinRTT time.Duration
 	RcvRTT                   time.Duration
-	SndMSS, RcvMSS           int // bytes
-	Unacked                  int // bytes sent and not acknowledged
-	Sacked, Lost             int // bytes of these
-	Retrans                  int // bytes sent again and not acknowledged
-	TotalRetrans             int // segments
-	SndCwnd, SndSsthresh     int // bytes
-	SndWnd, RcvWnd           int // bytes
-	RcvSpace                 int // bytes of the receive buffer
-	NotSent                  int // bytes written and not sent
+	ATO                      time.Duration // how long an acknowledgement is delayed
+	SndMSS, RcvMSS           int           // bytes
+	AdvMSS                   int           // bytes: as the peer was told, less timestamps
+	PMTU                     int           // bytes of an IP packet
+	Unacked                  int           // bytes sent and not acknowledged
+	Sacked, Lost             int           // bytes of these
+	Retrans                  int           // bytes sent again and not acknowledged
+	TotalRetrans             int           // segments
+	Reordering               int           // segments
+	SndCwnd, SndSsthresh     int           // bytes
+	SndWnd, RcvWnd           int           // bytes
+	RcvSsthresh              int           // bytes: what the window can be
+	RcvSpace                 int           // bytes that the program has read in a round trip
+	NotSent                  int           // bytes written and not sent
 	BytesAcked, BytesRecv    uint64
+	BytesSent, BytesRetrans  uint64
 	SegsIn, SegsOut          int
+	DataSegsIn, DataSegsOut  int
+	Delivered                int           // segments that have arrived at the peer, our SYN included
+	DSACKs                   int           // segments that the peer had already
+	ReordSeen                int           // how often the path has been seen to reorder
+	OutOfOrder               int           // segments that came beyond a hole
 	LastDataSent             time.Duration // ago
 	LastDataRecv             time.Duration
 	LastAckRecv              time.Duration
 	Recovering, InLoss       bool
 	ECN, ECNSeen             bool // agreed on; the peer's data says so too
 	InCWR                    bool // the window shrinks since the peer told of congestion
+	Disorder                 bool // something is missing and nothing is held for lost yet
 	Congestion               Algorithm
-	PacingRate               uint64 // bytes a second, 0: no limit
+	PacingRate               uint64        // bytes a second
+	MaxPacingRate            uint64        // bytes a second, 0: no limit
+	DeliveryRate             uint64        // bytes a second
+	AppLimited               bool          // DeliveryRate is the program's, not the path's
+	Busy                     time.Duration // in which there was something to send or on its way
+	RwndLimited              time.Duration // of it, in which the peer's window kept it back
+	SndbufLimited            time.Duration // of it, in which the program waited for room and all was sent
+	Timeouts                 int           // expired retransmission timers
+	Outages                  int           // times without progress that had one or more of them
+	OutageTime               time.Duration // how long these were
 }
 
 // Info returns what is known of c.
 func (c *Conn) Info(now mono.Time) Info {
+	t := &c.tally
 	i := Info{
-		State: c.state, Probes: int(c.probes), Backoff: int(c.backoff), Retransmits: int(c.backoff),
+		State: c.state, Probes: int(c.probes), Backoff: int(c.backoff), Retransmits: int(c.expired),
 		Timestamps: c.tsOK, SACK: c.sackOK, Scale: c.scaleOK,
 		SndScale: c.snd.scale, RcvScale: c.rcv.scale,
-		RTO: c.rto(), RTT: c.rtt.smooth, RTTVar: c.rtt.variance, MinRTT: c.rtt.min, RcvRTT: c.rxTune.rtt,
-		SndMSS: c.sendMSS(), RcvMSS: int(c.rcv.mss),
+		RTO: c.rto(), RTT: c.rtt.smooth, RTTVar: c.rtt.variance, MinRTT: c.rtt.min, RcvRTT: c.rxTune.rtt, ATO: c.ato(),
+		SndMSS: c.sendMSS(), RcvMSS: int(c.rcv.mss), AdvMSS: int(c.advMSS()), PMTU: int(c.snd.pathMSS) + headersLen(&c.key),
 		Unacked:      c.snd.nxt.Sub(c.snd.una),
-		TotalRetrans: int(c.retrans),
-		SndCwnd:      int(c.cc.cwnd), SndSsthresh: int(c.cc.ssthresh),
-		SndWnd: int(c.snd.wnd), RcvWnd: max(0, c.rcv.adv.Sub(c.rcv.nxt)), RcvSpace: c.rx.Limit(),
-		BytesAcked: c.tx.Head(), BytesRecv: c.rx.Tail(),
-		SegsIn: int(c.segsIn), SegsOut: int(c.segsOut),
+		TotalRetrans: int(c.retrans), Reordering: dupThresh,
+		SndCwnd: int(c.cc.cwnd), SndSsthresh: int(c.cc.ssthresh),
+		SndWnd: int(c.snd.wnd), RcvWnd: max(0, c.rcv.adv.Sub(c.rcv.wup)), RcvSsthresh: c.rx.Limit(), RcvSpace: int(c.rxTune.copied),
+		BytesAcked: c.tx.Head(), BytesRecv: c.rx.Tail(), BytesSent: t.sent, BytesRetrans: t.again,
+		SegsIn: int(c.segsIn), SegsOut: int(c.segsOut), DataSegsIn: int(t.dataIn), DataSegsOut: int(t.dataOut),
+		DSACKs: int(t.copies), ReordSeen: int(t.reordered), OutOfOrder: int(t.outOfOrder),
 		LastDataSent: since(now, c.lastSend), LastDataRecv: since(now, c.lastData), LastAckRecv: since(now, c.lastRecv),
 		ECN: c.ecn&ecnOK != 0, ECNSeen: c.ecn&ecnSeen != 0,
-		Congestion: c.cc.algorithm, PacingRate: c.rate(),
+		Congestion: c.cc.algorithm, PacingRate: c.pacingRate(), MaxPacingRate: c.opt.MaxPacingRate,
+		DeliveryRate: t.rate, AppLimited: t.rateIdle,
+		RwndLimited: c.spentOn(limitPeer, now), SndbufLimited: c.spentOn(limitBuffer, now),
+		Timeouts: int(c.timeouts), Outages: int(t.outages), OutageTime: time.Duration(t.outageTime) * time.Millisecond,
+	}
+	i.Busy = c.spentOn(limitPath, now) + i.RwndLimited + i.SndbufLimited
+	if c.tsOK {
+		i.AdvMSS -= wire.TCPTimestampsLen
 	}
 	if f := c.flight; f != nil {
 		i.Sacked, i.Lost, i.Retrans = f.sacked, f.lost, f.again
 		i.InCWR = f.phase == phaseCWR
 		i.Recovering, i.InLoss = f.phase == phaseRecovery, f.phase == phaseLoss
+		i.Disorder = f.phase == phaseOpen && f.sacked > 0
 	}
-	if c.state.synchronized() && !c.finSent {
-		i.NotSent = int(c.tx.Tail() - c.txOffset(c.snd.nxt))
+	if c.state.synchronized() {
+		// Each segment of data counts once, and so do our SYN and our FIN.
+		flying := segments(i.Unacked-i.Sacked, i.SndMSS)
+		i.Delivered = max(1+int(t.dataOut)-int(c.retrans)-flying, 1)
+		if !c.finSent {
+			i.NotSent = int(c.tx.Tail() - c.txOffset(c.snd.nxt))
+		}
 	}
 	return i
 }
+
+// segments is how many segments n bytes are, in full ones.
+func segments(n, mss int) int { return (n + mss - 1) / mss }
 
 func since(now, then mono.Time) time.Duration {
 	if then == 0 {

@@ -68,6 +68,9 @@ func (t *TCP) gone(c *Conn) {
 // arrived takes a segment of c.
 func (c *Conn) arrived(h wire.TCP, ecn wire.ECN, now mono.Time) drop.Reason {
 	c.segsIn++
+	if len(h.Payload()) > 0 {
+		c.tally.dataIn++
+	}
 	if c.state == Established && c.predicted(h) {
 		return c.fast(h, ecn, now)
 	}

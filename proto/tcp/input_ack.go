@@ -1,6 +1,8 @@
 package tcp
 
 import (
+	"time"
+
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
 )
@@ -59,11 +61,17 @@ func (c *Conn) delivered(s *segment, duplicate bool, now mono.Time) {
 		c.acknowledge(s, &d)
 	}
 	c.measure(s, &d)
+	if c.flight != nil {
+		c.sampleRate(&d, d.acked+d.sacked)
+	}
 	limited := c.cwndLimited || c.cc.slowStart() && 2*flying > int(c.cc.cwnd)
 	c.respond(s, &d, limited, duplicate)
 	switch f := c.flight; {
 	case f == nil:
 	case c.snd.una == c.snd.nxt:
+		if c.tx.Len() == 0 {
+			c.limitedBy(limitNone, now)
+		}
 		c.dropFlight()
 		c.disarm(timerRetransmit)
 	default:
@@ -96,7 +104,10 @@ func (c *Conn) acknowledge(s *segment, d *delivery) {
 	if f := c.flight; f != nil {
 		f.ackTo(d, s.ack)
 	}
-	c.stuckSince = mono.Never
+	if c.stuckSince != mono.Never {
+		c.tally.outageTime += uint32(d.now.Sub(c.stuckSince) / time.Millisecond)
+	}
+	c.expired, c.stuckSince = 0, mono.Never
 }
 
 // measure takes in the round trip that an acknowledgement tells. The backed-off timeout stays until

@@ -42,7 +42,7 @@ func (c *Conn) inputSynSent(s *segment, now mono.Time) drop.Reason {
 	c.heard(now)
 	if !acked { // simultaneous open: both sent a SYN
 		c.setState(SynReceived)
-		c.backoff, c.timeouts = 0, 0
+		c.backoff, c.expired = 0, 0
 		c.sendSYN(now)
 		return drop.None
 	}
@@ -127,7 +127,7 @@ func (c *Conn) establish(s *segment, now mono.Time) {
 	case c.tsOK && s.opt.TS && ok:
 		c.sampleRTT(rtt)
 	}
-	c.backoff, c.timeouts, c.stuckSince = 0, 0, mono.Never
+	c.backoff, c.expired, c.stuckSince = 0, 0, mono.Never
 	c.softErr = 0
 	if !early {
 		c.cc.start(c.sendMSS())
@@ -138,8 +138,9 @@ func (c *Conn) establish(s *segment, now mono.Time) {
 	if c.flight == nil {
 		c.lastSend = 0
 	}
-	c.rxTune.at = now
+	c.rxTune.at, c.rxTune.copied = now, uint32(initialWindow*c.sendMSS())
 	c.updateWindow(s)
+	c.noteSent()
 	c.status.Or(statusConnected)
 	c.armKeepalive(now)
 	if c.tx.Sealed() { // the program has closed it meanwhile

@@ -40,7 +40,7 @@ func (c *Conn) inputText(s *segment, now mono.Time) drop.Reason {
 			return drop.TCPWindowClosed
 		}
 	}
-	c.lastData = now
+	c.dataCame(now)
 	c.armIdle(now)
 	if c.ecn&ecnOK != 0 {
 		c.marks(s)
@@ -93,7 +93,7 @@ func (c *Conn) inOrder(s *segment, p []byte, now mono.Time) drop.Reason {
 		}
 	}
 	c.tuneReceive(now)
-	c.scheduleACK(len(p), now)
+	c.scheduleACK(s, len(p), now)
 	if n < len(p) {
 		return drop.TCPReceiveMemory
 	}
@@ -123,6 +123,7 @@ func (c *Conn) beyondHole(seq wire.Seq, p []byte) drop.Reason {
 	if n > 0 {
 		h.add(span{seq, seq.Add(n)})
 		c.t.stats.OutOfOrder++
+		c.tally.outOfOrder++
 	}
 	if len(h.spans) == 0 {
 		c.dropHoles()
@@ -136,21 +137,6 @@ func (c *Conn) beyondHole(seq wire.Seq, p []byte) drop.Reason {
 func (c *Conn) ackNow() {
 	c.want |= wantACK
 	c.t.ready(c)
-}
-
-// scheduleACK decides when n bytes in order are acknowledged: at once for every second full
-// segment (MUST-58), at the beginning of a connection, and where that is wanted anyway; else
-// with the next data of ours, or after delayedACK.
-func (c *Conn) scheduleACK(n int, now mono.Time) {
-	c.rcv.mss = uint16(min(max(int(c.rcv.mss), n), int(c.snd.mss)))
-	due := c.rcv.nxt.Sub(c.rcv.wup) > int(c.rcv.mss) || c.quick > 0 && !c.pingpong
-	if due || c.want&wantACK != 0 {
-		c.ackNow()
-		return
-	}
-	if c.due[timerDelayedACK] == mono.Never {
-		c.arm(timerDelayedACK, now.Add(delayedACK))
-	}
 }
 
 // peerFIN is the eighth step: all that the peer had to say has come.

@@ -66,12 +66,14 @@ func (t *TCP) newConn(k *key, opt *Options) (*Conn, unix.Errno) {
 	c.tx.Init(t.cfg.Pool, t.params.Wmem.Default)
 	c.setBuffers()
 	c.setInline()
+	c.setNotSentLow()
 	c.quick = quickACKs
+	c.setATO(delayedACK)
 	c.ts.offset = t.tsOffset(k)
 	c.snd.pathMSS = t.cfg.MSS(local, remote)
 	c.resetMSS()
 	c.rcv.mss = min(c.snd.mss, mssDefault4)
-	c.rcv.scale = scaleFor(max(t.params.Rmem.Max, c.rx.Limit()))
+	c.rcv.scale = scaleFor(opt.windowMost(max(t.params.Rmem.Max, c.rx.Limit())))
 	c.cc.choose(c.algorithm())
 	t.table.insert(k, ref(c.index+1))
 	return c, 0

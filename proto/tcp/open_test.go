@@ -16,7 +16,7 @@ func TestPassiveOpenWithAllOptions(t *testing.T) {
 	s := newScript(t, Params{})
 	s.listen(5)
 	s.in("S 0:0(0) win 65535 <mss 1460,sackOK,TS 700 0,wscale 9>")
-	s.out("S. 0:0(0) ack 1 win 65535 <mss 1460,sackOK,TS _ 700,wscale 7>")
+	s.out("S. 0:0(0) ack 1 win 65535 <mss 1460,sackOK,TS _ 700,wscale 10>")
 	if s.l.Pending() != 0 {
 		t.Fatal("half-open and in the accept queue")
 	}
@@ -46,7 +46,7 @@ func TestPassiveOpenWithoutOptions(t *testing.T) {
 func TestActiveOpen(t *testing.T) {
 	s := newScript(t, Params{})
 	s.connect(Options{})
-	s.out("S 0:0(0) win 65535 <mss 1460,sackOK,TS _ 0,wscale 7>")
+	s.out("S 0:0(0) win 65535 <mss 1460,sackOK,TS _ 0,wscale 10>")
 	s.state(SynSent)
 	s.readFails(unix.EAGAIN)
 	s.writeFails(unix.EAGAIN)
@@ -54,7 +54,7 @@ func TestActiveOpen(t *testing.T) {
 		t.Error("ready while it is being made:", s.c.Readiness())
 	}
 	s.in("S. 0:0(0) ack 1 win 5000 <mss 1000,sackOK,TS 900 _,wscale 2>")
-	s.out(". 1:1(0) ack 1 win 1024 <TS _ 900>")
+	s.out(". 1:1(0) ack 1 win 128 <TS _ 900>")
 	s.state(Established)
 	if s.c.Readiness() != ring.Out || !s.c.Connected() {
 		t.Error("readiness", s.c.Readiness())

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,15 @@ type Options struct {
 	MaxSeg  uint16 // TCP_MAXSEG, bytes; 0: what the path holds
 	RcvBuf  int    // bytes of the receive buffer, fixed; 0: tuned by itself
 	SndBuf  int    // bytes of the send buffer, fixed; 0: tuned by itself
+	RcvLow  int    // SO_RCVLOWAT, bytes: a receive buffer that is tuned has room for so much at least
+
+	WindowClamp  int    // TCP_WINDOW_CLAMP: bytes that are offered to the peer at most; 0: no limit
+	NotSentLow   uint32 // TCP_NOTSENT_LOWAT: there is room for more to send while less than this is not sent; 0: tcp_notsent_lowat
+	ThinTimeouts bool   // TCP_THIN_LINEAR_TIMEOUTS: with little on its way the first timeouts do not double
+
+	RTOMin   time.Duration // TCP_RTO_MIN_US; 0: tcp_rto_min_us
+	RTOMax   time.Duration // TCP_RTO_MAX_MS; 0: tcp_rto_max_ms
+	DelayMax time.Duration // TCP_DELACK_MAX_US: how long an acknowledgement waits at most; 0: 200 ms
 
 	KeepAlive    bool          // SO_KEEPALIVE
 	KeepIdle     time.Duration // TCP_KEEPIDLE; 0: 2 h
@@ -79,11 +89,23 @@ func (c *Conn) SetOptions(o Options, now mono.Time) unix.Errno {
 	if o.Cork != old.Cork && o.Cork {
 		c.arm(timerCork, now.Add(corkMax))
 	}
+	if o.WindowClamp != old.WindowClamp {
+		c.want |= wantACK // as Linux: the peer hears of a larger window, or a smaller one
+	}
+	c.setNotSentLow()
 	c.resetMSS()
 	if c.state != Closed {
 		c.t.ready(c) // NoDelay or the end of Cork may let something out
 	}
 	return 0
+}
+
+// windowMost is how large a window can become that is n by the buffer.
+func (o *Options) windowMost(n int) int {
+	if o.WindowClamp != 0 {
+		return min(n, o.WindowClamp)
+	}
+	return n
 }
 
 // noOptions are those of connections for which nothing was asked.
@@ -99,14 +121,18 @@ func (t *TCP) share(o Options) *Options {
 	return p
 }
 
-// QuickACK is TCP_QUICKACK: the next segments are acknowledged at once, or the
-// connection goes back to waiting for something to send with it.
-func (c *Conn) QuickACK(on bool) {
-	if on {
-		c.quick, c.pingpong = quickACKs, false
+// QuickACK is TCP_QUICKACK: 0 has acknowledgements wait for something to send with them. Another number has what waits
+// acknowledged now and, if it is odd, what comes next when the program has read it, until the program answers again.
+func (c *Conn) QuickACK(n int, now mono.Time) {
+	if n == 0 {
+		c.pingpong = true
 		return
 	}
-	c.quick, c.pingpong = 0, true
+	c.pingpong = false
+	if c.due[timerDelayedACK] != mono.Never {
+		c.ackNow()
+		c.pingpong = n&1 == 0
+	}
 }
 
 // setInline tells the program's calls about OOBInline.
@@ -118,9 +144,44 @@ func (c *Conn) setInline() {
 	}
 }
 
+// InQuickACK is what TCP_QUICKACK returns: acknowledgements do not wait for something to send with them.
+func (c *Conn) InQuickACK() bool { return !c.pingpong }
+
+// Timestamp is what our next timestamp says (TCP_TIMESTAMP).
+func (c *Conn) Timestamp(now mono.Time) uint32 { return c.tsNow(now) }
+
+// setNotSentLow lets the program know how much may wait to be sent.
+func (c *Conn) setNotSentLow() {
+	low := c.t.params.NotSentLow
+	if c.opt.NotSentLow != 0 {
+		low = c.opt.NotSentLow
+	}
+	if low == math.MaxUint32 {
+		low = 0
+	}
+	if was := c.unsentMost(); was != uint64(low) {
+		c.status.Clear(was << statusUnsent)
+		c.status.Or(uint64(low) << statusUnsent)
+	}
+	c.noteSent()
+}
+
+// noteSent tells the program how far its data has been sent, where it wants to know.
+func (c *Conn) noteSent() {
+	if c.unsentMost() != 0 && c.state.synchronized() && !c.finSent {
+		c.sentTo.Store(c.txOffset(c.snd.nxt))
+	}
+}
+
+// Buffers returns how many bytes the receive and the send buffer can hold now.
+func (c *Conn) Buffers() (rcv, snd int) { return c.rx.Limit(), c.tx.Limit() }
+
 // setBuffers applies the limits of both buffers.
 func (c *Conn) setBuffers() {
 	c.autoRx, c.autoTx = c.opt.RcvBuf == 0, c.opt.SndBuf == 0
+	if want := min(2*c.opt.RcvLow, c.t.params.Rmem.Max); c.autoRx && want > c.rx.Limit() {
+		c.rx.SetLimit(want)
+	}
 	if !c.autoRx {
 		c.rx.SetLimit(min(max(c.opt.RcvBuf, bufferMin), windowLimit))
 	}

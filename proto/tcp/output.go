@@ -140,6 +140,8 @@ func (c *Conn) putData(buf []byte, start wire.Seq, n, header int, now mono.Time)
 	if n > 0 && off+uint64(n) == c.tx.Tail() {
 		flags |= wire.PSH // the end of what was written so far (RFC 9293 §3.9.1.2)
 	}
+	c.tally.sent += uint64(n)
+	c.tally.dataOut++
 	c.pace(header+n, now)
 	return c.put(buf, start, flags, header, n, now)
 }
@@ -153,6 +155,10 @@ func (c *Conn) outputNew(buf []byte, now mono.Time) int {
 	unsent := int(c.tx.Tail() - c.txOffset(c.snd.nxt))
 	if unsent == 0 && !settled {
 		c.cwndLimited = false
+		c.outOfData()
+		if c.flight != nil && c.status.Has(statusOutOfRoom) {
+			c.limitedBy(limitBuffer, now)
+		}
 		return 0
 	}
 	header := c.headerLen()
@@ -160,8 +166,11 @@ func (c *Conn) outputNew(buf []byte, now mono.Time) int {
 	n := c.allowed(unsent, mss, settled)
 	fin := settled && n == unsent && c.windowLeft() > n
 	if n <= 0 && !fin {
-		if c.snd.nxt == c.snd.una && c.windowLeft() < max(1, min(unsent, mss)) {
-			c.armPersist(now)
+		if c.windowLeft() < max(1, min(unsent, mss)) {
+			c.limitedBy(limitPeer, now)
+			if c.snd.nxt == c.snd.una {
+				c.armPersist(now)
+			}
 		}
 		return 0
 	}
@@ -173,9 +182,14 @@ func (c *Conn) outputNew(buf []byte, now mono.Time) int {
 	}
 	start := c.snd.nxt
 	c.beforeSend(now)
+	c.limitedBy(limitPath, now)
 	c.fly(start, numbers, now)
 	c.flight.prrOut += numbers
 	c.snd.nxt = start.Add(numbers)
+	if c.unsentMost() != 0 {
+		c.noteSent()
+		c.writeSpace()
+	}
 	if n < mss {
 		c.snd.small = c.snd.nxt
 	}
@@ -235,7 +249,7 @@ func (c *Conn) beforeSend(now mono.Time) {
 	if idle := now.Sub(c.lastSend); c.flight == nil && c.lastSend != 0 && idle > c.baseRTO() {
 		c.cc.restart(idle, c.baseRTO(), c.sendMSS(), !c.t.params.NoSlowStartIdle)
 	}
-	if now.Sub(c.lastData) < delayedACK && c.lastData != 0 {
+	if c.lastData != 0 && now.Sub(c.lastData) < c.ato() {
 		c.pingpong = true
 	}
 	c.lastSend = now

@@ -14,17 +14,32 @@ import (
 // silent program has left unused may be caught up with for paceBurst, so that the rate holds on a wheel whose
 // tick is longer than a segment's time.
 
-// rate is the most that c sends, in bytes a second: the least of what congestion control and the program
-// say, 0 if neither says anything.
+// rate is the most that c sends, in bytes a second, 0 if nobody wants it paced. Where congestion control
+// does not, the program may, by SO_MAX_PACING_RATE: then what is below its limit is paced too, as Linux does.
 func (c *Conn) rate() uint64 {
-	switch limit := c.opt.MaxPacingRate; {
-	case limit == 0:
+	if c.opt.MaxPacingRate == 0 {
 		return c.cc.pace
-	case c.cc.pace == 0:
-		return limit
-	default:
-		return min(limit, c.cc.pace)
 	}
+	return c.pacingRate()
+}
+
+// pacingRate is the rate that c would be paced by: that of congestion control, else the window in a round
+// trip with room to grow (tcp_update_pacing_rate of Linux); and at most the program's limit.
+func (c *Conn) pacingRate() uint64 {
+	rate := c.cc.pace
+	if rate == 0 {
+		p := &c.t.params
+		ratio := p.PacingAvoidance
+		if c.cc.cwnd < c.cc.ssthresh/2 {
+			ratio = p.PacingSlowStart
+		}
+		window := max(uint64(c.cc.cwnd), uint64(c.snd.nxt.Sub(c.snd.una)))
+		rate = perSecond(window*uint64(ratio)/100, max(c.rtt.smooth, time.Microsecond))
+	}
+	if limit := c.opt.MaxPacingRate; limit != 0 {
+		rate = min(rate, limit)
+	}
+	return rate
 }
 
 // paced says whether data has to wait for its time, and sees to it that it is looked at again then.

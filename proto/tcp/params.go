@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"math"
+	"math/bits"
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/wire"
@@ -43,6 +44,12 @@ type Params struct {
 	NoECNFallback   bool          // tcp_ecn_fallback = 0: a SYN that asks for ECN asks for it each time
 	NoTuning        bool          // tcp_moderate_rcvbuf = 0
 	AbortOverflow   bool          // tcp_abort_on_overflow
+	NotSentLow      uint32        // tcp_notsent_lowat, bytes
+	PacingSlowStart int           // tcp_pacing_ss_ratio, percent
+	PacingAvoidance int           // tcp_pacing_ca_ratio, percent
+	ThinTimeouts    bool          // tcp_thin_linear_timeouts
+	RTOMin          time.Duration // tcp_rto_min_us
+	RTOMax          time.Duration // tcp_rto_max_ms
 	Congestion      Algorithm     // tcp_congestion_control
 }
 
@@ -77,12 +84,19 @@ func (p Params) withDefaults(pool int) Params {
 	set(&p.Retries2, 15)
 	set(&p.OrphanRetries, 8)
 	set(&p.KeepCount, 9)
+	set(&p.PacingSlowStart, 200)
+	set(&p.PacingAvoidance, 120)
+	setTime(&p.RTOMin, 200*time.Millisecond) // TCP_RTO_MIN; RFC 6298 §2.4 would have 1 s
+	setTime(&p.RTOMax, 120*time.Second)      // TCP_RTO_MAX
+	if p.NotSentLow == 0 {
+		p.NotSentLow = math.MaxUint32
+	}
 	set(&p.Rmem.Min, 4<<10)
 	set(&p.Rmem.Default, 128<<10)
-	set(&p.Rmem.Max, 6<<20)
+	set(&p.Rmem.Max, 32<<20) // as Linux since 6.17, where it has the memory
 	set(&p.Wmem.Min, 4<<10)
 	set(&p.Wmem.Default, 128<<10)
-	set(&p.Wmem.Max, 4<<20)
+	set(&p.Wmem.Max, 32<<20) // as much as tcp_rmem lets the peer take
 	// tcp_init of Linux: pressure begins at two thirds of what there is, and ends at half of it.
 	set(&p.Mem.Max, max(pool/pageSize, 1))
 	set(&p.Mem.Default, max(p.Mem.Max/3*2, 1))
@@ -136,11 +150,13 @@ const (
 
 // What is a choice, made as Linux makes it.
 const (
-	rtoMin = 200 * time.Millisecond // TCP_RTO_MIN; RFC 6298 §2.4 would have 1 s
-	rtoMax = 120 * time.Second      // TCP_RTO_MAX
+	// rtoMin is TCP_RTO_MIN, which retries are reckoned by whatever tcp_rto_min_us says.
+	rtoMin = 200 * time.Millisecond
 
-	// delayedACK is TCP_DELACK_MIN. RFC 9293 §3.8.6.3 allows 500 ms.
-	delayedACK = 40 * time.Millisecond
+	// delayedACK is TCP_DELACK_MIN and TCP_ATO_MIN, delayedMax TCP_DELACK_MAX. RFC 9293 §3.8.6.3 allows delayedMost.
+	delayedACK  = 40 * time.Millisecond
+	delayedMax  = 200 * time.Millisecond
+	delayedMost = 500 * time.Millisecond
 
 	// quickACKs is how many segments are acknowledged at once on a new connection, so that
 	// the peer's slow start is not halved: TCP_MAX_QUICKACKS.
@@ -155,8 +171,13 @@ const (
 	// that takes its place in TIME-WAIT: beyond any window without scaling.
 	timeWaitGap = 65535 + 2
 
-	// linearBackoff is how many doublings lead from rtoMin to rtoMax.
-	linearBackoff = 9
+	// echoMax is the longest round trip that an echoed timestamp is believed to tell: TCP_RTO_MAX.
+	echoMax = 120 * time.Second
+
+	// thinFlight is what less of is a thin stream, in segments, and thinTimeouts how many of its timeouts do not
+	// double: tcp_stream_is_thin and TCP_THIN_LINEAR_RETRIES.
+	thinFlight   = 4
+	thinTimeouts = 6
 )
 
 // What is ours.
@@ -166,7 +187,7 @@ const (
 	repliesMax = 256
 
 	// holesMax is how many separate ranges of out-of-order data a connection keeps. A window of
-	// 6 MB with every fiftieth segment lost has 90.
+	// 32 MB with every hundredth segment lost has 230.
 	holesMax = 256
 
 	// runsMax is how many separate pieces the record of data in flight has at most. A piece is what
@@ -216,10 +237,11 @@ const (
 
 // retryLimit is how long data is sent again without an answer before the connection is given
 // up, for a number of retries as Linux counts them: the time that many doublings
-// from rtoMin take, not more than rtoMax each (RFC 9293 §3.8.3 R2, at least 100 s).
-func retryLimit(retries int) time.Duration {
-	if retries <= linearBackoff {
+// from rtoMin take, not more than most each (RFC 9293 §3.8.3 R2, at least 100 s; tcp_model_timeout of Linux).
+func retryLimit(retries int, most time.Duration) time.Duration {
+	linear := bits.Len64(uint64(most/rtoMin)) - 1 // doublings from rtoMin to most
+	if retries <= linear {
 		return rtoMin * (2<<retries - 1)
 	}
-	return rtoMin*(2<<linearBackoff-1) + time.Duration(retries-linearBackoff)*rtoMax
+	return rtoMin*(2<<linear-1) + time.Duration(retries-linear)*most
 }

@@ -33,7 +33,7 @@ func (c *Conn) armProbe(now mono.Time) {
 	if c.rtt.smooth > 0 {
 		wait = 2*c.rtt.smooth + probeMin
 		if c.snd.nxt.Sub(c.snd.una) <= c.sendMSS() {
-			wait = 2*c.rtt.smooth + probeDelayedACK
+			wait = 2*c.rtt.smooth + c.rtoMin() // the peer may delay the acknowledgement of a single segment (WCDelAckT)
 		}
 	}
 	f.probeAt = min(now.Add(wait), f.rtoAt)
@@ -103,10 +103,5 @@ func (c *Conn) probeAnswered(s *segment, d *delivery, duplicate bool) {
 	c.probe = probeNone
 }
 
-const (
-	// probeMin is TCP_TIMEOUT_MIN: two ticks of a clock of a thousand a second.
-	probeMin = 2 * time.Millisecond
-	// probeDelayedACK is how long a peer may delay the acknowledgement of a single segment, as Linux
-	// reckons (tcp_rto_min; WCDelAckT of RFC 8985 §7.2).
-	probeDelayedACK = rtoMin
-)
+// probeMin is TCP_TIMEOUT_MIN: two ticks of a clock of a thousand a second.
+const probeMin = 2 * time.Millisecond

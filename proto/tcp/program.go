@@ -1,6 +1,8 @@
 package tcp
 
 import (
+	"math"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
@@ -85,10 +87,20 @@ func (c *Conn) empty() (errno unix.Errno, again bool) {
 	return unix.EAGAIN, false
 }
 
-// reopened says whether a window that was advertised nearly shut can be offered wide open
-// again: as in Linux, when it is at least twice what the peer thinks it is, and
+// reopened says whether the core has to hear of what the program has read.
+//
+// A window that was advertised nearly shut can be offered wide open
+// again, as in Linux, when it is at least twice what the peer thinks it is, and
 // half of the buffer or two segments more.
 func (c *Conn) reopened() bool {
+	if c.status.Has(statusPushed) && c.rx.Len() == 0 {
+		return true // the acknowledgement has waited for this
+	}
+	return c.wider()
+}
+
+// wider is reopened but for an acknowledgement that waits.
+func (c *Conn) wider() bool {
 	room := c.rx.Room()
 	offered := int(c.edge.Load() - c.rx.Tail())
 	return offered >= 0 && room >= 2*offered && room-offered >= min(c.rx.Limit()/2, 2*1460)
@@ -137,7 +149,7 @@ func (c *Conn) Write(p []byte) (n int, errno unix.Errno, tell bool) {
 		return 0, 0, false
 	}
 	for {
-		n += c.tx.Write(p[n:])
+		n += c.tx.Write(p[n:min(len(p), n+c.unsentRoom())])
 		if n == len(p) {
 			return n, 0, true
 		}
@@ -147,7 +159,7 @@ func (c *Conn) Write(p []byte) (n int, errno unix.Errno, tell bool) {
 			}
 			return n, errno, true // the core may have been waiting for this Write to be over
 		}
-		starved := c.tx.Room() > 0
+		starved := c.tx.Room() > 0 && c.unsentRoom() > 0
 		if starved {
 			c.status.Or(statusStarved)
 		}
@@ -234,8 +246,44 @@ func (c *Conn) Polled() (ev ring.Events) {
 	return ev
 }
 
-// writable is sk_stream_is_writeable: a third of the buffer is free.
-func (c *Conn) writable() bool { return c.tx.Room() >= c.tx.Len()/2 && c.tx.Room() > 0 }
+// unsentRoom is how much may be written before TCP_NOTSENT_LOWAT says that it is enough: a segment at least, while
+// less than that waits.
+func (c *Conn) unsentRoom() int {
+	most := c.unsentMost()
+	if most == 0 {
+		return math.MaxInt32
+	}
+	unsent := c.unsent()
+	if unsent >= most {
+		return 0
+	}
+	return int(max(most-unsent, 1460))
+}
+
+// unsentMost is TCP_NOTSENT_LOWAT, 0: none.
+func (c *Conn) unsentMost() uint64 { return c.status.Load() >> statusUnsent }
+
+// unsent is how many bytes written wait to be sent for the first time.
+func (c *Conn) unsent() uint64 {
+	sent := c.sentTo.Load() // first: it only grows towards tail
+	return c.tx.Tail() - sent
+}
+
+// Readable says whether a program that wants to read least bytes at once need not wait: they are there, or no more
+// will come, or no more can come since the window is shut (tcp_epollin_ready of Linux).
+func (c *Conn) Readable(least int) bool {
+	n := c.rx.Len()
+	return n >= least || c.rx.Sealed() || c.soErr.Load() != 0 || c.status.Has(statusReadShut|statusClosed) ||
+		n > 0 && int64(c.edge.Load()-c.rx.Tail()) <= 1460
+}
+
+// writable is sk_stream_is_writeable: a third of the buffer is free, and less than half waits of what may.
+func (c *Conn) writable() bool {
+	if most := c.unsentMost(); most != 0 && 2*c.unsent() >= most {
+		return false
+	}
+	return c.tx.Room() >= c.tx.Len()/2 && c.tx.Room() > 0
+}
 
 // Kick lets the core see what the program has done since: written, read a full
 // buffer empty. It is called with the core's lock held, like everything below.
@@ -243,10 +291,11 @@ func (c *Conn) Kick(now mono.Time) {
 	if c.state == Closed {
 		return
 	}
-	if c.state.receives() && c.window() > uint32(max(0, c.rcv.adv.Sub(c.rcv.nxt))) && c.reopened() {
+	if c.state.receives() && c.window() > uint32(max(0, c.rcv.adv.Sub(c.rcv.nxt))) && c.wider() {
 		c.want |= wantACK
 	}
 	c.firstWrite(now)
+	c.drained()
 	if c.status.Has(statusStarved) {
 		c.status.Clear(statusStarved)
 		c.arm(timerMemory, now.Add(memoryRetry))

@@ -75,7 +75,10 @@ func (c *Conn) respond(s *segment, d *delivery, limited, duplicate bool) {
 		}
 		return
 	}
-	c.reordered = c.reordered || d.reordered && c.sackOK
+	if d.reordered && c.sackOK {
+		c.reordered = true
+		c.tally.reordered++
+	}
 	if d.acked > 0 && f.phase < phaseRecovery {
 		c.dupacks = 0
 	}

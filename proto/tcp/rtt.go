@@ -23,26 +23,29 @@ func (c *Conn) sampleRTT(m time.Duration) {
 	}
 }
 
-// baseRTO is the timeout without backoff (RFC 6298 §2.1-2.3). As in Linux, rtoMin is the
+// baseRTO is the timeout without backoff (RFC 6298 §2.1-2.3). As in Linux, the minimum is the
 // least that the variance adds, not the least of the sum.
 func (c *Conn) baseRTO() time.Duration {
 	r := &c.rtt
 	if r.smooth == 0 {
 		return rtoInitial
 	}
-	return min(r.smooth+max(4*r.variance, rtoMin), rtoMax)
+	return min(r.smooth+max(4*r.variance, c.rtoMin()), c.rtoMax())
 }
+
+func (c *Conn) rtoMin() time.Duration { return orDefault(c.opt.RTOMin, c.t.params.RTOMin) }
+func (c *Conn) rtoMax() time.Duration { return orDefault(c.opt.RTOMax, c.t.params.RTOMax) }
 
 // rto returns the timeout with the backoff of RFC 6298 §5.5.
 func (c *Conn) rto() time.Duration {
-	return min(c.baseRTO()<<min(c.backoff, 20), rtoMax)
+	return min(c.baseRTO()<<min(c.backoff, 20), c.rtoMax())
 }
 
 // echoed returns the round trip that an echoed timestamp tells (RTTM, RFC 7323 §4.1), to a
 // millisecond. Echoes of what was never sent tell nothing.
 func (c *Conn) echoed(ecr uint32, now mono.Time) (time.Duration, bool) {
 	d := int32(c.tsNow(now) - ecr)
-	if ecr == 0 || d < 0 || time.Duration(d)*time.Millisecond > rtoMax {
+	if ecr == 0 || d < 0 || time.Duration(d)*time.Millisecond > echoMax {
 		return 0, false
 	}
 	return max(time.Duration(d)*time.Millisecond, time.Millisecond), true

@@ -15,6 +15,7 @@ type run struct {
 	start, end wire.Seq
 	at         mono.Time // when it was last sent
 	is         fate
+	from       milestone
 }
 
 type fate uint8
@@ -56,6 +57,7 @@ type flight struct {
 	reorderAt mono.Time // what is missing now is lost then
 
 	slow slowStart // of congestion control
+	rate pipeRate
 
 	// Proportional rate reduction (see prr), in sequence numbers since the recovery began.
 	prrFlight    int // what was outstanding when it did (RecoverFS)
@@ -83,6 +85,7 @@ func (c *Conn) fly(start wire.Seq, n int, now mono.Time) {
 		c.flight = f
 		f.fack = start
 		f.rtoAt, f.probeAt, f.reorderAt = mono.Never, mono.Never, mono.Never
+		f.rate.begin(now)
 	}
 	if last := len(f.runs) - 1; last >= f.head {
 		if r := &f.runs[last]; r.is == 0 && r.at == now || len(f.runs)-f.head >= runsMax && r.is&sacked == 0 {
@@ -91,7 +94,7 @@ func (c *Conn) fly(start wire.Seq, n int, now mono.Time) {
 		}
 	}
 	f.compact()
-	f.runs = append(f.runs, run{start: start, end: start.Add(n), at: now})
+	f.runs = append(f.runs, run{start: start, end: start.Add(n), at: now, from: f.rate.milestone()})
 }
 
 // dropFlight forgets what is on its way: all has been acknowledged, or the connection has ended.
@@ -159,6 +162,7 @@ type delivery struct {
 	sel   mono.Time // when the newest of what was sacked was sent, if selOK
 	selOK bool
 	rtt   time.Duration // what was measured, 0: nothing
+	rate  rateSample
 }
 
 // deliver takes in that a piece of r, which ends at end, has arrived: the steps 1 to 3 of RFC 8985 §6.2.
@@ -177,6 +181,7 @@ func (f *flight) deliver(d *delivery, r *run, end wire.Seq) {
 	if sentAfter(r.at, end, f.rack.at, f.rack.end) {
 		f.rack.at, f.rack.end, f.rack.rtt = r.at, end, rtt
 	}
+	d.rate.take(r, end)
 }
 
 // sentAfter is RACK_sent_after (RFC 8985 §6.2): what was sent in one moment, on a coarse clock or in a
@@ -436,6 +441,6 @@ func (f *flight) sentAgain(i int, now mono.Time) {
 	r := &f.runs[i]
 	f.count(r.is, -r.len())
 	r.is |= again | twice
-	r.at = now
+	r.at, r.from = now, f.rate.milestone()
 	f.count(r.is, r.len())
 }

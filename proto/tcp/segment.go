@@ -87,7 +87,10 @@ func (c *Conn) put(buf []byte, seq wire.Seq, flags wire.Flags, header, n int, no
 		f.Window = c.advertise()
 		f.Flags |= c.ecn.flags()
 		c.want &^= wantACK
-		c.disarm(timerDelayedACK)
+		if c.due[timerDelayedACK] != mono.Never {
+			c.disarm(timerDelayedACK)
+			c.status.Clear(statusPushed)
+		}
 	}
 	if c.urgentMode() && c.snd.up.After(seq) {
 		c.putUrgent(&f)
@@ -119,14 +122,20 @@ func (c *Conn) putOptions(b []byte, now mono.Time) {
 	}
 }
 
+// advMSS is the MSS that the peer is told.
+func (c *Conn) advMSS() uint16 {
+	mss := c.snd.pathMSS
+	if c.opt.MaxSeg != 0 {
+		mss = min(mss, c.opt.MaxSeg)
+	}
+	return max(mss, mssMin)
+}
+
 // putSYN writes our SYN, or SYN-ACK.
 func (c *Conn) putSYN(buf []byte, now mono.Time) int {
 	p := &c.t.params
 	o := wire.TCPOptions{WScale: -1}
-	o.MSS = max(c.snd.pathMSS, mssMin)
-	if c.opt.MaxSeg != 0 {
-		o.MSS = max(mssMin, min(o.MSS, c.opt.MaxSeg))
-	}
+	o.MSS = c.advMSS()
 	f := wire.TCPFields{SrcPort: c.key.localPort(), DstPort: c.key.remotePort(), Seq: c.snd.iss, Flags: wire.SYN}
 	if c.state == SynReceived {
 		f.Flags |= wire.ACK

@@ -166,7 +166,7 @@ func TestRetryLimit(t *testing.T) {
 		retries int
 		want    time.Duration
 	}{{3, 3 * time.Second}, {8, 102200 * time.Millisecond}, {15, 924600 * time.Millisecond}} { // ip-sysctl: "924.6 seconds"
-		if got := retryLimit(c.retries); got != c.want {
+		if got := retryLimit(c.retries, 120*time.Second); got != c.want {
 			t.Errorf("retryLimit(%d) = %v, want %v", c.retries, got, c.want)
 		}
 	}
@@ -309,7 +309,7 @@ func TestZeroWindowForEver(t *testing.T) {
 		s.timeout(wait)
 		s.out(". 4000:4000(0) ack 1")
 		s.in(". 1:1(0) ack 4001 win 0")
-		wait = min(2*wait, rtoMax)
+		wait = min(2*wait, 120*time.Second)
 	}
 	s.state(Established)
 	s.in(". 1:1(0) ack 4001 win 4000")
@@ -557,9 +557,9 @@ func TestBackoffHasALimit(t *testing.T) {
 	for range 12 {
 		s.timeout(wait)
 		s.out("P. 1:11(10) ack 1")
-		wait = min(2*wait, rtoMax)
+		wait = min(2*wait, 120*time.Second)
 	}
-	if s.c.rto() != rtoMax {
+	if s.c.rto() != 120*time.Second {
 		t.Errorf("the timeout is %v", s.c.rto())
 	}
 }

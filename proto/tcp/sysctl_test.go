@@ -28,7 +28,7 @@ func TestKnobs(t *testing.T) {
 	}
 	_, err := os.Stat("/proc/sys/net/ipv4/tcp_sack")
 	haveProc := err == nil
-	newer := map[string]bool{"tcp_syn_linear_timeouts": true, "tcp_tw_reuse_delay": true} // than Linux 6.1
+	newer := map[string]bool{"tcp_syn_linear_timeouts": true, "tcp_tw_reuse_delay": true, "tcp_rto_min_us": true, "tcp_rto_max_ms": true} // than Linux 6.1
 	seen := map[string]bool{}
 	for i := range Knobs {
 		k := &Knobs[i]

@@ -76,6 +76,7 @@ type TCP struct {
 	progress bool // see Progress
 	last     lastConn
 	arrival  uint32 // see Arrives
+	pressure bool   // see pressed
 
 	challengeEpoch mono.Time // the second that challenges are counted in
 	challenges     int

@@ -69,7 +69,7 @@ func (c *Conn) expire(kind int, now mono.Time) {
 	case timerRetransmit:
 		c.expireRetransmit(now)
 	case timerDelayedACK:
-		c.pingpong = false // the program had nothing to say
+		c.missed()
 		c.want |= wantACK
 		c.t.ready(c)
 	case timerKeepalive:
@@ -134,8 +134,8 @@ func (c *Conn) expireFlight(now mono.Time) {
 // expireSYN sends a SYN or SYN-ACK again, so many times.
 func (c *Conn) expireSYN(now mono.Time) {
 	p := &c.t.params
-	deferral := c.deferred && int(c.timeouts) < c.opt.DeferAccept
-	stuck := int(c.timeouts) >= p.SynAckRetries && !deferral
+	deferral := c.deferred && int(c.expired) < c.opt.DeferAccept
+	stuck := int(c.expired) >= p.SynAckRetries && !deferral
 	if c.state == SynSent {
 		tries := p.SynRetries
 		if c.opt.SynCount > 0 {
@@ -145,16 +145,17 @@ func (c *Conn) expireSYN(now mono.Time) {
 		if limit == 0 {
 			limit = rtoInitial * (2<<min(tries, 31) - 1)
 		}
-		stuck = int(c.timeouts) >= tries+p.SynLinear || c.timeouts > 0 && now.Sub(c.stuckSince) >= limit
+		stuck = int(c.expired) >= tries+p.SynLinear || c.expired > 0 && now.Sub(c.stuckSince) >= limit
 	}
 	if stuck {
 		c.end(c.why(), now)
 		return
 	}
-	if c.timeouts++; c.state != SynSent || int(c.timeouts) > p.SynLinear {
+	c.timeouts++
+	if c.expired++; c.state != SynSent || int(c.expired) > p.SynLinear {
 		c.backoff++
 	}
-	if !deferral || int(c.timeouts) >= c.opt.DeferAccept { // the last one asks for data again (Linux: syn_ack_recalc)
+	if !deferral || int(c.expired) >= c.opt.DeferAccept { // the last one asks for data again (Linux: syn_ack_recalc)
 		c.retrans++
 		c.want |= wantSYN
 		c.t.ready(c)
@@ -187,24 +188,38 @@ func (c *Conn) expireData(now mono.Time) {
 	first := c.stuckSince == mono.Never
 	if first {
 		c.stuckSince = now
+		c.tally.outages++
 	}
-	limit := retryLimit(c.t.params.Retries2)
+	limit := retryLimit(c.t.params.Retries2, c.rtoMax())
 	switch {
 	case c.opt.UserTimeout > 0:
 		limit = c.opt.UserTimeout
 	case c.orphan:
-		limit = retryLimit(c.t.params.OrphanRetries)
+		limit = retryLimit(c.t.params.OrphanRetries, c.rtoMax())
 	}
 	if !first && now.Sub(c.stuckSince) >= limit {
 		c.t.stats.AbortOnTimeout++
 		c.end(c.why(), now)
 		return
 	}
-	if c.backoff < 255 {
+	if c.expired < 255 {
+		c.expired++
+	}
+	switch {
+	case c.thin() && c.expired <= thinTimeouts:
+		c.backoff = 0
+	case c.backoff < 255:
 		c.backoff++
 	}
 	c.enterLoss(first, now)
 	c.flight.rtoAt = c.beforeUserTimeout(now.Add(c.rto()), now)
+}
+
+// thin says whether timeouts do not double at first: so little is on its way, by a program like that, that
+// no acknowledgement would tell of a loss (tcp-thin.rst of Linux).
+func (c *Conn) thin() bool {
+	return (c.opt.ThinTimeouts || c.t.params.ThinTimeouts) && c.state == Established && c.cc.ssthresh != infiniteWindow &&
+		c.snd.nxt.Sub(c.snd.una) < thinFlight*c.sendMSS()
 }
 
 // armPersist begins to probe a window that leaves no room, where nothing is in flight whose

@@ -118,6 +118,7 @@ func (u *repair) duplicate(b span) (ours bool) {
 // sentAgain notes that the numbers of s go out again.
 func (c *Conn) sentAgain(s span, now mono.Time) {
 	c.retrans++
+	c.tally.again += uint64(s.end.Sub(s.start))
 	c.t.stats.Retransmits++
 	u := c.repair
 	if u == nil {
@@ -133,6 +134,7 @@ func (c *Conn) sentAgain(s span, now mono.Time) {
 // twice by our doing: a peer, or a network that repeats, cannot have the window widened by reports of anything else.
 func (c *Conn) duplicateReported(start, end wire.Seq, d *delivery) {
 	d.dsack, d.dsackEnd = true, end
+	c.tally.copies += uint32(segments(end.Sub(start), c.sendMSS()))
 	u := c.repair
 	if u == nil || !u.duplicate(span{start, end}) {
 		return

@@ -159,6 +159,13 @@ func (h *Host) Backlog(asked int) int {
 	return int(min(uint32(asked), uint32(h.sysctls.now.somaxconn)))
 }
 
+// TCPParams returns the parameters of TCP as they are.
+func (h *Host) TCPParams() tcp.Params {
+	h.sysctls.mu.Lock()
+	defer h.sysctls.mu.Unlock()
+	return h.sysctls.now.tcp
+}
+
 // BufferMax returns the largest sizes that SO_RCVBUF and SO_SNDBUF can ask for, in bytes.
 func (h *Host) BufferMax() (rcv, snd int) {
 	h.sysctls.mu.Lock()
