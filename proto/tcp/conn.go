@@ -81,6 +81,7 @@ type Conn struct {
 	}
 	cc     congestion
 	tally  tally
+	search search    // for the path's MTU
 	paceAt mono.Time // the next segment goes out then, if there is a rate; see pace.go
 
 	rxTune struct { // receive buffer autotuning

@@ -101,6 +101,7 @@ func (c *Conn) acknowledge(s *segment, d *delivery) {
 	c.snd.small = c.snd.small.Max(s.ack) // lest it be half the number space behind one day, and seem ahead
 	c.snd.up = c.snd.up.Max(s.ack)
 	c.tx.Release(d.data)
+	c.probePassed(s.ack)
 	if f := c.flight; f != nil {
 		f.ackTo(d, s.ack)
 	}

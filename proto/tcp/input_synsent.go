@@ -141,6 +141,7 @@ func (c *Conn) establish(s *segment, now mono.Time) {
 	c.rxTune.at, c.rxTune.copied = now, uint32(initialWindow*c.sendMSS())
 	c.updateWindow(s)
 	c.noteSent()
+	c.startSearch(now)
 	c.status.Or(statusConnected)
 	c.armKeepalive(now)
 	if c.tx.Sealed() { // the program has closed it meanwhile

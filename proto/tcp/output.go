@@ -164,6 +164,9 @@ func (c *Conn) outputNew(buf []byte, now mono.Time) int {
 	header := c.headerLen()
 	mss := c.segmentMax(header, buf)
 	n := c.allowed(unsent, mss, settled)
+	if c.search.low != 0 && n == mss {
+		n = max(n, c.probeSize(unsent, header, buf, now))
+	}
 	fin := settled && n == unsent && c.windowLeft() > n
 	if n <= 0 && !fin {
 		if c.windowLeft() < max(1, min(unsent, mss)) {

@@ -14,6 +14,7 @@ type Params struct {
 	SynRetries      int           // tcp_syn_retries
 	SynLinear       int           // tcp_syn_linear_timeouts: SYNs sent again before the timeout doubles, beside SynRetries
 	SynAckRetries   int           // tcp_synack_retries
+	Retries1        int           // tcp_retries1: after what time, reckoned likewise, a black hole is suspected
 	Retries2        int           // tcp_retries2: how long data is sent again, as the number of doublings from 200 ms
 	OrphanRetries   int           // tcp_orphan_retries: the same once the program has closed
 	FinTimeout      time.Duration // tcp_fin_timeout: in FIN-WAIT-2 without a program
@@ -44,6 +45,10 @@ type Params struct {
 	NoECNFallback   bool          // tcp_ecn_fallback = 0: a SYN that asks for ECN asks for it each time
 	NoTuning        bool          // tcp_moderate_rcvbuf = 0
 	AbortOverflow   bool          // tcp_abort_on_overflow
+	MTUProbing      int           // tcp_mtu_probing: 0 never, 1 when a black hole is suspected, 2 always
+	BaseMSS         int           // tcp_base_mss, bytes: where a search begins
+	ProbeThreshold  int           // tcp_probe_threshold, bytes: where it ends
+	ProbeInterval   time.Duration // tcp_probe_interval: when it begins anew
 	NotSentLow      uint32        // tcp_notsent_lowat, bytes
 	PacingSlowStart int           // tcp_pacing_ss_ratio, percent
 	PacingAvoidance int           // tcp_pacing_ca_ratio, percent
@@ -81,7 +86,11 @@ func (p Params) withDefaults(pool int) Params {
 	}
 	set(&p.SynLinear, 4)
 	set(&p.SynAckRetries, 5)
+	set(&p.Retries1, 3)
 	set(&p.Retries2, 15)
+	set(&p.BaseMSS, 1024)
+	set(&p.ProbeThreshold, 8)
+	setTime(&p.ProbeInterval, 10*time.Minute)
 	set(&p.OrphanRetries, 8)
 	set(&p.KeepCount, 9)
 	set(&p.PacingSlowStart, 200)

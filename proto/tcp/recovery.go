@@ -237,6 +237,11 @@ func (c *Conn) withoutSACK(d *delivery, duplicate bool) int {
 // sent by now, and prr leads the window there.
 func (c *Conn) enterRecovery(delivered int) {
 	f := c.flight
+	if r := f.nextLost(); r != nil && c.probeDropped(span{r.start, r.end}, f.rack.at) {
+		c.want |= wantForce
+		c.t.ready(c)
+		return // it is sent again in smaller pieces
+	}
 	c.remember()
 	c.probe = probeNone
 	if f.phase == phaseCWR { // it has fallen for this already, and not by our mistake

@@ -65,6 +65,14 @@ func (c *Conn) sendMSS() int {
 
 // resetMSS takes the least of what the path, the peer and the program allow.
 func (c *Conn) resetMSS() {
+	c.snd.mss = c.mssMost()
+	if low := c.search.low; low != 0 {
+		c.snd.mss = max(min(c.snd.mss, low), mssMin)
+	}
+}
+
+// mssMost is the MSS but for what a search for the path's MTU says.
+func (c *Conn) mssMost() uint16 {
 	mss := c.snd.pathMSS
 	if c.snd.peerMSS != 0 {
 		mss = min(mss, c.snd.peerMSS)
@@ -72,7 +80,7 @@ func (c *Conn) resetMSS() {
 	if c.opt.MaxSeg != 0 {
 		mss = min(mss, c.opt.MaxSeg)
 	}
-	c.snd.mss = max(mss, mssMin)
+	return max(mss, mssMin)
 }
 
 // put writes a segment of c whose payload, n bytes, stands behind where the header will end. It takes

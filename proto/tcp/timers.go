@@ -202,6 +202,9 @@ func (c *Conn) expireData(now mono.Time) {
 		c.end(c.why(), now)
 		return
 	}
+	if !first && now.Sub(c.stuckSince) >= retryLimit(c.t.params.Retries1, c.rtoMax()) {
+		c.blackHole(now)
+	}
 	if c.expired < 255 {
 		c.expired++
 	}

@@ -118,6 +118,7 @@ func (u *repair) duplicate(b span) (ours bool) {
 // sentAgain notes that the numbers of s go out again.
 func (c *Conn) sentAgain(s span, now mono.Time) {
 	c.retrans++
+	c.probeDropped(s, now)
 	c.tally.again += uint64(s.end.Sub(s.start))
 	c.t.stats.Retransmits++
 	u := c.repair
