@@ -28,7 +28,7 @@ func mark(frame []byte) bool {
 func TestMarkingQueue(t *testing.T) {
 	for _, f := range []*family{family4, family6} {
 		for _, mode := range []int{tcp.ECNAsk, -1} {
-			p := trouble{Rate: 20 * mbit, Delay: 10 * time.Millisecond, QueuePackets: 120, MarkPackets: 25, Mark: mark}
+			p := trouble{Rate: 20 * mbit, Delay: 10 * time.Millisecond, QueuePackets: 120, MarkPackets: 25, Mark: mark} // slow start ends a round trip after the first mark
 			s := f.sim(t, 7, p, tcp.Params{ECN: mode}, nil)
 			k := s.listen(s.b, s.a, 80).dial(20<<20, 0)
 			start := s.now()

@@ -21,10 +21,11 @@ type search struct {
 
 // blackHole is told that nothing was heard for tcp_retries1.
 func (c *Conn) blackHole(now mono.Time) {
-	p, s := &c.t.params, &c.search
+	p := &c.t.params
 	if p.MTUProbing == 0 {
 		return
 	}
+	s := &c.faulty().search
 	s.size = 0
 	if s.low == 0 {
 		*s = search{low: uint16(min(p.BaseMSS, int(c.mssMost()))), high: c.mssMost(), at: tsClock(now)}
@@ -34,6 +35,9 @@ func (c *Conn) blackHole(now mono.Time) {
 	c.resetMSS()
 }
 
+// searching says whether c's segments are what a search says.
+func (c *Conn) searching() bool { return c.faults != nil && c.faults.search.low != 0 }
+
 // startSearch begins with small segments, where that is wanted for every connection.
 func (c *Conn) startSearch(now mono.Time) {
 	if c.t.params.MTUProbing == 2 {
@@ -41,12 +45,12 @@ func (c *Conn) startSearch(now mono.Time) {
 	}
 }
 
-// probeSize returns how many bytes of unsent ones a probe has that may go out now in place of a full segment, 0 if none
+// probeSize returns, of a connection that is searching, how many bytes of unsent ones a probe has that may go out now in place of a full segment, 0 if none
 // may. There is to be so much more behind it that its loss would be seen at once.
 func (c *Conn) probeSize(unsent, header int, buf []byte, now mono.Time) int {
-	s, p := &c.search, &c.t.params
+	s, p := &c.faults.search, &c.t.params
 	mss := int(c.snd.mss)
-	if s.low == 0 || s.size != 0 || c.flight != nil && (c.flight.phase != phaseOpen || c.flight.sacked > 0) || int(c.cc.cwnd) < searchWindow*mss {
+	if s.size != 0 || c.flight != nil && (c.flight.phase != phaseOpen || c.flight.sacked > 0) || int(c.cc.cwnd) < searchWindow*mss {
 		return 0
 	}
 	high := int(min(s.high, c.mssMost()))
@@ -68,7 +72,10 @@ func (c *Conn) probeSize(unsent, header int, buf []byte, now mono.Time) int {
 
 // probePassed is told that everything before una has arrived.
 func (c *Conn) probePassed(una wire.Seq) {
-	if s := &c.search; s.size != 0 && una.AtOrAfter(s.end) {
+	if !c.searching() {
+		return
+	}
+	if s := &c.faults.search; s.size != 0 && una.AtOrAfter(s.end) {
 		s.low, s.size = s.size, 0
 		c.resetMSS()
 	}
@@ -76,7 +83,10 @@ func (c *Conn) probePassed(una wire.Seq) {
 
 // probeDropped says whether what is lost is a probe, whose size was too large then.
 func (c *Conn) probeDropped(lost span, now mono.Time) bool {
-	s := &c.search
+	if !c.searching() {
+		return false
+	}
+	s := &c.faults.search
 	if s.size == 0 || lost.start.AtOrAfter(s.end) || lost.end.AtOrBefore(s.start) {
 		return false
 	}

@@ -43,19 +43,24 @@ func ParseAlgorithm(name string) (Algorithm, bool) {
 // congestion is one connection's congestion control: what all algorithms share, and
 // the state of the one that was chosen. The methods of this file are all that the rest
 // of TCP knows of it; each goes to the algorithm by a switch, since a segment makes no
-// interface call. A rate-based one sets pace as well, which pace.go keeps.
+// interface call, but for one to a rate-based one.
 type congestion struct {
 	cwnd, ssthresh uint32 // bytes
-	pace           uint64 // bytes a second, 0: none
 	algorithm      Algorithm
 	reno           reno
 	cubic          cubic
-	rated          rateControl // instead of these two, nil: none
+	rated          *rated // instead of these two, nil: none
+}
+
+// A rated is a rate-based control and the rate that it wants.
+type rated struct {
+	control rateControl
+	pace    uint64 // bytes a second, 0: none
 }
 
 // A rateControl is a congestion control that models the path by its rate and its delay (BBR is one) instead of waiting
 // for losses. It hears of each acknowledgement, also while losses are repaired, where the window is its own
-// and not that of proportional rate reduction; it sets cwnd, and pace for pace.go. A timeout shrinks cwnd to what is in
+// and not that of proportional rate reduction; it sets cwnd, and rated.pace for pace.go. A timeout shrinks cwnd to what is in
 // flight until the next acknowledgement.
 type rateControl interface {
 	acked(g *congestion, s *sample)
@@ -68,13 +73,20 @@ const cwndMax = 1 << 30
 func (g *congestion) choose(a Algorithm) {
 	g.algorithm = a
 	g.reno, g.cubic, g.rated = reno{}, cubic{}, nil
-	g.pace = 0
 }
 
 // start sets the initial window once the MSS is known (RFC 6928 §2).
 func (g *congestion) start(mss int) {
 	g.cwnd = uint32(min(initialWindow*mss, max(2*mss, initialWindow*1460)))
 	g.ssthresh = infiniteWindow
+}
+
+// pace returns the rate that congestion control wants, in bytes a second, 0 if none.
+func (g *congestion) pace() uint64 {
+	if g.rated == nil {
+		return 0
+	}
+	return g.rated.pace
 }
 
 func (g *congestion) slowStart() bool { return g.cwnd < g.ssthresh }
@@ -96,6 +108,7 @@ type sample struct {
 	lost      int           // bytes that were held for lost because of it
 	flying    int           // bytes in flight after it
 	least     time.Duration // the shortest round trip, 0: unknown
+	rate      uint64        // bytes a second at which what it tells of was delivered, 0: not known; see delivery.go
 	idle      bool          // the program, not the window or the pace, limited the sender: the rate is not the path's
 }
 

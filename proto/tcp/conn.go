@@ -81,16 +81,17 @@ type Conn struct {
 	}
 	cc     congestion
 	tally  tally
-	search search    // for the path's MTU
+	faults *faults   // nil if there was none
 	paceAt mono.Time // the next segment goes out then, if there is a rate; see pace.go
 
 	rxTune struct { // receive buffer autotuning
 		at     mono.Time
-		head   uint64
-		rtt    time.Duration
-		from   mono.Time // without timestamps: when rcv.nxt was a window before edge
+		head   uint32 // the low bits of where the program had read to then
+		rtt    uint32 // µs, 0: not known
+		from   uint32 // ms, without timestamps: when rcv.nxt was a window before edge
 		edge   wire.Seq
 		copied uint32 // most bytes that the program has read in one round trip
+		timing bool   // from and edge are set
 	}
 
 	lastRecv   mono.Time // a segment of the peer that fitted
@@ -110,7 +111,6 @@ type Conn struct {
 	burst    uint8
 	dupacks  uint16
 	softErr  uint16 // an errno, of the last ICMP error: why, if it times out
-	timeouts uint16 // expired retransmission timers in all
 	retrans  uint32 // segments sent again
 	segsIn   uint32
 	segsOut  uint32

@@ -161,12 +161,12 @@ func (l *Listener) inputCookie(k *key, s *segment, now mono.Time) (drop.Reason, 
 	}
 	c.setISS(cookie)
 	c.snd.nxt = cookie.Add(1)
-	c.timeouts = math.MaxUint16 // whoever has come so far is not deferred
-	c.retrans = 1               // as far as anyone knows: the round trip was not timed
+	c.expired = math.MaxUint8 // whoever has come so far is not deferred
+	c.retrans = 1             // as far as anyone knows: the round trip was not timed
 	c.advertiseSYN()
 	t.stats.CookiesReceived++
 	reason = c.input(s, now)
-	c.retrans, c.timeouts = 0, 0
+	c.retrans, c.expired = 0, 0
 	if c.state == SynReceived { // nothing would ever end it
 		c.end(0, now)
 	}

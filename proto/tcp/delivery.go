@@ -34,8 +34,8 @@ type pipeRate struct {
 // milestone returns what a run that goes out now remembers.
 func (p *pipeRate) milestone() milestone { return milestone{p.delivered, p.at, p.first, p.idle != 0} }
 
-// begin is told that something goes out when nothing was on its way.
-func (p *pipeRate) begin(now mono.Time) { p.at, p.first = now, now }
+// begin is told that something goes out when nothing was on its way: the program had nothing more to send before.
+func (p *pipeRate) begin(now mono.Time) { p.at, p.first, p.idle = now, now, 1 }
 
 // A rateSample is what one acknowledgement tells: the milestone of what was sent last of all that it delivers.
 type rateSample struct {
@@ -43,24 +43,24 @@ type rateSample struct {
 	sent mono.Time
 	end  wire.Seq
 	ok   bool
+	rate uint64 // bytes a second, 0: it tells none
 }
 
 func (s *rateSample) take(r *run, end wire.Seq) {
 	if !s.ok || sentAfter(r.at, end, s.sent, s.end) {
-		*s = rateSample{r.from, r.at, end, true}
+		*s = rateSample{from: r.from, sent: r.at, end: end, ok: true}
 	}
 }
 
-// sampleRate takes in that n more bytes were delivered (tcp_rate_gen of Linux). A sample of less time
+// sampleRate takes in what an acknowledgement has delivered (tcp_rate_gen of Linux). A sample of less time
 // than a round trip is none; one that the program has limited counts only if it is the best so far.
-func (c *Conn) sampleRate(d *delivery, n int) {
-	f := c.flight
-	p := &f.rate
-	p.delivered += uint32(max(n, 0))
+func (c *Conn) sampleRate(d *delivery) {
+	p := &c.flight.rate
+	p.delivered += uint32(d.delivered)
 	if p.idle != 0 && int32(p.delivered-p.idle) > 0 {
 		p.idle = 0
 	}
-	if n > 0 {
+	if d.delivered > 0 {
 		p.at = d.now
 	}
 	s := &d.rate
@@ -73,8 +73,8 @@ func (c *Conn) sampleRate(d *delivery, n int) {
 	if took <= 0 || took < c.rtt.min || bytes == 0 {
 		return
 	}
-	rate := perSecond(uint64(bytes), took)
-	if !s.from.idle || rate >= c.tally.rate {
+	s.rate = perSecond(uint64(bytes), took)
+	if rate := float32(s.rate); !s.from.idle || rate >= c.tally.rate {
 		c.tally.rate, c.tally.rateIdle = rate, s.from.idle
 	}
 }

@@ -64,26 +64,29 @@ type Info struct {
 
 // Info returns what is known of c.
 func (c *Conn) Info(now mono.Time) Info {
-	t := &c.tally
+	t, faults := &c.tally, c.faults
+	if faults == nil {
+		faults = &noFaults
+	}
 	i := Info{
 		State: c.state, Probes: int(c.probes), Backoff: int(c.backoff), Retransmits: int(c.expired),
 		Timestamps: c.tsOK, SACK: c.sackOK, Scale: c.scaleOK,
 		SndScale: c.snd.scale, RcvScale: c.rcv.scale,
-		RTO: c.rto(), RTT: c.rtt.smooth, RTTVar: c.rtt.variance, MinRTT: c.rtt.min, RcvRTT: c.rxTune.rtt, ATO: c.ato(),
+		RTO: c.rto(), RTT: c.rtt.smooth, RTTVar: c.rtt.variance, MinRTT: c.rtt.min, RcvRTT: c.receiveRTT(), ATO: c.ato(),
 		SndMSS: c.sendMSS(), RcvMSS: int(c.rcv.mss), AdvMSS: int(c.advMSS()), PMTU: int(c.snd.pathMSS) + headersLen(&c.key),
 		Unacked:      c.snd.nxt.Sub(c.snd.una),
 		TotalRetrans: int(c.retrans), Reordering: dupThresh,
 		SndCwnd: int(c.cc.cwnd), SndSsthresh: int(c.cc.ssthresh),
 		SndWnd: int(c.snd.wnd), RcvWnd: max(0, c.rcv.adv.Sub(c.rcv.wup)), RcvSsthresh: c.rx.Limit(), RcvSpace: int(c.rxTune.copied),
-		BytesAcked: c.tx.Head(), BytesRecv: c.rx.Tail(), BytesSent: t.sent, BytesRetrans: t.again,
+		BytesAcked: c.tx.Head(), BytesRecv: c.rx.Tail(), BytesSent: c.tx.Head() + t.again, BytesRetrans: t.again,
 		SegsIn: int(c.segsIn), SegsOut: int(c.segsOut), DataSegsIn: int(t.dataIn), DataSegsOut: int(t.dataOut),
-		DSACKs: int(t.copies), ReordSeen: int(t.reordered), OutOfOrder: int(t.outOfOrder),
+		DSACKs: int(faults.copies), ReordSeen: int(faults.reordered), OutOfOrder: int(faults.outOfOrder),
 		LastDataSent: since(now, c.lastSend), LastDataRecv: since(now, c.lastData), LastAckRecv: since(now, c.lastRecv),
 		ECN: c.ecn&ecnOK != 0, ECNSeen: c.ecn&ecnSeen != 0,
 		Congestion: c.cc.algorithm, PacingRate: c.pacingRate(), MaxPacingRate: c.opt.MaxPacingRate,
-		DeliveryRate: t.rate, AppLimited: t.rateIdle,
+		DeliveryRate: uint64(t.rate), AppLimited: t.rateIdle,
 		RwndLimited: c.spentOn(limitPeer, now), SndbufLimited: c.spentOn(limitBuffer, now),
-		Timeouts: int(c.timeouts), Outages: int(t.outages), OutageTime: time.Duration(t.outageTime) * time.Millisecond,
+		Timeouts: int(faults.timeouts), Outages: int(faults.outages), OutageTime: time.Duration(faults.outageTime) * time.Millisecond,
 	}
 	i.Busy = c.spentOn(limitPath, now) + i.RwndLimited + i.SndbufLimited
 	if c.tsOK {
@@ -96,6 +99,7 @@ func (c *Conn) Info(now mono.Time) Info {
 		i.Disorder = f.phase == phaseOpen && f.sacked > 0
 	}
 	if c.state.synchronized() {
+		i.BytesSent += min(uint64(i.Unacked), uint64(c.tx.Len())) // without the FIN
 		// Each segment of data counts once, and so do our SYN and our FIN.
 		flying := segments(i.Unacked-i.Sacked, i.SndMSS)
 		i.Delivered = max(1+int(t.dataOut)-int(c.retrans)-flying, 1)
@@ -105,6 +109,9 @@ func (c *Conn) Info(now mono.Time) Info {
 	}
 	return i
 }
+
+// noFaults is never written to.
+var noFaults faults
 
 // segments is how many segments n bytes are, in full ones.
 func segments(n, mss int) int { return (n + mss - 1) / mss }

@@ -62,7 +62,7 @@ func (c *Conn) delivered(s *segment, duplicate bool, now mono.Time) {
 	}
 	c.measure(s, &d)
 	if c.flight != nil {
-		c.sampleRate(&d, d.acked+d.sacked)
+		c.sampleRate(&d)
 	}
 	limited := c.cwndLimited || c.cc.slowStart() && 2*flying > int(c.cc.cwnd)
 	c.respond(s, &d, limited, duplicate)
@@ -105,8 +105,8 @@ func (c *Conn) acknowledge(s *segment, d *delivery) {
 	if f := c.flight; f != nil {
 		f.ackTo(d, s.ack)
 	}
-	if c.stuckSince != mono.Never {
-		c.tally.outageTime += uint32(d.now.Sub(c.stuckSince) / time.Millisecond)
+	if c.expired > 0 && c.stuckSince != mono.Never {
+		c.faulty().outageTime += uint32(d.now.Sub(c.stuckSince) / time.Millisecond)
 	}
 	c.expired, c.stuckSince = 0, mono.Never
 }

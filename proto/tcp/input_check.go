@@ -168,7 +168,7 @@ func (c *Conn) inputHandshake(s *segment, now mono.Time) drop.Reason {
 // defers says whether an acknowledgement of our SYN does not make a connection yet since it brings no data
 // (TCP_DEFER_ACCEPT; Linux: tcp_check_req).
 func (c *Conn) defers(s *segment) bool {
-	if !c.passive || c.tfo&fastTaken != 0 || int(c.timeouts) >= c.opt.DeferAccept || s.len() > 0 {
+	if !c.passive || c.tfo&fastTaken != 0 || int(c.expired) >= c.opt.DeferAccept || s.len() > 0 {
 		return false
 	}
 	c.deferred = true

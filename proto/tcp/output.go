@@ -140,7 +140,6 @@ func (c *Conn) putData(buf []byte, start wire.Seq, n, header int, now mono.Time)
 	if n > 0 && off+uint64(n) == c.tx.Tail() {
 		flags |= wire.PSH // the end of what was written so far (RFC 9293 §3.9.1.2)
 	}
-	c.tally.sent += uint64(n)
 	c.tally.dataOut++
 	c.pace(header+n, now)
 	return c.put(buf, start, flags, header, n, now)
@@ -164,7 +163,7 @@ func (c *Conn) outputNew(buf []byte, now mono.Time) int {
 	header := c.headerLen()
 	mss := c.segmentMax(header, buf)
 	n := c.allowed(unsent, mss, settled)
-	if c.search.low != 0 && n == mss {
+	if n == mss && c.searching() {
 		n = max(n, c.probeSize(unsent, header, buf, now))
 	}
 	fin := settled && n == unsent && c.windowLeft() > n

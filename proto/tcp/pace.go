@@ -18,7 +18,7 @@ import (
 // does not, the program may, by SO_MAX_PACING_RATE: then what is below its limit is paced too, as Linux does.
 func (c *Conn) rate() uint64 {
 	if c.opt.MaxPacingRate == 0 {
-		return c.cc.pace
+		return c.cc.pace()
 	}
 	return c.pacingRate()
 }
@@ -26,7 +26,7 @@ func (c *Conn) rate() uint64 {
 // pacingRate is the rate that c would be paced by: that of congestion control, else the window in a round
 // trip with room to grow (tcp_update_pacing_rate of Linux); and at most the program's limit.
 func (c *Conn) pacingRate() uint64 {
-	rate := c.cc.pace
+	rate := c.cc.pace()
 	if rate == 0 {
 		p := &c.t.params
 		ratio := p.PacingAvoidance

@@ -102,10 +102,10 @@ func (p Params) withDefaults(pool int) Params {
 	}
 	set(&p.Rmem.Min, 4<<10)
 	set(&p.Rmem.Default, 128<<10)
-	set(&p.Rmem.Max, 32<<20) // as Linux since 6.17, where it has the memory
+	set(&p.Rmem.Max, 32<<20) // as Linux 6.18, where 6 MiB of earlier ones kept long fast paths from being full
 	set(&p.Wmem.Min, 4<<10)
 	set(&p.Wmem.Default, 128<<10)
-	set(&p.Wmem.Max, 32<<20) // as much as tcp_rmem lets the peer take
+	set(&p.Wmem.Max, 4<<20) // which holds a peer with the larger window back no more than Linux does
 	// tcp_init of Linux: pressure begins at two thirds of what there is, and ends at half of it.
 	set(&p.Mem.Max, max(pool/pageSize, 1))
 	set(&p.Mem.Default, max(p.Mem.Max/3*2, 1))

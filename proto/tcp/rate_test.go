@@ -11,27 +11,23 @@ import (
 // delivered in the last rounds for the path's, and the shortest round trip for its delay, and keeps that in flight.
 // It shows that a sample and a pace are enough for one, and is good for nothing else: it shares with nobody.
 type steady struct {
-	begun  mono.Time
-	sent   int // delivered since then
-	rates  [10]float64
+	begun  mono.Time   // the round
+	rates  [10]float64 // the largest of each round
 	rounds int
 	idle   int // samples that were the program's
 }
 
 func (r *steady) acked(g *congestion, s *sample) {
-	if r.begun == 0 {
-		r.begun = s.now
-	}
-	r.sent += s.delivered
 	if s.idle {
 		r.idle++
 	}
-	if d := s.now.Sub(r.begun); s.least > 0 && d >= s.least && r.sent > 0 {
-		if rate := float64(r.sent) / d.Seconds(); !s.idle || rate > r.most() {
-			r.rates[r.rounds%len(r.rates)] = rate
+	if rate := float64(s.rate); rate > 0 && (!s.idle || rate > r.most()) {
+		if s.now.Sub(r.begun) >= s.least {
+			r.begun = s.now
 			r.rounds++
+			r.rates[r.rounds%len(r.rates)] = 0
 		}
-		r.begun, r.sent = s.now, 0
+		r.rates[r.rounds%len(r.rates)] = max(r.rates[r.rounds%len(r.rates)], rate)
 	}
 	if r.rounds == 0 {
 		g.grow(s.delivered)
@@ -44,7 +40,7 @@ func (r *steady) acked(g *congestion, s *sample) {
 	if r.rounds < 15 {
 		gain = 2
 	}
-	g.pace = uint64(gain * r.most())
+	g.rated.pace = uint64(gain * r.most())
 	g.cwnd = uint32(max(1.5*r.most()*s.least.Seconds(), float64(4*s.mss)))
 }
 
@@ -64,7 +60,9 @@ func TestRateBasedControl(t *testing.T) {
 		w.delay, w.rate, w.queue = rtt/2, rate, 1<<20
 		w.check = false
 		ca, cb := w.connect()
-		ca.cc.rated = with
+		if with != nil {
+			ca.cc.rated = &rated{control: with}
+		}
 		w.loss = 0.01
 		f := &flow{w: w, src: ca, dst: cb, size: 1 << 40, chunk: 1 << 16, readEach: 1 << 16}
 		w.work = f.pump
@@ -85,7 +83,7 @@ func TestRateBasedControl(t *testing.T) {
 	w := newWorld(t, 5, Params{})
 	ca, cb := w.connect()
 	r = &steady{}
-	ca.cc.rated = r
+	ca.cc.rated = &rated{control: r}
 	for range 20 {
 		ca.Write(make([]byte, 100))
 		ca.Kick(w.now)

@@ -77,7 +77,7 @@ func (c *Conn) respond(s *segment, d *delivery, limited, duplicate bool) {
 	}
 	if d.reordered && c.sackOK {
 		c.reordered = true
-		c.tally.reordered++
+		c.faulty().reordered++
 	}
 	if d.acked > 0 && f.phase < phaseRecovery {
 		c.dupacks = 0
@@ -127,8 +127,8 @@ func (c *Conn) respond(s *segment, d *delivery, limited, duplicate bool) {
 // connections pay for.
 func (c *Conn) tellRate(s sample, d *delivery, lost int) {
 	s.delivered, s.lost, s.flying, s.least = d.delivered, lost, c.inFlight(), c.rtt.min
-	s.idle = !s.limited && c.tx.Tail() == c.txOffset(c.snd.nxt)
-	c.cc.rated.acked(&c.cc, &s)
+	s.rate, s.idle = d.rate.rate, d.rate.from.idle
+	c.cc.rated.control.acked(&c.cc, &s)
 }
 
 // inRecovery ends a fast recovery when everything has been acknowledged that was on its way when it

@@ -66,8 +66,8 @@ func (c *Conn) sendMSS() int {
 // resetMSS takes the least of what the path, the peer and the program allow.
 func (c *Conn) resetMSS() {
 	c.snd.mss = c.mssMost()
-	if low := c.search.low; low != 0 {
-		c.snd.mss = max(min(c.snd.mss, low), mssMin)
+	if c.searching() {
+		c.snd.mss = max(min(c.snd.mss, c.faults.search.low), mssMin)
 	}
 }
 

@@ -11,18 +11,32 @@ import (
 // A tally counts what TCP_INFO tells of a connection and TCP itself has no need of. Times are of a clock of
 // milliseconds, so that a million connections have room for them.
 type tally struct {
-	sent, again     uint64 // bytes of data that went out; of these, what went out again
-	rate            uint64 // delivery rate, bytes a second
-	dataOut, dataIn uint32 // segments with data
-	copies          uint32 // segments that the peer had already, as it says (DSACK)
-	reordered       uint32 // acknowledgements that showed the path to reorder
-	outOfOrder      uint32 // segments that came beyond a hole
-	outageTime      uint32 // ms, of the times that outages counts
-	outages         uint16 // times in which at least one timeout passed without progress
-	rateIdle        bool   // rate is the program's, not the path's
-	limit           limit
-	since           uint32             // when that began, ms
+	again           uint64             // bytes of data that went out again
+	rate            float32            // delivery rate, bytes a second
+	dataOut, dataIn uint32             // segments with data
+	since           uint32             // when limit began, ms
 	spent           [limits - 1]uint32 // ms in each but limitNone
+	limit           limit
+	rateIdle        bool // rate is the program's, not the path's
+}
+
+// Faults are what a connection on a sound path has none of: only one that met with something has the record.
+type faults struct {
+	search     search // for the path's MTU
+	copies     uint32 // segments that the peer had already, as it says (DSACK)
+	reordered  uint32 // acknowledgements that showed the path to reorder
+	outOfOrder uint32 // segments that came beyond a hole
+	timeouts   uint32 // expired retransmission timers
+	outages    uint32 // times in which at least one timeout passed without progress
+	outageTime uint32 // ms, of these
+}
+
+// faulty returns c's record of faults, which it has from now on.
+func (c *Conn) faulty() *faults {
+	if c.faults == nil {
+		c.faults = new(faults)
+	}
+	return c.faults
 }
 
 // A limit is what keeps a connection from sending more (RFC 4898, tcpEStatsPerfSndLim; TCP_CHRONO of Linux).

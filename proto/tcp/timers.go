@@ -151,7 +151,7 @@ func (c *Conn) expireSYN(now mono.Time) {
 		c.end(c.why(), now)
 		return
 	}
-	c.timeouts++
+	c.faulty().timeouts++
 	if c.expired++; c.state != SynSent || int(c.expired) > p.SynLinear {
 		c.backoff++
 	}
@@ -184,11 +184,12 @@ func (c *Conn) why() unix.Errno {
 // expireData is the retransmission timeout (RFC 6298 §5.4-5.6).
 func (c *Conn) expireData(now mono.Time) {
 	c.t.stats.Timeouts++
-	c.timeouts++
+	faults := c.faulty()
+	faults.timeouts++
 	first := c.stuckSince == mono.Never
 	if first {
 		c.stuckSince = now
-		c.tally.outages++
+		faults.outages++
 	}
 	limit := retryLimit(c.t.params.Retries2, c.rtoMax())
 	switch {

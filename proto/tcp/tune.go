@@ -19,10 +19,10 @@ func (c *Conn) tuneReceive(now mono.Time) {
 		c.timeWindow(now)
 	}
 	u := &c.rxTune
-	if u.rtt == 0 || now.Sub(u.at) < u.rtt {
+	if u.rtt == 0 || now.Sub(u.at) < c.receiveRTT() {
 		return
 	}
-	head := c.rx.Head()
+	head := uint32(c.rx.Head())
 	copied, before := int(head-u.head), max(int(u.copied), 1)
 	u.at, u.head = now, head
 	if copied <= before || c.t.pressed() {
@@ -44,25 +44,27 @@ func (c *Conn) tuneReceive(now mono.Time) {
 // timestamps tell it: the peer cannot send more in one.
 func (c *Conn) timeWindow(now mono.Time) {
 	u := &c.rxTune
-	if u.from != 0 && c.rcv.nxt.Before(u.edge) {
+	if u.timing && c.rcv.nxt.Before(u.edge) {
 		return
 	}
-	if u.from != 0 {
-		c.sampleReceive(now.Sub(u.from))
+	if u.timing {
+		c.sampleReceive(time.Duration(tsClock(now)-u.from) * time.Millisecond)
 	}
-	u.from, u.edge = now, c.rcv.adv
+	u.from, u.edge, u.timing = tsClock(now), c.rcv.adv, true
 }
 
 // sampleReceive takes in a round trip as the receiver sees it: of a segment with data that echoes
 // our timestamp. It is too long where the peer had nothing to send, so the least is kept for a while.
 func (c *Conn) sampleReceive(rtt time.Duration) {
-	rtt = max(rtt, time.Millisecond)
-	if old := c.rxTune.rtt; old == 0 || rtt < old {
-		c.rxTune.rtt = rtt
-	} else {
-		c.rxTune.rtt += (rtt - old) / 8
+	rtt = min(max(rtt, time.Millisecond), echoMax)
+	if old := c.receiveRTT(); old != 0 && rtt > old {
+		rtt = old + (rtt-old)/8
 	}
+	c.rxTune.rtt = uint32(rtt / time.Microsecond)
 }
+
+// receiveRTT is the round trip as the receiver sees it, 0 if it is not known.
+func (c *Conn) receiveRTT() time.Duration { return time.Duration(c.rxTune.rtt) * time.Microsecond }
 
 // tuneSend lets the send buffer follow the congestion window: two of them, so that the
 // next is there when one has been acknowledged.

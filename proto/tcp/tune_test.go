@@ -7,10 +7,11 @@ import (
 	"github.com/xdpsock/xdpsock/proto/sysctl"
 )
 
-// A path of 200 ms and 1 Gbit/s has 25 MB on its way. With nothing set both buffers grow to what it takes, in the time
+// A path of 200 ms and 1 Gbit/s has 25 MB on its way. With room in tcp_rmem and tcp_wmem both buffers grow to what it takes, in the time
 // that slow start does, and then the path is full.
 func TestBuffersGrowToALongFatPath(t *testing.T) {
-	w := newWorld(t, 11, Params{})
+	most := Memory{Max: 64 << 20}
+	w := newWorld(t, 11, Params{Rmem: most, Wmem: most})
 	w.check = false
 	rate := 1e9 / 8 // and a queue without end: losses are another test's
 	if testing.Short() {

@@ -120,6 +120,9 @@ func (c *Conn) sentAgain(s span, now mono.Time) {
 	c.retrans++
 	c.probeDropped(s, now)
 	c.tally.again += uint64(s.end.Sub(s.start))
+	if c.finSent && s.end == c.snd.nxt {
+		c.tally.again--
+	}
 	c.t.stats.Retransmits++
 	u := c.repair
 	if u == nil {
@@ -135,7 +138,7 @@ func (c *Conn) sentAgain(s span, now mono.Time) {
 // twice by our doing: a peer, or a network that repeats, cannot have the window widened by reports of anything else.
 func (c *Conn) duplicateReported(start, end wire.Seq, d *delivery) {
 	d.dsack, d.dsackEnd = true, end
-	c.tally.copies += uint32(segments(end.Sub(start), c.sendMSS()))
+	c.faulty().copies += uint32(segments(end.Sub(start), c.sendMSS()))
 	u := c.repair
 	if u == nil || !u.duplicate(span{start, end}) {
 		return
