@@ -36,7 +36,7 @@ type copies struct {
 	mem   []byte
 	slot  int // bytes
 	slots int
-	next  int           // the slot that the kernel fills, or has filled, next; the core's
+	next  atomic.Uint32 // the slot that the kernel fills, or has filled, next; the core writes it, who waits without its lock looks there
 	full  atomic.Uint64 // frames that found no free slot
 	long  atomic.Uint64 // frames longer than a slot
 	taken atomic.Uint64
@@ -141,8 +141,10 @@ func (c *copies) status(slot int) *uint32 {
 	return (*uint32)(unsafe.Pointer(&c.mem[slot*c.slot]))
 }
 
-// arrived says whether a copy is there: one load.
-func (c *copies) arrived() bool { return atomic.LoadUint32(c.status(c.next))&unix.TP_STATUS_USER != 0 }
+// arrived says whether a copy is there: two loads.
+func (c *copies) arrived() bool {
+	return atomic.LoadUint32(c.status(int(c.next.Load())))&unix.TP_STATUS_USER != 0
+}
 
 // Ready says whether something has arrived.
 func (g *AFXDPGroups) Ready() bool { return g.AFXDP.Ready() || g.arrived() }
@@ -173,7 +175,8 @@ func (g *AFXDPGroups) Peek(frames []Frame) int {
 // has no room before the next Peek, and nil if the frame cannot be had whole.
 func (g *AFXDPGroups) take() (data []byte, ok bool) {
 	c := &g.copies
-	slot := c.mem[c.next*c.slot:][:c.slot]
+	next := int(c.next.Load())
+	slot := c.mem[next*c.slot:][:c.slot]
 	hdr := (*unix.Tpacket2Hdr)(unsafe.Pointer(&slot[0]))
 	n := int(hdr.Snaplen)
 	tagged := hdr.Status&unix.TP_STATUS_VLAN_VALID != 0 && n >= etherHeaderLen
@@ -200,10 +203,11 @@ func (g *AFXDPGroups) take() (data []byte, ok bool) {
 		g.count.rxPackets.Add(1)
 		g.count.rxBytes.Add(uint64(len(data)))
 	}
-	atomic.StoreUint32(c.status(c.next), unix.TP_STATUS_KERNEL)
-	if c.next++; c.next == c.slots {
-		c.next = 0
+	atomic.StoreUint32(c.status(next), unix.TP_STATUS_KERNEL)
+	if next++; next == c.slots {
+		next = 0
 	}
+	c.next.Store(uint32(next))
 	return data, true
 }
 
