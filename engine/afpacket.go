@@ -215,7 +215,7 @@ func (p *Packet) Wait(until mono.Time) {
 	if revents&unix.POLLERR != 0 {
 		// Reading the error clears it.
 		if e, err := unix.GetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && e != 0 {
-			p.failed(unix.Errno(e))
+			p.receiveFailed(unix.Errno(e))
 		}
 	}
 	if p.down.Load() {

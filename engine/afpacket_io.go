@@ -100,12 +100,21 @@ func (p *Packet) receive(room int) (got int) {
 	case 0:
 		return int(r)
 	case unix.EAGAIN, unix.EINTR:
-	case unix.EINVAL: // a packet put together in a way that virtio_net_hdr has no word for; it is gone
-		p.stats.rxOversize.Add(1)
 	default:
-		p.failed(errno)
+		p.receiveFailed(errno)
 	}
 	return 0
+}
+
+// receiveFailed counts a packet that was put together in a way that this kernel's virtio_net_hdr
+// has no word for (UDP_SEGMENT before Linux 6.2): it is gone. Behind frames of the same batch
+// recvmmsg(2) leaves that error to the socket, where the next call finds it or a sleeper does.
+func (p *Packet) receiveFailed(errno unix.Errno) {
+	if errno == unix.EINVAL {
+		p.stats.rxOversize.Add(1)
+		return
+	}
+	p.failed(errno)
 }
 
 const vlanTagLen = 4
