@@ -22,7 +22,7 @@ func infoCommand() *cobra.Command {
 		Use:   "info [IFACE]",
 		Short: "Say what interfaces are and what AF_XDP would get on them",
 		Long: `Say of an interface, or of all, what its driver, queues, MTU and XDP features are,
-what AF_XDP would get on it and why not more. That is concluded from what the kernel
+what AF_XDP would get on it and why not more, and what the kernel lacks of all that xdpsock would use. That is concluded from what the kernel
 tells, and changes nothing. With --probe the interface is opened for a moment instead, which
 some drivers answer by taking the link down and up again.`,
 		Example: `  xdpsock info
@@ -78,6 +78,10 @@ func info(out *output, names []string, probe, all bool) error {
 		f.say(out)
 		out.emit(f)
 	}
+	k := factsOfKernel()
+	out.say("")
+	k.say(out)
+	out.emit(k)
 	if missing := missingCaps(); len(missing) > 0 {
 		out.say("\nTo open an interface it takes %s, which this process has not got: run it as root or with sudo.", strings.Join(missing, ", "))
 	}

@@ -15,8 +15,14 @@ import (
 func TestInfo(t *testing.T) {
 	l := newLab(t)
 	code, stdout, stderr := ran(t, l.server, "info", "--json")
-	if code != exitOK || stderr != "" || strings.Count(stdout, "\n") != 2 || !strings.Contains(stdout, `"lo"`) {
+	if code != exitOK || stderr != "" || strings.Count(stdout, "\n") != 3 || !strings.Contains(stdout, `"lo"`) {
 		t.Fatalf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	// The XDP features of an interface are known where netdev-genl is there.
+	k := object[kernelFacts](t, stdout, "kernel")
+	lacksGenl := slices.ContainsFunc(k.Lacks, func(l lack) bool { return l.Name == "netdev-genl" && l.Since == "6.3" && l.Reason != "" })
+	if k.Release == "" || len(k.Unknown) != 0 || lacksGenl != (object[facts](t, stdout, "interface").Features == nil) {
+		t.Errorf("%+v", k)
 	}
 	code, stdout, stderr = ran(t, l.server, "info", "server", "--json")
 	if code != exitOK || stderr != "" {
@@ -49,7 +55,7 @@ func TestInfoForPeople(t *testing.T) {
 	if code != exitOK || stderr != "" {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	for _, want := range []string{"server (link ", "state      down", "veth", "MTU        1500", "1 that receive", "ip link set server up"} {
+	for _, want := range []string{"Linux ", "  lacks ", "server (link ", "state      down", "veth", "MTU        1500", "1 that receive", "ip link set server up"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %q in:\n%s", want, stdout)
 		}
@@ -97,7 +103,7 @@ func TestInfoUnprivileged(t *testing.T) {
 	if err := cmd.Run(); err != nil || stderr.Len() != 0 {
 		t.Fatalf("%v: %s", err, &stderr)
 	}
-	for _, want := range []string{"lo (link 1)", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"} {
+	for _, want := range []string{"unknown    ", "XDP_USE_SG", "lo (link 1)", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("no %q in:\n%s", want, &stdout)
 		}

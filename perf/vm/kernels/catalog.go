@@ -11,7 +11,6 @@ type kernel struct {
 	name    string // as flags and the table have it
 	suite   string // of the archive
 	pattern string // of its package, without linux-image- and -cloud-amd64; the newest that fits
-	zero    bool   // virtio-net has zero copy (Linux 6.11 for transmission and reception, see docs/kernels.md)
 }
 
 // catalog is oldest first. Cloud images have every driver that a guest needs, and are a tenth of the
@@ -20,8 +19,8 @@ var catalog = []kernel{
 	{name: "5.10", suite: "bullseye", pattern: "5.10."},
 	{name: "6.1", suite: "bookworm", pattern: "6.1."},
 	{name: "6.12", suite: "trixie", pattern: "6.12."},
-	{name: "6.18", suite: "trixie-backports", pattern: "6.18.", zero: true},
-	{name: "7.x", suite: "trixie-backports", pattern: "7.", zero: true},
+	{name: "6.18", suite: "trixie-backports", pattern: "6.18."},
+	{name: "7.x", suite: "trixie-backports", pattern: "7."},
 }
 
 // choose finds the kernels of a list: names, "all", "oldest", "newest".

@@ -34,7 +34,7 @@ func main() {
 		list    = flag.String("kernels", "all", "which, by name: 5.10, 6.1, 6.12, 6.18, 7.x, oldest, newest, all")
 		cache   = flag.String("cache", "", "where kernels are kept (default: xdpsock-kernels in the user's cache)")
 		docs    = flag.String("docs", "", "write the table to this file as Markdown")
-		only    = flag.String("only", "", "of bpf, xsk, engine, socketapi, serve and virtio, those to run, with commas between (default: all)")
+		only    = flag.String("only", "", "of features, bpf, xsk, engine, socketapi, serve and virtio, those to run, with commas between (default: all)")
 		limit   = flag.Duration("timeout", 10*time.Minute, "the most that a guest may take")
 		verbose = flag.Bool("v", false, "print each result as it comes out")
 	)
@@ -76,7 +76,7 @@ func usage(err error) {
 // planOf is what a guest does if it does only that.
 func planOf(only string) (report.Plan, error) {
 	if only == "" {
-		return report.Plan{Tests: tests, Serve: true, Virtio: true}, nil
+		return report.Plan{Features: true, Tests: tests, Serve: true, Virtio: true}, nil
 	}
 	var plan report.Plan
 	for name := range strings.SplitSeq(only, ",") {
@@ -84,12 +84,14 @@ func planOf(only string) (report.Plan, error) {
 		switch {
 		case i >= 0:
 			plan.Tests = append(plan.Tests, tests[i])
+		case name == "features":
+			plan.Features = true
 		case name == "serve":
 			plan.Serve = true
 		case name == "virtio":
 			plan.Virtio = true
 		default:
-			return plan, fmt.Errorf("-only %q: it is of bpf, xsk, engine, socketapi, serve and virtio", name)
+			return plan, fmt.Errorf("-only %q: it is of features, bpf, xsk, engine, socketapi, serve and virtio", name)
 		}
 	}
 	return plan, nil
@@ -167,8 +169,7 @@ func one(ctx context.Context, k kernel, plan report.Plan, base *image, cache, di
 	if err != nil {
 		return nil, err
 	}
-	m := machine{vmlinuz: vmlinuz, image: filepath.Join(dir, "initramfs"), dir: dir, limit: limit, virtio: k.zero}
-	plan.Virtio = plan.Virtio && k.zero
+	m := machine{vmlinuz: vmlinuz, image: filepath.Join(dir, "initramfs"), dir: dir, limit: limit, virtio: plan.Virtio}
 	if err := base.clone().build(ctx, m.image, tree, plan); err != nil {
 		return nil, err
 	}

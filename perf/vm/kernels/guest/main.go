@@ -82,10 +82,21 @@ func (g *guest) say(e report.Event) {
 	}
 }
 
+// checkMax is the most that a check may take. What takes longer waits for a task that the kernel does
+// not wake: those after it are tried all the same.
+const checkMax = 70 * time.Second
+
 // check reports one thing that must be true.
 func (g *guest) check(name string, f func() error) {
 	begun := time.Now()
-	err := f()
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	var err error
+	select {
+	case err = <-done:
+	case <-time.After(checkMax):
+		err = fmt.Errorf("not done after %v", checkMax)
+	}
 	fmt.Printf("guest: %s: %v, after %v\n", name, err, time.Since(begun))
 	if err != nil {
 		g.say(report.Event{Kind: report.Check, Name: name, Failed: 1, Detail: err.Error()})
@@ -107,7 +118,13 @@ func (g *guest) run() {
 		g.say(report.Event{Kind: report.Check, Name: "boot", Failed: 1, Detail: err.Error()})
 		return
 	}
-	g.say(report.Event{Kind: report.Kernel, Value: unix.ByteSliceToString(uts.Release[:])})
+	release := unix.ByteSliceToString(uts.Release[:])
+	g.say(report.Event{Kind: report.Kernel, Value: release})
+	var v version
+	if _, err := fmt.Sscanf(release, "%d.%d", &v.major, &v.minor); err != nil {
+		g.say(report.Event{Kind: report.Check, Name: "boot", Failed: 1, Detail: fmt.Sprintf("release %q: %v", release, err)})
+		return
+	}
 	for _, path := range g.plan.Modules {
 		if err := load(path); err != nil {
 			g.say(report.Event{Kind: report.Check, Name: "modules", Failed: 1, Detail: err.Error()})
@@ -116,7 +133,9 @@ func (g *guest) run() {
 	if err := upLoopback(); err != nil {
 		g.say(report.Event{Kind: report.Check, Name: "loopback", Failed: 1, Detail: err.Error()})
 	}
-	g.features()
+	if g.plan.Features {
+		g.features(v)
+	}
 	for _, t := range g.plan.Tests {
 		g.test(t)
 	}
@@ -124,7 +143,7 @@ func (g *guest) run() {
 		g.serve()
 	}
 	if g.plan.Virtio {
-		g.virtio()
+		g.virtio(v)
 	}
 	g.say(report.Event{Kind: report.End})
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,51 +30,6 @@ func prefixes(list ...string) (p []netip.Prefix) {
 		p = append(p, netip.MustParsePrefix(s))
 	}
 	return p
-}
-
-// features reports what `xdpsock info` says of a veth link here, and why it is not more.
-func (g *guest) features() {
-	g.check("info", func() error {
-		ns, v, err := pair()
-		if err != nil {
-			return err
-		}
-		defer ns.Close()
-		defer v.Close()
-		var out []byte
-		err = v.A.NS.Do(func() (err error) {
-			out, err = command(patience, "/bin/xdpsock", "info", v.A.Name, "--probe", "--json")
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		var info struct {
-			Features *string `json:"xdp_features"`
-			Gets     struct {
-				Mode string   `json:"mode"`
-				Why  []string `json:"why_not_more"`
-			} `json:"af_xdp"`
-			Missing []string `json:"missing_capabilities"`
-		}
-		if err := json.Unmarshal(out, &info); err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		features := "the kernel does not tell"
-		if info.Features != nil {
-			features = *info.Features
-		}
-		g.say(report.Event{Kind: report.Feature, Name: "veth: XDP features", Value: features})
-		g.say(report.Event{Kind: report.Feature, Name: "veth: AF_XDP", Value: info.Gets.Mode})
-		g.say(report.Event{Kind: report.Feature, Name: "veth: why not more", Value: strings.Join(info.Gets.Why, "; ")})
-		if info.Gets.Mode == "" {
-			return errors.New("AF_XDP does not open on veth")
-		}
-		if info.Gets.Mode != "zerocopy" && len(info.Gets.Why) == 0 {
-			return fmt.Errorf("it gets %s, and there is no reason why not more", info.Gets.Mode)
-		}
-		return nil
-	})
 }
 
 // pair is the engine's namespace and the kernel's peer.

@@ -8,10 +8,11 @@ const PlanPath = "/plan.json"
 
 // A Plan says what a guest is to do.
 type Plan struct {
-	Modules []string `json:"modules"` // paths, in the order in which they are loaded
-	Tests   []Test   `json:"tests"`
-	Serve   bool     `json:"serve"`
-	Virtio  bool     `json:"virtio"` // eth0 and eth1 are virtio NICs on one hub
+	Modules  []string `json:"modules"`  // paths, in the order in which they are loaded
+	Features bool     `json:"features"` // what the kernel lacks is said, and done without
+	Tests    []Test   `json:"tests"`
+	Serve    bool     `json:"serve"`
+	Virtio   bool     `json:"virtio"` // eth0 and eth1 are virtio NICs on one hub
 }
 
 // A Test is a test binary of a package.
