@@ -77,7 +77,8 @@ type Conn struct {
 		recentAt mono.Time
 	}
 	rtt struct {
-		smooth, variance, min time.Duration
+		smooth, variance time.Duration
+		min              minRTT
 	}
 	cc     congestion
 	tally  tally
@@ -98,22 +99,21 @@ type Conn struct {
 	lastSend   mono.Time // data of ours
 	lastData   mono.Time // data of the peer
 	stuckSince mono.Time // when the oldest data was first sent again without an answer, or the first SYN; Never: all is well
-	challenged mono.Time // the last answer to a segment that did not fit
 
 	opt      *Options // never written to: the connections of a listener share one
-	state    State
-	want     want
-	backoff  uint8  // expired timers in a row: of data, of probes, or of a SYN
-	expired  uint8  // timeouts in a row, of data or SYNs
-	probes   uint8  // probes without an answer
-	quick    uint8  // acknowledgements still sent at once
-	ackDelay uint32 // how long an acknowledgement waits, µs: see delay.go
-	burst    uint8
-	dupacks  uint16
-	softErr  uint16 // an errno, of the last ICMP error: why, if it times out
-	retrans  uint32 // segments sent again
+	retrans  uint32   // segments sent again
 	segsIn   uint32
 	segsOut  uint32
+	ackDelay uint32 // how long an acknowledgement waits, µs: see delay.go
+	dupacks  uint16
+	softErr  uint16 // an errno, of the last ICMP error: why, if it times out
+	state    State
+	want     want
+	backoff  uint8 // expired timers in a row: of data, of probes, or of a SYN
+	expired  uint8 // timeouts in a row, of data or SYNs
+	probes   uint8 // probes without an answer
+	quick    uint8 // acknowledgements still sent at once
+	burst    uint8
 
 	lane        uint8
 	sorted      uint8 // TCP.sorting when lane was set

@@ -70,7 +70,7 @@ func (c *Conn) sampleRate(d *delivery) {
 	p.first = s.sent
 	took := max(s.sent.Sub(s.from.first), d.now.Sub(s.from.at))
 	bytes := p.delivered - s.from.delivered
-	if took <= 0 || took < c.rtt.min || bytes == 0 {
+	if took <= 0 || took < c.rtt.min.least() || bytes == 0 {
 		return
 	}
 	s.rate = perSecond(uint64(bytes), took)

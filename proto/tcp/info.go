@@ -72,7 +72,7 @@ func (c *Conn) Info(now mono.Time) Info {
 		State: c.state, Probes: int(c.probes), Backoff: int(c.backoff), Retransmits: int(c.expired),
 		Timestamps: c.tsOK, SACK: c.sackOK, Scale: c.scaleOK,
 		SndScale: c.snd.scale, RcvScale: c.rcv.scale,
-		RTO: c.rto(), RTT: c.rtt.smooth, RTTVar: c.rtt.variance, MinRTT: c.rtt.min, RcvRTT: c.receiveRTT(), ATO: c.ato(),
+		RTO: c.rto(), RTT: c.rtt.smooth, RTTVar: c.rtt.variance, MinRTT: c.rtt.min.least(), RcvRTT: c.receiveRTT(), ATO: c.ato(),
 		SndMSS: c.sendMSS(), RcvMSS: int(c.rcv.mss), AdvMSS: int(c.advMSS()), PMTU: int(c.snd.pathMSS) + headersLen(&c.key),
 		Unacked:      c.snd.nxt.Sub(c.snd.una),
 		TotalRetrans: int(c.retrans), Reordering: dupThresh,

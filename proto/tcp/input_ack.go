@@ -46,7 +46,7 @@ func (c *Conn) inputACK(s *segment, now mono.Time) (reason drop.Reason, ok bool)
 
 // delivered takes in an acknowledgement that may tell something: of what has arrived, or that it has not.
 func (c *Conn) delivered(s *segment, duplicate bool, now mono.Time) {
-	d := delivery{now: now, una: c.snd.una, least: c.rtt.min}
+	d := delivery{now: now, una: c.snd.una, least: c.rtt.min.least()}
 	if d.echo = s.opt.TS && s.opt.TSEcr != 0; d.echo {
 		d.ecr = s.opt.TSEcr - c.ts.offset
 	}
@@ -124,7 +124,9 @@ func (c *Conn) measure(s *segment, d *delivery) {
 	default:
 		return
 	}
-	c.sampleRTT(d.rtt)
+	// That of a lone small segment may have waited for a second one (FLAG_ACK_MAYBE_DELAYED of Linux).
+	delayed := d.acked > 0 && d.acked < c.sendMSS() && d.delivered == d.acked
+	c.sampleRTT(d.rtt, delayed, d.now)
 	c.backoff = 0
 }
 

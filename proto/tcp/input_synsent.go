@@ -123,9 +123,9 @@ func (c *Conn) establish(s *segment, now mono.Time) {
 	}
 	switch rtt, ok := c.echoed(s.opt.TSEcr, now); {
 	case c.retrans == 0 && c.flight == nil:
-		c.sampleRTT(now.Sub(c.lastSend))
+		c.sampleRTT(now.Sub(c.lastSend), false, now)
 	case c.tsOK && s.opt.TS && ok:
-		c.sampleRTT(rtt)
+		c.sampleRTT(rtt, false, now)
 	}
 	c.backoff, c.expired, c.stuckSince = 0, 0, mono.Never
 	c.softErr = 0

@@ -54,6 +54,7 @@ type Params struct {
 	PacingAvoidance int           // tcp_pacing_ca_ratio, percent
 	ThinTimeouts    bool          // tcp_thin_linear_timeouts
 	RTOMin          time.Duration // tcp_rto_min_us
+	MinRTTWindow    time.Duration // tcp_min_rtt_wlen
 	RTOMax          time.Duration // tcp_rto_max_ms
 	Congestion      Algorithm     // tcp_congestion_control
 }
@@ -97,6 +98,7 @@ func (p Params) withDefaults(pool int) Params {
 	set(&p.PacingAvoidance, 120)
 	setTime(&p.RTOMin, 200*time.Millisecond) // TCP_RTO_MIN; RFC 6298 §2.4 would have 1 s
 	setTime(&p.RTOMax, 120*time.Second)      // TCP_RTO_MAX
+	setTime(&p.MinRTTWindow, 5*time.Minute)
 	if p.NotSentLow == 0 {
 		p.NotSentLow = math.MaxUint32
 	}

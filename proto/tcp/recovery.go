@@ -126,7 +126,7 @@ func (c *Conn) respond(s *segment, d *delivery, limited, duplicate bool) {
 // tellRate lets a rate-based control hear of an acknowledgement. What it hears of is a copy, which only such
 // connections pay for.
 func (c *Conn) tellRate(s sample, d *delivery, lost int) {
-	s.delivered, s.lost, s.flying, s.least = d.delivered, lost, c.inFlight(), c.rtt.min
+	s.delivered, s.lost, s.flying, s.least = d.delivered, lost, c.inFlight(), c.rtt.min.least()
 	s.rate, s.idle = d.rate.rate, d.rate.from.idle
 	c.cc.rated.control.acked(&c.cc, &s)
 }

@@ -118,7 +118,7 @@ func TestRACKWindowAdapts(t *testing.T) {
 	if s.c.reorderMult != 1 || s.c.reorderPersist != reorderPersist-1 {
 		t.Errorf("mult %d, persist %d after the first duplicate", s.c.reorderMult, s.c.reorderPersist)
 	}
-	if got, want := s.c.reorderWindow(), 2*s.c.rtt.min/4; got != want {
+	if got, want := s.c.reorderWindow(), 2*s.c.rtt.min.least()/4; got != want {
 		t.Errorf("the window is %v, want %v", got, want)
 	}
 	s.in(". 1:1(0) ack 4001 win 60000 <sack 1:1001>")

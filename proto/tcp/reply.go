@@ -117,9 +117,10 @@ func (c *Conn) challenge(now mono.Time) {
 // tooSoon says whether c has answered a segment that did not fit less than
 // Params.InvalidLimit ago, and otherwise notes that it does so now.
 func (c *Conn) tooSoon(now mono.Time) bool {
-	if c.challenged != 0 && now.Sub(c.challenged) < c.t.params.InvalidLimit {
+	f := c.faulty()
+	if f.challenged != 0 && now.Sub(f.challenged) < c.t.params.InvalidLimit {
 		return true
 	}
-	c.challenged = max(now, 1)
+	f.challenged = max(now, 1)
 	return false
 }

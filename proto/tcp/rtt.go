@@ -8,12 +8,13 @@ import (
 
 // Read first: RFC 6298, RFC 7323 §4.
 
-// sampleRTT takes in one measured round trip (RFC 6298 §2).
-func (c *Conn) sampleRTT(m time.Duration) {
+// sampleRTT takes in one measured round trip (RFC 6298 §2). delayed says that the acknowledgement may have
+// waited for more: it does not make the shortest one longer, when that is forgotten.
+func (c *Conn) sampleRTT(m time.Duration, delayed bool, now mono.Time) {
 	m = max(m, 1)
 	r := &c.rtt
-	if r.min == 0 || m < r.min {
-		r.min = m
+	if least := r.min.least(); !delayed || least == 0 || m <= least {
+		r.min.take(m, c.t.params.MinRTTWindow, now)
 	}
 	if r.smooth == 0 {
 		r.smooth, r.variance = m, m/2

@@ -268,7 +268,7 @@ func TestReneging(t *testing.T) {
 	}
 	s.after(10 * time.Millisecond)
 	s.in(". 1:1(0) ack 1 win 60000 <sack 1001:3001>")
-	s.timeout(s.c.rtt.min / 4)
+	s.timeout(s.c.rtt.min.least() / 4)
 	s.out(". 1:1001(1000) ack 1")
 	s.in(". 1:1(0) ack 1001 win 60000")
 	s.none()

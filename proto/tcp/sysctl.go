@@ -82,6 +82,8 @@ var Knobs = []knob{
 		func(p *Params) *time.Duration { return &p.RTOMin }),
 	millis("tcp_rto_max_ms", 1000, 120_000, "The longest retransmission timeout. TCP_RTO_MAX_MS is instead of it.",
 		func(p *Params) *time.Duration { return &p.RTOMax }),
+	seconds("tcp_min_rtt_wlen", 0, 86400, "For how long the shortest round trip counts, which is what RACK takes the path's delay for. 0: the newest is the shortest.",
+		func(p *Params) *time.Duration { return &p.MinRTTWindow }),
 	sysctl.Flag("net.ipv4.tcp_thin_linear_timeouts", "Whether the first six timeouts of a connection with less than four segments on its way do not double. TCP_THIN_LINEAR_TIMEOUTS says it for one.",
 		func(p *Params) *bool { return &p.ThinTimeouts }),
 

@@ -22,13 +22,14 @@ type tally struct {
 
 // Faults are what a connection on a sound path has none of: only one that met with something has the record.
 type faults struct {
-	search     search // for the path's MTU
-	copies     uint32 // segments that the peer had already, as it says (DSACK)
-	reordered  uint32 // acknowledgements that showed the path to reorder
-	outOfOrder uint32 // segments that came beyond a hole
-	timeouts   uint32 // expired retransmission timers
-	outages    uint32 // times in which at least one timeout passed without progress
-	outageTime uint32 // ms, of these
+	search     search    // for the path's MTU
+	challenged mono.Time // the last answer to a segment that did not fit
+	copies     uint32    // segments that the peer had already, as it says (DSACK)
+	reordered  uint32    // acknowledgements that showed the path to reorder
+	outOfOrder uint32    // segments that came beyond a hole
+	timeouts   uint32    // expired retransmission timers
+	outages    uint32    // times in which at least one timeout passed without progress
+	outageTime uint32    // ms, of these
 }
 
 // faulty returns c's record of faults, which it has from now on.

@@ -195,7 +195,7 @@ func (c *Conn) reorderWindow() time.Duration {
 	if !c.reordered && (f.phase >= phaseRecovery || c.dupacks >= dupThresh || f.sacked >= dupThresh*c.sendMSS()) {
 		return 0
 	}
-	return min(c.rtt.min/4*time.Duration(1+c.reorderMult), c.rtt.smooth)
+	return min(c.rtt.min.least()/4*time.Duration(1+c.reorderMult), c.rtt.smooth)
 }
 
 // calmer is told that a recovery has ended: sixteen of them without a duplicate, and the window
