@@ -182,19 +182,21 @@ func (c *Conn) inLoss(d *delivery, duplicate bool) {
 }
 
 // findLost holds for lost what RACK says, begins a recovery if there was none, and sets the timer for what will be.
-// The acknowledgement at hand has delivered so much.
+// What was lost after a recovery had begun is the next one's, which begins as soon as that has ended (RFC 6675 §5), and so is a
+// repair after a timeout that was lost itself: both are a second sign of congestion (RFC 5681 §4.3). The acknowledgement at
+// hand has delivered so much.
 func (c *Conn) findLost(now mono.Time, delivered int) (lost int) {
 	f := c.flight
-	lost, wait := f.missing(c.reorderWindow(), now)
+	lost, repair, wait := f.missing(c.reorderWindow(), now)
 	f.reorderAt = mono.Never
 	if wait > 0 {
 		f.reorderAt = now.Add(wait)
 	}
 	if lost > 0 {
 		c.t.ready(c)
-		if f.phase < phaseRecovery {
-			c.enterRecovery(delivered)
-		}
+	}
+	if f.lost > 0 && (f.phase < phaseRecovery || f.phase == phaseLoss && repair) {
+		c.enterRecovery(delivered)
 	}
 	return lost
 }
@@ -225,7 +227,7 @@ func (c *Conn) withoutSACK(d *delivery, duplicate bool) int {
 			c.dupacks++
 		}
 		f.sacked = min(f.sacked+mss, max(0, c.snd.nxt.Sub(c.snd.una)-f.lost-mss))
-		if c.dupacks == dupThresh && f.phase < phaseRecovery {
+		if c.dupacks == dupThresh && f.phase < phaseRecovery && !c.guarded() {
 			f.loseFirst(mss)
 			c.enterRecovery(f.sacked - old)
 		}
@@ -233,14 +235,19 @@ func (c *Conn) withoutSACK(d *delivery, duplicate bool) int {
 	return f.sacked - old
 }
 
+// guarded says that duplicates of the acknowledgement that the peer has sent last may come of what was sent again.
+func (c *Conn) guarded() bool {
+	u := c.repair
+	return u != nil && u.guarded && !c.snd.una.After(u.end)
+}
+
 // enterRecovery begins fast recovery: the threshold falls once for all losses up to what is
 // sent by now, and prr leads the window there.
 func (c *Conn) enterRecovery(delivered int) {
 	f := c.flight
 	if r := f.nextLost(); r != nil && c.probeDropped(span{r.start, r.end}, f.rack.at) {
-		c.want |= wantForce
-		c.t.ready(c)
-		return // it is sent again in smaller pieces
+		c.repairOnly()
+		return
 	}
 	c.remember()
 	c.probe = probeNone
@@ -250,6 +257,7 @@ func (c *Conn) enterRecovery(delivered int) {
 		c.reduce(delivered)
 	}
 	f.phase, f.recover = phaseRecovery, c.snd.nxt
+	c.repair.end, c.repair.guarded = f.recover, !c.sackOK
 	c.want |= wantForce // the first one goes out whatever is in flight (RFC 6675 §5 step 4.3)
 	c.t.stats.FastRecoveries++
 	c.t.ready(c)
@@ -283,6 +291,8 @@ func (c *Conn) enterLoss(first bool, now mono.Time) {
 	f.loseAll(reneged, f.rack.rtt+c.reorderWindow(), now)
 	c.cc.cwnd = uint32(c.inFlight() + mss)
 	f.phase, f.recover = phaseLoss, c.snd.nxt
+	u := c.needRepair()
+	u.end, u.guarded = f.recover, !c.sackOK
 	f.reorderAt, f.probeAt = mono.Never, mono.Never
 	c.probe = probeNone
 	c.dupacks = 0
@@ -328,7 +338,20 @@ func (c *Conn) setPathMSS(mss uint16) {
 		return
 	}
 	if f.lose(c.snd.una.Add(int(old)), 1) > 0 {
-		c.want |= wantForce
-		c.t.ready(c)
+		c.repairOnly()
 	}
+}
+
+// repairOnly has what is held for lost sent again in smaller pieces, and takes it for no sign of congestion. It is a phase
+// as after a timeout, but the window stays (tcp_simple_retransmit of Linux).
+func (c *Conn) repairOnly() {
+	f := c.flight
+	if f.phase < phaseRecovery {
+		f.phase, f.frto, f.recover = phaseLoss, frtoOff, c.snd.nxt
+		if c.repair != nil {
+			c.repair.undone = true
+		}
+	}
+	c.want |= wantForce
+	c.t.ready(c)
 }

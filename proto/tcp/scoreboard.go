@@ -308,13 +308,13 @@ func (f *flight) remove(i int) int {
 
 // missing holds for lost what was sent so long before something that has been delivered that it must have
 // arrived by now: RACK_detect_loss (RFC 8985 §6.2 step 5) with a reordering window. It returns how much
-// that is, and how long it is until more will be, 0 if nothing else is missing.
+// that is, whether any of it had been sent again already, and how long it is until more will be, 0 if nothing else is missing.
 //
 // What was sent once was sent in the order of its numbers, so the first of that which is not
 // overdue by order ends the search.
-func (f *flight) missing(window time.Duration, now mono.Time) (n int, wait time.Duration) {
+func (f *flight) missing(window time.Duration, now mono.Time) (n int, repair bool, wait time.Duration) {
 	if f.rack.at == 0 {
-		return 0, 0
+		return 0, false, 0
 	}
 	for i := f.head; i < len(f.runs); i++ {
 		r := &f.runs[i]
@@ -332,9 +332,10 @@ func (f *flight) missing(window time.Duration, now mono.Time) (n int, wait time.
 			continue
 		}
 		n += r.len()
+		repair = repair || r.is&again != 0
 		f.giveUp(i)
 	}
-	return n, wait
+	return n, repair, wait
 }
 
 // giveUp holds run i for lost, also if it was sent again.

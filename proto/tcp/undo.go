@@ -23,6 +23,10 @@ type repair struct {
 	copied bool   // anything was sent again
 	first  uint32 // our timestamp of the first of these
 
+	// Without SACK duplicates of what is not after the end of the last repair are answers to it, and no loss (RFC 6582 §3.2 step 2).
+	end     wire.Seq
+	guarded bool
+
 	round   wire.Seq // what the peer reports before this is acknowledged widens no window again (RACK.dsack_round)
 	inRound bool
 
