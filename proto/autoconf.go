@@ -185,30 +185,6 @@ func (in *packet) station() wire.MAC {
 	return eth.Src()
 }
 
-// newsOf tells the machines of a neighbour that has been resolved, or does not answer: it may be a
-// router.
-func (s *Stack) newsOf(e *neigh.Entry, answers bool, now mono.Time) {
-	p := &s.ports[e.Port]
-	switch {
-	case e.Addr.Is4():
-	case p.conf == nil:
-		if s.peers != nil && !answers {
-			s.peers.Unreachable(e.Port, e.Addr)
-		}
-	case answers:
-		p.conf.V6.Reachable(e.Addr.WithZone(""), now)
-	default:
-		p.conf.V6.Unreachable(e.Addr.WithZone(""), now)
-	}
-}
-
-// Unreachable is told that a neighbour did not answer another core.
-func (s *Stack) Unreachable(port int, a netip.Addr, now mono.Time) {
-	if c := s.ports[port].conf; c != nil {
-		c.V6.Unreachable(a.WithZone(""), now)
-	}
-}
-
 // link6 is a port as the IPv6 machine sees it.
 type link6 Autoconf
 
@@ -230,13 +206,6 @@ func (l *link6) SolicitRouters(source netip.Addr) {
 	}
 	n := wire.PutRouterSolicitation(message[:], mac)
 	l.stack.sendNDP(l.port, wire.MulticastMAC(wire.AllRouters6), source, wire.AllRouters6, message[:n])
-}
-
-// ProbeRouter asks for a router like who has something to send to it.
-func (l *link6) ProbeRouter(router netip.Addr, now mono.Time) {
-	if e := l.stack.Neigh.Want(l.port.number, l.port.scoped(router), now); e != nil {
-		e.Use(now)
-	}
 }
 
 // FirstHop is where packets to dst go now.

@@ -40,7 +40,7 @@ func (h *confHost) take() {
 	h.PutAddrs(0, addrs)
 	var routes []route.Route
 	for _, r := range h.conf.V6.Routes() {
-		routes = append(routes, route.Route{Prefix: r.Prefix, Gateway: r.Gateway, Metric: r.Rank, Suspect: r.Suspect})
+		routes = append(routes, route.Route{Prefix: r.Prefix, Gateway: r.Gateway, Metric: r.Rank, Redirected: r.Redirected})
 	}
 	h.SetRoutes(route.New(routes))
 	p := h.conf.V6.Params()

@@ -404,7 +404,6 @@ func (m *member) Owner(_, _ netip.AddrPort) (int, bool) { return 0, false }
 func (m *member) Claim(_, _ netip.AddrPort) bool        { return true }
 func (m *member) Disclaim(_, _ netip.AddrPort)          {}
 func (m *member) Sighted(neigh.Sighting)                {}
-func (m *member) Unreachable(int, netip.Addr)           {}
 func (m *member) PathMTU(dst netip.Addr, p ip.PathMTU) {
 	for i, s := range m.c.cores {
 		if i != m.at {

@@ -2,11 +2,9 @@ package proto
 
 import (
 	"net/netip"
-	"slices"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/neigh"
-	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -33,11 +31,11 @@ func (l *link) Resolved(e *neigh.Entry, now mono.Time) {
 	s.unparkTCP(e)
 }
 
-// Confirmed tells who has to do with the neighbour as a router.
-func (l *link) Confirmed(e *neigh.Entry, now mono.Time) { (*Stack)(l).newsOf(e, true, now) }
+// Confirmed has the neighbour used by whom it is the first hop of.
+func (l *link) Confirmed(e *neigh.Entry, _ mono.Time) { (*Stack)(l).speaks(e) }
 
-// Doubted has those ask for another way who have one.
-func (l *link) Doubted(e *neigh.Entry, now mono.Time) { (*Stack)(l).newsOf(e, false, now) }
+// Doubted has those take another way who have one.
+func (l *link) Doubted(e *neigh.Entry, now mono.Time) { (*Stack)(l).fallSilent(e, now) }
 
 // Dropped makes all paths look the neighbour up again, and tells those who waited in
 // vain.
@@ -54,27 +52,17 @@ func (l *link) Dropped(e *neigh.Entry, failed bool, now mono.Time) {
 			break
 		}
 	}
+	if failed {
+		s.fallSilent(e, now)
+	} else {
+		s.unknown(e)
+	}
 	s.dropParked(e, failed, now)
 	if failed {
-		s.newsOf(e, false, now)
-	}
-	if failed && !s.detour(e) {
 		s.failTCP(e, now)
 	} else {
 		s.unparkTCP(e) // they ask anew
 	}
-}
-
-// detour says whether what went by a router that does not answer has another one to go by, which routes are
-// about to say (RFC 4861 §6.3.6).
-func (s *Stack) detour(e *neigh.Entry) bool {
-	if e.Addr.Is4() {
-		return false // nobody says which of several are there
-	}
-	via := func(r route.Route) bool { return r.Port == e.Port && s.ports[r.Port].scoped(r.Gateway) == e.Addr }
-	other := func(r route.Route) bool { return r.Gateway.IsValid() && !r.Suspect && !via(r) }
-	all := s.Routes.Defaults(e.Addr)
-	return slices.ContainsFunc(all, via) && slices.ContainsFunc(all, other)
 }
 
 // Announce tells the link of a port of one of its addresses (RFC 5227 §2.3, RFC 4861 §7.2.6), so that

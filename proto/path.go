@@ -38,6 +38,9 @@ func (s *Stack) path(dst netip.Addr, now mono.Time) (*path, unix.Errno) {
 	if w.gen == s.pathGen && w.dst == dst && now.Before(w.until) {
 		return w, 0
 	}
+	if len(s.silent) > 0 {
+		s.askSilent(now)
+	}
 	gen := s.pathGen
 	found, errno := s.findPath(dst, now)
 	if errno != 0 {
@@ -51,6 +54,9 @@ func (s *Stack) path(dst netip.Addr, now mono.Time) (*path, unix.Errno) {
 	s.pathsFound++
 	found.gen, found.id = s.pathGen, s.pathsFound*pathsMax+slot
 	found.reduce(s.mtus, now)
+	if len(s.silent) > 0 { // one that is asked for may answer, and one whose time has come is asked for
+		found.until = min(found.until, now+silentInterval)
+	}
 	*w = found
 	return w, 0
 }
@@ -147,6 +153,7 @@ func (s *Stack) route(dst netip.Addr) (route.Route, bool) {
 		return route.Route{Port: p}, ok
 	}
 	if r, ok := s.Routes.Choose(dst, s.flowKey[0]); ok {
+		r = s.answeringRoute(r, dst, -1)
 		return *r, r.Kind != route.Throw && (r.Kind != route.Unicast || r.Port >= 0 && r.Port < len(s.ports))
 	}
 	// Groups, and everyone, are on the first port, where no route says otherwise.
@@ -169,8 +176,7 @@ func (s *Stack) zonePort(zone string) (int, bool) {
 }
 
 // pathBy is path for a packet that has to leave by a port, counted from 1; 0 is any. The way is
-// valid until the next call. Where no route leads by that port, the destination is taken to be on
-// its link (Linux: ip_route_output_key_hash_rcu with an output interface).
+// valid until the next call.
 func (s *Stack) pathBy(port uint32, dst netip.Addr, now mono.Time) (*path, unix.Errno) {
 	if port == 0 {
 		return s.path(dst, now)
@@ -181,11 +187,7 @@ func (s *Stack) pathBy(port uint32, dst netip.Addr, now mono.Time) (*path, unix.
 	if w, errno := s.path(dst, now); errno == 0 && (w.port.number == int(port-1) || w.port.Loop) {
 		return w, 0
 	}
-	r, ok := s.Routes.LookupPort(dst, int(port-1))
-	if !ok {
-		r = &route.Route{Port: int(port - 1)}
-	}
-	w, errno := s.pathOver(r, dst, now)
+	w, errno := s.pathOver(s.routeOver(int(port-1), dst), dst, now)
 	if errno == 0 {
 		w.reduce(s.mtus, now)
 	}

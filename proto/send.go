@@ -285,19 +285,29 @@ func unroutable(errno unix.Errno) drop.Reason {
 	return drop.NoRoute
 }
 
-// dropParked drops what is parked at e. If e does not answer the senders are told, as if a router had
-// said so (Linux: ipv4_link_failure, ip6_link_failure); if it was forgotten nothing is known of it.
+// dropParked ends the wait of what is parked at e. If e was forgotten nothing is known of it, and it is dropped. If e
+// does not answer it takes another way, where there is one, or else the senders are told, as if a router had said so
+// (Linux: ipv4_link_failure, ip6_link_failure).
 func (s *Stack) dropParked(e *neigh.Entry, failed bool, now mono.Time) {
-	var b [quoteMax]byte // not in scratch: a packet may be there whose way has pushed e out
+	b := s.scratch // nothing is there: it is e's timer that has gone off
+	if !failed {
+		b = nil // a packet may be there whose way has pushed e out
+	}
 	for {
 		var m ring.Datagram
-		n, ok := e.Parked.Get(&m, b[:], false)
-		if !ok {
+		n, ok := e.Parked.Get(&m, b, false)
+		switch {
+		case !ok:
 			return
-		}
-		s.Count.Count(drop.NeighbourFailed)
-		if failed {
-			s.reportUnreachable(&m, b[:n], now)
+		case failed && s.detour(e, m.To.Addr(), m.Iface&^rawRecord>>8):
+			if !s.ports[e.Port].packets.Put(&m, b[:n]) {
+				s.Count.Count(drop.OutboxFull)
+			}
+		default:
+			s.Count.Count(drop.NeighbourFailed)
+			if failed {
+				s.reportUnreachable(&m, b[:n], now)
+			}
 		}
 	}
 }

@@ -72,8 +72,6 @@ type Peers interface {
 	HandOver(core, port int, frame []byte) bool
 	// Sighted tells the others of a neighbour.
 	Sighted(neigh.Sighting)
-	// Unreachable tells AutoconfCore that an IPv6 neighbour does not answer.
-	Unreachable(port int, a netip.Addr)
 	// PathMTU tells the others what a router has said of a path.
 	PathMTU(dst netip.Addr, p ip.PathMTU)
 }
@@ -108,6 +106,8 @@ type Stack struct {
 	pinned     path      // of a packet that has to leave by another port than routes say
 	answering  bool      // the path that is looked for is of an answer
 	pathGen    uint32    // of routes, addresses and neighbour entries; a path of another generation is void
+
+	silent []hop // those that routes name and that do not answer, longest first
 
 	in      packet                    // the packet that Input is looking at
 	waiting map[*neigh.Entry][]parked // connections by the neighbour that they wait for
@@ -275,6 +275,7 @@ func (s *Stack) Addrs(port int) []route.Addr { return s.addrs[port] }
 // SetRoutes replaces the routes.
 func (s *Stack) SetRoutes(t *route.Table) {
 	s.Routes = t
+	s.forgetSilent()
 	s.reroute()
 }
 

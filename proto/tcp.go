@@ -252,13 +252,17 @@ type parked struct {
 
 func (w *parked) live() bool { return w.c.Epoch() == w.epoch }
 
-// failTCP tells the connections that waited for a neighbour that it does not
+// failTCP tells the connections that waited for a neighbour, and have no other way, that it does not
 // answer. Their timers have them ask again.
 func (s *Stack) failTCP(e *neigh.Entry, now mono.Time) {
 	waiting := s.waiting[e]
 	delete(s.waiting, e)
 	for _, w := range waiting {
-		if w.live() {
+		switch {
+		case !w.live():
+		case s.detour(e, w.c.Remote().Addr(), w.c.Device()):
+			s.TCP.Unpark(w.c)
+		default:
 			s.TCP.Fail(w.c, unix.EHOSTUNREACH, now)
 		}
 	}

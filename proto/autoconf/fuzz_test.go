@@ -62,7 +62,7 @@ func FuzzAdvertised(f *testing.F) {
 					w.Claimed(target, macX, w.now)
 				}
 			case 3:
-				w.Unreachable(from, w.now)
+				w.NotRouter(from, w.now)
 			}
 			w.pass(time.Duration(wait) * time.Second)
 			check(t, w)

@@ -22,8 +22,6 @@ type Link6 interface {
 	// SolicitRouters sends a router solicitation from source, or from the unspecified address
 	// if source is not valid.
 	SolicitRouters(source netip.Addr)
-	// ProbeRouter asks a neighbour whether it is there: [Interface6.Reachable] is the answer.
-	ProbeRouter(router netip.Addr, now mono.Time)
 	// FirstHop is where packets to dst go now: a router, or dst itself. It is not valid if
 	// nothing leads there.
 	FirstHop(dst netip.Addr) netip.Addr
@@ -150,9 +148,6 @@ func (i *Interface6) settle(now mono.Time) {
 	}
 	for _, r := range i.routers {
 		next = min(next, r.until)
-		if r.failed != 0 {
-			next = min(next, r.probe)
-		}
 	}
 	for _, s := range i.servers {
 		next = min(next, s.Until)

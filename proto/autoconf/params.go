@@ -41,10 +41,6 @@ const (
 	twoHours         = 2 * time.Hour   // of RFC 4862 §5.5.3 (e)
 )
 
-// routerProbeInterval is how often a router that did not answer is asked whether it is back while another one is
-// used (RFC 4191 §3.2: within 60 s, and no more than once a minute).
-const routerProbeInterval = time.Minute
-
 // What an advertisement may set, so that a forged or mistaken one does not make the host
 // deaf, or loud.
 const (

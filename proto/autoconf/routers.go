@@ -17,10 +17,8 @@ import (
 type router struct {
 	addr       netip.Addr // link-local
 	until      mono.Time
-	preference int       // 1, 0, -1
-	failed     mono.Time // when it did not answer; 0: it is not known not to
-	probe      mono.Time // when it is to be asked whether it is back; failed alone
-	doubted    bool      // see doubting
+	preference int  // 1, 0, -1
+	doubted    bool // see doubting
 }
 
 // prefix is one whose addresses are on the link.
@@ -128,18 +126,11 @@ func (i *Interface6) setPrefix(p wire.NDPPrefix, now mono.Time) bool {
 	return true
 }
 
-// runRouters forgets routers and prefixes whose time is over, and asks after routers that another one
-// stands in for (RFC 4191 §3.2).
+// runRouters forgets routers and prefixes whose time is over.
 func (i *Interface6) runRouters(now mono.Time) {
 	for _, r := range slices.Clone(i.routers) {
-		switch {
-		case r.until.Due(now):
+		if r.until.Due(now) {
 			i.dropRouter(r, now)
-		case r.failed != 0 && r.probe.Due(now):
-			r.probe = now.Add(routerProbeInterval)
-			if len(i.routers) > 1 { // the only one is asked for by what is sent to it
-				i.cfg.Link.ProbeRouter(r.addr, now)
-			}
 		}
 	}
 	n := len(i.prefixes)
@@ -147,35 +138,10 @@ func (i *Interface6) runRouters(now mono.Time) {
 	i.changed = i.changed || len(i.prefixes) != n
 }
 
-// Unreachable is told that a neighbour does not answer. Another router is taken then, if there is
-// one, and what was redirected to it is not any more (RFC 4861 §7.3.3).
-func (i *Interface6) Unreachable(a netip.Addr, now mono.Time) {
-	if r := i.router(a); r != nil {
-		if r.failed == 0 {
-			r.probe = now.Add(routerProbeInterval)
-		}
-		r.failed = max(now, 1)
-		i.changed = true
-	}
-	n := len(i.redirects)
-	i.redirects = slices.DeleteFunc(i.redirects, func(d redirect) bool { return d.target == a })
-	i.changed = i.changed || len(i.redirects) != n
-	i.settle(now)
-}
-
 // NotRouter is told that a station is no router any more (RFC 4861 §7.2.5).
 func (i *Interface6) NotRouter(a netip.Addr, now mono.Time) {
 	if r := i.router(a); r != nil {
 		i.dropRouter(r, now)
-		i.settle(now)
-	}
-}
-
-// Reachable is told that a neighbour has answered.
-func (i *Interface6) Reachable(a netip.Addr, now mono.Time) {
-	if r := i.router(a); r != nil && r.failed != 0 {
-		r.failed = 0
-		i.changed = true
 		i.settle(now)
 	}
 }
@@ -194,8 +160,9 @@ type Route struct {
 	Prefix  netip.Prefix
 	Gateway netip.Addr // not valid: on the link
 	Rank    int        // of default routes the lower is to be taken
-	Suspect bool       // the gateway did not answer when it was asked last
 	Until   mono.Time
+
+	Redirected bool // of one destination, by the router that packets to it went to
 }
 
 // Routes returns the ways that routers have told of: prefixes on the link, default
@@ -205,16 +172,15 @@ func (i *Interface6) Routes() []Route {
 	for _, p := range i.prefixes {
 		list = append(list, Route{Prefix: p.Prefix, Until: p.until})
 	}
-	// RFC 4861 §6.3.6, RFC 4191 §3.2: those that answer come before those that do not, then
-	// preference decides; of those that do not, the one longest ago, which is a round robin.
+	// RFC 4191 §3.2. Which of them answer is the stack's to know (RFC 4861 §6.3.6).
 	best := slices.SortedStableFunc(slices.Values(i.routers), func(a, b *router) int {
-		return cmp.Or(cmp.Compare(a.failed, b.failed), cmp.Compare(b.preference, a.preference))
+		return cmp.Compare(b.preference, a.preference)
 	})
 	for rank, r := range best {
-		list = append(list, Route{Prefix: everywhere, Gateway: r.addr, Rank: rank, Suspect: r.failed != 0, Until: r.until})
+		list = append(list, Route{Prefix: everywhere, Gateway: r.addr, Rank: rank, Until: r.until})
 	}
 	for _, d := range i.redirects {
-		r := Route{Prefix: netip.PrefixFrom(d.dst, 128), Until: mono.Never}
+		r := Route{Prefix: netip.PrefixFrom(d.dst, 128), Until: mono.Never, Redirected: true}
 		if d.target != d.dst {
 			r.Gateway = d.target
 		}

@@ -80,21 +80,10 @@ func TestDefaultRouters(t *testing.T) {
 	router(routerA, time.Hour, -1)
 	router(routerB, time.Hour, 0)
 	w.want("low", w.gateways(), "fe80::b fe80::a")
-	w.Unreachable(routerB, w.now)
-	w.want("the one that answers first (RFC 4861 §6.3.6)", w.gateways(), "fe80::a fe80::b")
-	w.pass(time.Second)
-	w.Unreachable(routerA, w.now)
-	w.want("none answers: in turns", w.gateways(), "fe80::b fe80::a")
-	w.pass(time.Second)
-	w.Unreachable(routerB, w.now)
-	w.want("none answers: in turns", w.gateways(), "fe80::a fe80::b")
-	w.Reachable(routerB, w.now)
-	w.want("one answers", w.gateways(), "fe80::b fe80::a")
 	news := w.news
 	router(routerB, time.Hour, 0)
 	w.want("news of what is known", w.news-news, 0)
 	router(routerA, time.Hour, 0)
-	w.want("that it can be heard does not say that it hears (§7.3.1)", w.gateways(), "fe80::b fe80::a")
 	router(routerB, 0, 0)
 	w.want("given up (RFC 4861 §6.3.4)", w.gateways(), "fe80::a")
 	router(routerB, time.Hour, 0)
@@ -106,40 +95,6 @@ func TestDefaultRouters(t *testing.T) {
 	w.want("renewed", w.gateways(), "fe80::a")
 	w.pass(time.Hour)
 	w.want("over", w.gateways(), "")
-}
-
-// RFC 4191 §3.2: a router that another one stands in for is asked whether it is back, once a minute.
-func TestRoutersThatFailedAreProbed(t *testing.T) {
-	w := newWorld6(t, nil)
-	for _, r := range []netip.Addr{routerA, routerB} {
-		w.advertise(r, advert{RouterAdvertisementFields: wire.RouterAdvertisementFields{Lifetime: time.Hour}})
-	}
-	w.pass(10 * time.Minute)
-	w.want("one that answers", len(w.heard("router?")), 0)
-	w.Unreachable(routerA, w.now)
-	w.want("instead", w.gateways(), "fe80::b fe80::a")
-	began := w.now
-	w.pass(10*time.Minute + time.Second)
-	asked := w.heard("router?")
-	w.want("questions in ten minutes", len(asked), 10)
-	for i, q := range asked {
-		if q.about != routerA || q.at.Sub(began).Truncate(time.Second) != time.Duration(i+1)*time.Minute {
-			t.Errorf("%v asked for %v after it failed", q.about, q.at.Sub(began))
-		}
-	}
-	for _, r := range w.Routes() {
-		if r.Prefix.Bits() == 0 && r.Suspect != (r.Gateway == routerA) {
-			t.Errorf("%v: suspect %v", r.Gateway, r.Suspect)
-		}
-	}
-	w.Reachable(routerA, w.now)
-	w.want("back", w.gateways(), "fe80::a fe80::b")
-	w.pass(10 * time.Minute)
-	w.want("no more questions", len(w.heard("router?")), 0)
-	w.Unreachable(routerA, w.now)
-	w.NotRouter(routerB, w.now)
-	w.pass(10 * time.Minute)
-	w.want("the only one is asked for by what is sent", len(w.heard("router?")), 0)
 }
 
 func TestPrefixesOnTheLink(t *testing.T) {
@@ -306,9 +261,6 @@ func TestRedirects(t *testing.T) {
 	w.want("by the former first hop", redirect(routerA, far, far), drop.ICMP6RedirectRefused)
 	w.want("to the link", redirect(routerB, far, far), drop.None)
 	w.want("ways", w.ways(), base+", 2001:db8:99::1/128")
-	w.Unreachable(far, w.now)
-	w.want("a target that does not answer", w.ways(), base)
-
 	for n := range 3 * redirectsMax {
 		dst := netip.AddrFrom16([16]byte{0x20, 2, 15: byte(n)})
 		w.hops[dst] = routerA

@@ -62,9 +62,6 @@ func (w *world6) Probe(target netip.Addr, nonce [6]byte) {
 func (w *world6) SolicitRouters(source netip.Addr) {
 	w.said = append(w.said, said{at: w.now, what: "RS", about: source})
 }
-func (w *world6) ProbeRouter(router netip.Addr, _ mono.Time) {
-	w.said = append(w.said, said{at: w.now, what: "router?", about: router})
-}
 func (w *world6) FirstHop(dst netip.Addr) netip.Addr { return w.hops[dst] }
 func (w *world6) Changed(mono.Time)                  { w.news++ }
 

@@ -10,7 +10,8 @@ import (
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
-// Read first: RFC 4861 §7.3 and appendix C (the states and what moves between them); RFC 7048 §3.
+// Read first: RFC 4861 §7.3 and appendix C (the states and what moves between them); RFC 7048 §3
+// (the one after PROBE).
 
 // State is a neighbour's reachability (RFC 4861 §7.3.2).
 type State uint8
@@ -22,7 +23,7 @@ const (
 	Delay                    // used, and given time to be confirmed from above
 	Probe                    // asked by unicast
 	Unreachable              // did not answer that: everyone is asked, and the address used meanwhile (RFC 7048)
-	Failed                   // did not answer: no longer in the table
+	Failed                   // no longer in the table
 )
 
 func (s State) String() string {
@@ -57,6 +58,8 @@ type Entry struct {
 	timer  timer.Timer
 	state  State
 	wanted bool      // somebody has it from Want
+	used   bool      // of Unreachable: something was sent since it was asked for last
+	idle   bool      // of Unreachable: nobody asks, since nothing was sent
 	probes int       // solicitations sent in this state
 	until  mono.Time // Reachable ends
 	moved  mono.Time // MAC was set
@@ -71,7 +74,7 @@ func (e *Entry) Wanted() bool { return e.wanted }
 func (e *Entry) State() State { return e.state }
 
 // Use says that a packet is about to be sent to e, which has an address. It is
-// cheap while e is reachable.
+// cheap while e is reachable. One that has stopped answering is asked for as long as it is used.
 func (e *Entry) Use(now mono.Time) {
 	switch e.state {
 	case Reachable:
@@ -84,6 +87,13 @@ func (e *Entry) Use(now mono.Time) {
 		e.state = Delay
 		e.arm(now.Add(delayFirstProbe))
 		e.table.touch(e)
+	case Unreachable:
+		e.used = true
+		if e.idle {
+			e.idle = false
+			e.solicit(now)
+			e.table.touch(e)
+		}
 	}
 }
 
@@ -129,26 +139,31 @@ func (e *Entry) Expire(_ *timer.Timer, now mono.Time) {
 		e.solicit(now)
 	case Probe:
 		if e.probes >= unicastSolicit {
-			e.state, e.probes = Unreachable, 0
+			e.state, e.probes, e.idle = Unreachable, 0, false
 			e.table.cfg.Link.Doubted(e, now)
 		}
 		e.solicit(now)
 	case Unreachable:
-		if e.probes >= unreachableSolicit {
-			e.table.drop(e, true, now)
-			return
+		switch {
+		case e.used:
+			e.solicit(now)
+		case e.idle:
+			e.table.drop(e, false, now)
+		default:
+			e.idle = true
+			e.arm(now.Add(unusedMax))
 		}
-		e.solicit(now)
 	}
 }
 
 // solicit asks, and again when its time is over.
 func (e *Entry) solicit(now mono.Time) {
 	wait := e.times().retrans
-	for range e.probes {
-		if e.state == Unreachable {
+	if e.state == Unreachable {
+		for n := 0; n < e.probes && wait < retransMax; n++ {
 			wait *= backoffMultiple
 		}
+		wait, e.used = min(wait, retransMax), false
 	}
 	e.probes++
 	e.arm(now.Add(wait))

@@ -26,14 +26,18 @@ const (
 	delayFirstProbe  = 5 * time.Second  // DELAY_FIRST_PROBE_TIME
 	multicastSolicit = 3                // MAX_MULTICAST_SOLICIT
 	unicastSolicit   = 3                // MAX_UNICAST_SOLICIT
-	backoffMultiple  = 3                // BACKOFF_MULTIPLE: how much longer each question of Unreachable waits
+	backoffMultiple  = 3                // BACKOFF_MULTIPLE (RFC 7048 §4): how much longer each question of Unreachable waits
 )
 
-// unreachableSolicit is how often everyone is asked for a neighbour that has stopped answering before it is
-// given up: after 1, 3 and 9 s. RFC 7048 would use its address for as long as there is traffic. But who sends
-// is to hear that nobody is there (EHOSTUNREACH), as he does on Linux; and since whatever he sends then has it
-// asked for anew, it is found as soon as it is back.
-const unreachableSolicit = 3
+// retransMax is MAX_RETRANS_TIMER of RFC 7048 §4: however long a neighbour has been silent, it is asked for this
+// often while something is sent to it.
+const retransMax = time.Minute
+
+// unusedMax is for how long the address of a silent neighbour is kept while nothing is sent to it. That is longer than the
+// longest pause between two retransmissions (tcp_rto_max, 120 s), so that a connection keeps its way; whoever comes later
+// begins with a question, and hears that nobody is there (EHOSTUNREACH) where Linux, which gives such a neighbour up
+// after three probes, would have told him.
+const unusedMax = 3 * time.Minute
 
 // arpLock is for how long an address that an ARP packet gave is not replaced by another one's, unless that
 // announces itself: the first of two answers counts, whoever sent the second (Linux: locktime).
@@ -53,10 +57,11 @@ type Link interface {
 	Resolved(e *Entry, now mono.Time)
 	// Confirmed says that e is Reachable and was not: it has answered, here or in a layer above.
 	Confirmed(e *Entry, now mono.Time)
-	// Doubted says that e, which has an address, has stopped answering: what has another way takes it.
+	// Doubted says that e, which has an address, has stopped answering: what has another way takes it, and
+	// the rest goes on using this one (RFC 7048 §3).
 	Doubted(e *Entry, now mono.Time)
-	// Dropped says that e is no longer in the table. failed says that it did not answer:
-	// what is parked has nowhere to go.
+	// Dropped says that e is no longer in the table. failed says that nobody answered who never had: what is
+	// parked has no way by e.
 	Dropped(e *Entry, failed bool, now mono.Time)
 }
 

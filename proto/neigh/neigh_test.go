@@ -139,26 +139,49 @@ func silent(r *rig) *Entry {
 	return e
 }
 
-// A neighbour that has stopped answering is asked for by multicast, less and less often, and its address
-// is used for as long (RFC 7048 §3).
-func TestSilentNeighbourIsUnreachableBeforeItIsGivenUp(t *testing.T) {
+// A neighbour that has stopped answering is asked for by multicast, less and less often, for as long as it is used,
+// and its address with it (RFC 7048 §3).
+func TestSilentNeighbourIsUsedAndAskedForLessAndLess(t *testing.T) {
 	r := newRig(t, 0)
 	e := silent(r)
 	r.is(e, Unreachable)
 	r.said("doubted", "ask all")
-	e.Use(r.now) // which changes nothing
-	r.pass(1100 * time.Millisecond)
-	r.said("ask all") // the steps of this clock make each time a little longer
-	r.pass(2500 * time.Millisecond)
+	for _, wait := range []time.Duration{1, 3, 9, 27, 60, 60, 60} {
+		wait *= time.Second
+		e.Use(r.now)
+		began := r.now
+		for len(r.log) == 0 && r.now.Sub(began) < 2*time.Minute {
+			r.pass(50 * time.Millisecond)
+		}
+		if d := r.now.Sub(began); d < wait-50*time.Millisecond || d > wait+100*time.Millisecond {
+			t.Errorf("asked again after %v, want %v", d, wait)
+		}
+		r.said("ask all")
+		r.is(e, Unreachable)
+		if e.MAC != mac1 {
+			t.Fatalf("sent to %v", e.MAC)
+		}
+	}
+}
+
+// One that nothing is sent to is not asked for, and forgotten when no connection can have use for it any more.
+func TestSilentNeighbourThatIsNotUsedIsForgotten(t *testing.T) {
+	r := newRig(t, 0)
+	e := silent(r)
+	r.said("doubted", "ask all")
+	r.pass(2 * time.Minute) // the longest pause of a connection
 	r.said()
-	r.pass(700 * time.Millisecond)
-	r.said("ask all")
-	r.pass(8200 * time.Millisecond)
+	e.Use(r.now)
+	r.said("ask all") // at once: it was not asked for in the meantime
+	r.pass(3*time.Second + unusedMax - time.Second)
+	r.said()
 	r.is(e, Unreachable)
-	r.said()
-	r.pass(time.Second)
-	r.said("dropped failed=true")
+	r.pass(2 * time.Second)
+	r.said("dropped failed=false")
 	r.is(e, Failed)
+	if e = r.Want(0, who, r.now); e.State() != Incomplete {
+		t.Errorf("who comes later finds %v", e.State())
+	}
 }
 
 func TestUnreachableNeighbourComesBack(t *testing.T) { // RFC 7048 §3

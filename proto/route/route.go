@@ -7,6 +7,7 @@ package route
 import (
 	"cmp"
 	"encoding/binary"
+	"iter"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -52,7 +53,9 @@ type Route struct {
 	// much as its weight: see Choose. 0: it shares with none.
 	Weight int
 
-	Suspect bool // the gateway did not answer when it was asked last; another may
+	// Redirected says that a router has named this next hop for one destination. Where it does not answer the route
+	// is as good as not there.
+	Redirected bool
 }
 
 // Hop is whom to hand a packet for dst to.
@@ -174,21 +177,31 @@ func (t *Table) lookup(dst netip.Addr) (int, bool) {
 	return 0, false
 }
 
-// LookupPort returns the route to dst that leads by a port, false if there is none.
-func (t *Table) LookupPort(dst netip.Addr, port int) (*Route, bool) {
+// All yields the routes to dst, the longest prefix first and of one prefix the lowest metric.
+func (t *Table) All(dst netip.Addr) iter.Seq[*Route] {
 	dst = dst.WithZone("")
-	f := t.family(dst)
-	for _, length := range f.lengths {
-		p, err := dst.Prefix(length)
-		if err != nil {
-			return nil, false // dst is not valid
-		}
-		if i, ok := f.best[p]; ok {
-			for ; i < len(t.routes) && t.routes[i].Prefix == p; i++ {
-				if t.routes[i].Port == port {
-					return &t.routes[i], true
+	return func(yield func(*Route) bool) {
+		f := t.family(dst)
+		for _, length := range f.lengths {
+			p, err := dst.Prefix(length)
+			if err != nil {
+				return // dst is not valid
+			}
+			i, ok := f.best[p]
+			for ; ok && i < len(t.routes) && t.routes[i].Prefix == p; i++ {
+				if !yield(&t.routes[i]) {
+					return
 				}
 			}
+		}
+	}
+}
+
+// LookupPort returns the route to dst that leads by a port, false if there is none.
+func (t *Table) LookupPort(dst netip.Addr, port int) (*Route, bool) {
+	for r := range t.All(dst) {
+		if r.Port == port {
+			return r, true
 		}
 	}
 	return nil, false

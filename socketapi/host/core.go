@@ -211,12 +211,6 @@ func (p *peers) Sighted(seen neigh.Sighting) {
 	}
 }
 
-func (p *peers) Unreachable(port int, a netip.Addr) {
-	to := p.host.cores[proto.AutoconfCore]
-	to.inbox.push(&Post{Do: func(now mono.Time) { to.Stack.Unreachable(port, a, now) }})
-	p.to[proto.AutoconfCore], p.sent = true, true
-}
-
 func (p *peers) PathMTU(dst netip.Addr, m ip.PathMTU) {
 	for i, other := range p.host.cores {
 		if i == p.Index {

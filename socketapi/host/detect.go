@@ -265,7 +265,7 @@ func routeOf(r autoconf.Route, port int) route.Route {
 	case !r.Prefix.IsSingleIP():
 		metric = metric6
 	}
-	return route.Route{Prefix: r.Prefix, Port: port, Gateway: r.Gateway, Metric: metric, Suspect: r.Suspect}
+	return route.Route{Prefix: r.Prefix, Port: port, Gateway: r.Gateway, Metric: metric, Redirected: r.Redirected}
 }
 
 // stateOf is the state of an address that is to be detected: what has been found out so far.
