@@ -102,11 +102,8 @@ func (c *Client) acquire(ctx context.Context) (*binding, error) {
 	if err != nil {
 		return nil, err
 	}
-	offer, err := c.ask(ctx, n, nclient4.DefaultServers, discover, answerTries, nclient4.IsMessageType(dhcpv4.MessageTypeOffer))
+	offer, err := c.discover(ctx, n, discover)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := parseLease(offer, time.Now()); err != nil {
 		return nil, err
 	}
 	request, err := dhcpv4.NewRequestFromOffer(offer, c.modify(true)...)
@@ -125,6 +122,27 @@ func (c *Client) acquire(ctx context.Context) (*binding, error) {
 	}
 	c.holds(b, Bound)
 	return b, nil
+}
+
+// discover takes the first offer that can be used: one that cannot is no reason to leave another server's. Where
+// there are no others, it is what the error says.
+func (c *Client) discover(ctx context.Context, n *nclient4.Client, m *dhcpv4.DHCPv4) (*dhcpv4.DHCPv4, error) {
+	var unfit error
+	fits := func(m *dhcpv4.DHCPv4) bool {
+		if m.MessageType() != dhcpv4.MessageTypeOffer {
+			return false
+		}
+		_, err := parseLease(m, time.Now())
+		if err != nil {
+			unfit = err
+		}
+		return err == nil
+	}
+	offer, err := c.ask(ctx, n, nclient4.DefaultServers, m, answerTries, fits)
+	if unfit != nil && errors.Is(err, nclient4.ErrNoResponse) {
+		err = unfit
+	}
+	return offer, err
 }
 
 // talk makes the library's client of a socket, which ask has try once each time.
@@ -188,7 +206,9 @@ func (c *Client) modify(broadcast bool) []dhcpv4.Modifier {
 	m := []dhcpv4.Modifier{
 		dhcpv4.WithBroadcast(broadcast),
 		dhcpv4.WithOption(dhcpv4.OptMaxMessageSize(nclient4.MaxMessageSize)),
-		dhcpv4.WithRequestedOptions(dhcpv4.OptionClasslessStaticRoute, dhcpv4.OptionInterfaceMTU, dhcpv4.OptionDNSDomainSearchList,
+		// Servers tell little that they are not asked for, and each answer replaces all of the last one.
+		dhcpv4.WithRequestedOptions(dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionClasslessStaticRoute, dhcpv4.OptionInterfaceMTU,
+			dhcpv4.OptionDomainNameServer, dhcpv4.OptionDomainName, dhcpv4.OptionDNSDomainSearchList,
 			dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue),
 	}
 	if c.cfg.Hostname != "" {
@@ -255,9 +275,9 @@ func (l *Lease) retry(began, now time.Time) time.Time {
 func (c *Client) renew(ctx context.Context, b *binding) error {
 	now := time.Now()
 	end, to, of := b.Rebind, net.UDPAddrFromAddrPort(addrPort(b.Server, nclient4.ServerPort)), nclient4.IsCorrectServer(b.ack.ServerIdentifier())
-	open := func() (net.PacketConn, error) { return c.cfg.Link.Unicast(b.Addr.Addr()) }
+	open := func() (net.PacketConn, error) { return c.cfg.Link.Leased(b.Addr.Addr()) }
 	if !now.Before(b.Rebind) {
-		end, to, of, open = b.Expires, nclient4.DefaultServers, nil, c.cfg.Link.Broadcast
+		end, to, of = b.Expires, nclient4.DefaultServers, nil
 	}
 	request, err := dhcpv4.NewRenewFromAck(b.ack, c.modify(false)...)
 	if err != nil {
@@ -341,13 +361,16 @@ func (c *Client) declineLost(b *binding) {
 // release gives the lease back (RFC 2131 §4.4.6). No answer comes.
 func (c *Client) release(b *binding) {
 	var err error
-	if conn, e := c.cfg.Link.Unicast(b.Addr.Addr()); e != nil {
+	if conn, e := c.cfg.Link.Leased(b.Addr.Addr()); e != nil {
 		err = e
 	} else {
 		var m *dhcpv4.DHCPv4
 		if m, err = dhcpv4.NewReleaseFromACK(b.ack); err == nil {
 			_, err = conn.WriteTo(m.ToBytes(), net.UDPAddrFromAddrPort(addrPort(b.Server, nclient4.ServerPort)))
 		}
+		wait, stop := context.WithTimeout(context.Background(), releaseAtMost)
+		c.cfg.Link.Settle(wait)
+		stop()
 		conn.Close()
 	}
 	c.notify(Released, &b.Lease, errors.Join(err, c.cfg.Link.Drop(&b.Lease)))

@@ -166,7 +166,7 @@ func TestALeaseIsAskedForAgainWhenTheCableIsBack(t *testing.T) {
 		time.Sleep(94 * time.Second)
 		l.comesUp()
 		l.want("100 REQUEST to all", "100 update 192.0.2.50/24")
-		if b := c.Lease(); b.Server != serverB || b.From.Sub(l.begun) != 100*time.Second {
+		if b := c.Lease(); b.Server != serverB || b.From.Sub(l.begun) != 100*time.Second || b.Addr != leased || len(b.Routers) != 1 || len(b.DNS) != 1 {
 			t.Errorf("lease %+v", b)
 		}
 		l.serve(mute) // it is kept, and T1 is where it was
@@ -277,12 +277,12 @@ func TestErrorsOfOpenSayWhatToDo(t *testing.T) {
 		"an address for nobody": {
 			func(l *fakeLink) func(*dhcpv4.DHCPv4, bool) *dhcpv4.DHCPv4 {
 				return l.honest(serverA, netip.MustParsePrefix("224.0.0.5/24"))
-			}, false, "which is no address for a host", nil, 0,
+			}, false, "which is no address for a host", nil, 60,
 		},
 		"a lease too short": {
 			func(l *fakeLink) func(*dhcpv4.DHCPv4, bool) *dhcpv4.DHCPv4 {
 				return l.honest(serverA, leased, dhcpv4.WithLeaseTime(1))
-			}, false, "lasts 1s, which is too short", nil, 0,
+			}, false, "lasts 1s, which is too short", nil, 60,
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -301,6 +301,28 @@ func TestErrorsOfOpenSayWhatToDo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// RFC 2131 §4.4.1: who offers nonsense first does not keep the client from a server's offer.
+func TestAnOfferThatCannotBeUsedIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newFakeLink(t)
+		good, rogue := l.honest(serverA, leased), l.honest(serverB, netip.MustParsePrefix("224.0.0.5/24"))
+		l.serve(func(m *dhcpv4.DHCPv4, unicast bool) *dhcpv4.DHCPv4 {
+			if m.MessageType() == dhcpv4.MessageTypeDiscover {
+				for c := range l.conns {
+					c.in <- rogue(m, unicast).ToBytes()
+				}
+			}
+			return good(m, unicast)
+		})
+		c := l.openClient(t)
+		l.want("0 DISCOVER to all", "0 REQUEST to all", "6 take 192.0.2.50/24")
+		if s := c.Lease().Server; s != serverA {
+			t.Errorf("the lease is %v's", s)
+		}
+		c.Close()
+	})
 }
 
 func TestOpenCanBeGivenUp(t *testing.T) {

@@ -41,8 +41,12 @@ type Link interface {
 	// link, from 0.0.0.0, and what comes to port 68 is read, for whichever address it was. Addresses
 	// are *net.UDPAddr.
 	Broadcast() (net.PacketConn, error)
-	// Unicast opens a socket at port 68 of an address that Take has taken.
-	Unicast(netip.Addr) (net.PacketConn, error)
+	// Leased opens a socket at port 68 of an address that Take has taken: what is written goes from there to one
+	// station or to everyone, and what comes to port 68 is read, for whichever address it was: a refusal
+	// is for everyone (RFC 2131 §4.1).
+	Leased(netip.Addr) (net.PacketConn, error)
+	// Settle waits until what was written has left, or ctx ends.
+	Settle(context.Context)
 	// Take probes for the lease's address and gives the interface what the lease says. It
 	// returns an error that is [ErrConflict] if another station has the address.
 	Take(context.Context, *Lease) error
@@ -93,7 +97,7 @@ const (
 	renewLeast    = time.Minute      // RFC 2131 §4.4.5: between attempts to renew
 	declinedMax   = 3                // declined offers until Open gives up
 	leaseLeast    = 2 * time.Second  // a shorter lease could not be renewed in time
-	releaseAtMost = time.Second      // how long Close waits for the release to leave
+	releaseAtMost = time.Second      // how long Close waits for the release to leave, which may need an answer to ARP first
 )
 
 // A Client holds a lease.

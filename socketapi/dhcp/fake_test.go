@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,6 +40,8 @@ type fakeLink struct {
 	log    []string // messages and what became of addresses
 	events []string
 	held   netip.Prefix
+
+	settled bool // since the last message
 }
 
 func newFakeLink(t testing.TB) *fakeLink {
@@ -57,6 +60,15 @@ func reply(m *dhcpv4.DHCPv4, kind dhcpv4.MessageType, server netip.Addr, addr ne
 		mods = append(mods, dhcpv4.WithYourIP(addr.Addr().AsSlice()))
 	}
 	r, _ := dhcpv4.NewReplyFromRequest(m, mods...)
+	for code := range r.Options { // a server tells what it was asked for, and what it must
+		switch dhcpv4.GenericOptionCode(code) {
+		case 51, 53, 54, 56: // lease time, type, server and message
+		default:
+			if !m.IsOptionRequested(dhcpv4.GenericOptionCode(code)) {
+				delete(r.Options, code)
+			}
+		}
+	}
 	return r
 }
 
@@ -109,11 +121,17 @@ func (l *fakeLink) open(local netip.Addr) (net.PacketConn, error) {
 }
 
 func (l *fakeLink) Broadcast() (net.PacketConn, error) { return l.open(netip.Addr{}) }
-func (l *fakeLink) Unicast(a netip.Addr) (net.PacketConn, error) {
+func (l *fakeLink) Leased(a netip.Addr) (net.PacketConn, error) {
 	if a != l.held.Addr() {
 		return nil, fmt.Errorf("%v is not held", a)
 	}
 	return l.open(a)
+}
+
+func (l *fakeLink) Settle(context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settled = true
 }
 
 func (l *fakeLink) Take(ctx context.Context, lease *Lease) error {
@@ -140,6 +158,9 @@ func (l *fakeLink) Drop(lease *Lease) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.note("drop %v", lease.Addr)
+	if last := l.log[max(0, len(l.log)-2)]; strings.Contains(last, "RELEASE") && !l.settled {
+		l.t.Error("the release has not left, and its address is dropped")
+	}
 	l.held = netip.Prefix{}
 	return nil
 }
@@ -181,13 +202,14 @@ func (c *fakeConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 		how = "to " + to.IP.String()
 	}
 	l.note("%v %s", m.MessageType(), how)
+	l.settled = false
 	r := l.server(m, unicast)
 	if r == nil {
 		return len(p), nil
 	}
 	// Only what everyone gets reaches a station without an address.
-	for other := range l.conns {
-		if m.IsBroadcast() || other.local == l.held.Addr() || !other.local.IsValid() && l.held.IsValid() {
+	if m.IsBroadcast() || l.held.IsValid() {
+		for other := range l.conns {
 			select {
 			case other.in <- r.ToBytes():
 			default:

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
 
@@ -33,15 +35,66 @@ func (l *link) HardwareAddr() net.HardwareAddr {
 
 // Broadcast is a packet socket: the stack itself sends nothing without an address.
 func (l *link) Broadcast() (net.PacketConn, error) {
-	c, err := l.stack.ListenLink(l.stack.Host().Index(l.port), wire.EtherTypeIPv4, true)
+	c, err := l.listen()
 	if err != nil {
 		return nil, err
 	}
-	return nclient4.NewBroadcastUDPConn(c, &net.UDPAddr{Port: nclient4.ClientPort}), nil
+	return at(c, netip.Addr{}), nil
 }
 
-func (l *link) Unicast(a netip.Addr) (net.PacketConn, error) {
-	return l.stack.ListenUDP(netip.AddrPortFrom(a, nclient4.ClientPort))
+// listen opens a packet socket for IPv4.
+func (l *link) listen() (*socketapi.LinkConn, error) {
+	return l.stack.ListenLink(l.stack.Host().Index(l.port), wire.EtherTypeIPv4, true)
+}
+
+// at is port 68 of an address, or of none, on a packet socket.
+func at(c *socketapi.LinkConn, a netip.Addr) net.PacketConn {
+	return nclient4.NewBroadcastUDPConn(c, &net.UDPAddr{IP: a.AsSlice(), Port: nclient4.ClientPort})
+}
+
+// A leasedConn reads all that comes to port 68 and writes from an address of its own: to one station by
+// routes and neighbours, to everyone on its own link. The first has the port, or what the server sends to
+// the address would be answered by ICMP.
+type leasedConn struct {
+	*socketapi.UDPConn
+	heard, everyone net.PacketConn // one packet socket, read without and written with the address
+}
+
+func (l *link) Leased(a netip.Addr) (net.PacketConn, error) {
+	own, err := l.stack.ListenUDP(netip.AddrPortFrom(a, nclient4.ClientPort))
+	if err != nil {
+		return nil, err
+	}
+	c, err := l.listen()
+	if err != nil {
+		own.Close()
+		return nil, err
+	}
+	return &leasedConn{own, at(c, netip.Addr{}), at(c, a)}, nil
+}
+
+func (c *leasedConn) ReadFrom(p []byte) (int, net.Addr, error) { return c.heard.ReadFrom(p) }
+
+func (c *leasedConn) WriteTo(p []byte, to net.Addr) (int, error) {
+	if u, ok := to.(*net.UDPAddr); ok && u.IP.Equal(net.IPv4bcast) {
+		return c.everyone.WriteTo(p, to)
+	}
+	return c.UDPConn.WriteTo(p, to)
+}
+
+func (c *leasedConn) Close() error { return errors.Join(c.heard.Close(), c.UDPConn.Close()) }
+
+// settleStep is how long it is between looks at who waits for an answer of ARP.
+const settleStep = 5 * time.Millisecond
+
+func (l *link) Settle(ctx context.Context) {
+	waits := func(c *host.Core) bool {
+		c.Lock()
+		defer c.Unlock()
+		return c.Stack.Neigh.Parked()
+	}
+	for slices.ContainsFunc(l.stack.Host().Cores(), waits) && sleep(ctx, settleStep) {
+	}
 }
 
 func (l *link) Take(ctx context.Context, lease *Lease) (err error) {

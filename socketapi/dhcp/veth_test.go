@@ -13,6 +13,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/engine/netlab"
+	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/socketapi"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
@@ -150,4 +151,73 @@ func leaseOver(t *testing.T, mode engine.Mode, queues int) {
 			t.Errorf("%v is still there", a.Prefix)
 		}
 	}
+}
+
+// A leased socket hears what is sent to its address and what is sent to everyone, and nobody is told that it does
+// not; what it writes leaves before its address may go.
+func TestLeasedSocket(t *testing.T) {
+	netlab.RequireRoot(t)
+	ours, peer := netlab.TestNS(t), netlab.TestNS(t)
+	netlab.TestVeth(t, netlab.End{NS: ours, Name: "va"}, netlab.End{NS: peer, Name: "vb", Addrs: []netip.Prefix{netip.MustParsePrefix("10.99.0.1/24")}})
+	var st *socketapi.Stack
+	own := netip.MustParseAddr("10.99.0.60")
+	if err := ours.Do(func() (err error) {
+		st, err = socketapi.Open(host.Config{Interfaces: []host.Interface{{Name: "va", Addrs: []netip.Prefix{netip.PrefixFrom(own, 24)}}}})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	server, err := peer.ListenPacket("udp4", "0.0.0.0:67")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	server.SetDeadline(time.Now().Add(time.Minute))
+	link := OnStack(st, 0)
+	c, err := link.Leased(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears := func(conn net.PacketConn, want, from string) {
+		t.Helper()
+		b := make([]byte, 100)
+		n, a, err := conn.ReadFrom(b)
+		if err != nil || string(b[:n]) != want || a.String() != from {
+			t.Errorf("%q from %v, %v; want %q from %s", b[:n], a, err, want, from)
+		}
+	}
+	client := &net.UDPAddr{IP: own.AsSlice(), Port: 68}
+	for to, what := range map[*net.UDPAddr]string{
+		{IP: net.IPv4bcast, Port: 67}: "everyone", {IP: net.IP{10, 99, 0, 1}, Port: 67}: "the server",
+	} {
+		if _, err := c.WriteTo([]byte(what), to); err != nil {
+			t.Error(err)
+		}
+		hears(server, what, client.String())
+	}
+	server.WriteTo([]byte("acknowledged"), client)
+	hears(c, "acknowledged", "10.99.0.1:67")
+	stats := st.Host().Stats()
+	if n := stats[drop.UDPNoSocket]; n != 0 {
+		t.Errorf("%d times the server was told that nobody is there", n)
+	}
+	// 255.255.255.255 needs a route of the kernel's; 10.99.0.255 reaches as many.
+	server.WriteTo([]byte("refused"), &net.UDPAddr{IP: net.IP{10, 99, 0, 255}, Port: 68})
+	hears(c, "refused", "10.99.0.1:67")
+	// The neighbour is forgotten with its interface's address, and has to be found again.
+	for _, core := range st.Host().Cores() {
+		core.Lock()
+		core.Stack.Neigh.Flush(0, core.Now())
+		core.Unlock()
+	}
+	if _, err := c.WriteTo([]byte("released"), &net.UDPAddr{IP: net.IP{10, 99, 0, 1}, Port: 67}); err != nil {
+		t.Error(err)
+	}
+	link.Settle(t.Context())
+	c.Close()
+	if err := st.Host().RemoveAddr(0, own); err != nil {
+		t.Error(err)
+	}
+	hears(server, "released", client.String())
 }
