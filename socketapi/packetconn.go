@@ -63,6 +63,7 @@ func (st *Stack) openUDP(local netip.AddrPort, only6 bool) (*UDPConn, error) {
 		return nil, os.NewSyscallError("socket", errno)
 	}
 	s.only6 = only6
+	s.change(func(end *udp.Socket) { end.Broadcast = true }) // as package net has it
 	if errno := s.bind(local, sharing{}); errno != 0 {
 		s.close()
 		return nil, os.NewSyscallError("bind", errno)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/control"
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
+	"github.com/xdpsock/xdpsock/engine/netlab"
 )
 
 // controlDir is a place for control sockets of this test's own, which does not exist yet.
@@ -172,6 +173,39 @@ func TestAskNobody(t *testing.T) {
 			t.Errorf("%s: exit code %d, want %d", name, code, test.code)
 		}
 		oneLine(t, test.args, stdout, stderr, test.says)
+	}
+}
+
+// Two engines in one namespace: each on its interface, told apart by that; a second one on the same is refused with
+// who is there.
+func TestAskTwoOfOneNamespace(t *testing.T) {
+	l := newLab(t)
+	dir := controlDir(t)
+	netlab.TestVeth(t, netlab.End{NS: l.client, Name: "client2"}, netlab.End{NS: l.server, Name: "server2"})
+	other := "10.98.0.3/24"
+	start(t, l.server, "serve", "-i", "server", "-a", engineAddr.String(), "--control", dir).says("Ctrl-C")
+	start(t, l.server, "serve", "-i", "server2", "-a", other, "--control", dir).says("Ctrl-C")
+	for iface, addr := range map[string]string{"server": engineAddr.String(), "server2": other} {
+		code, stdout, stderr := ran(t, nil, "addr", "--control", dir, "-i", iface)
+		if code != exitOK {
+			t.Errorf("%s: exit code %d: %s", iface, code, stderr)
+		}
+		hasRow(t, stdout, addr, iface)
+	}
+	args := []string{"drops", "--control", dir}
+	code, stdout, stderr := ran(t, nil, args...)
+	if code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+	oneLine(t, args, stdout, stderr, "several", "server (process", "server2 (process", "-i")
+	args = []string{"serve", "-i", "server2", "-a", "10.98.0.4/24", "--control", dir}
+	code, stdout, stderr = ran(t, l.server, args...)
+	if code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	oneLine(t, args, stdout, stderr, "another XDP program is attached to server2", "xdpsock_steer")
+	if left, _ := os.ReadDir(dir); len(left) != 2 {
+		t.Errorf("%d sockets", len(left))
 	}
 }
 

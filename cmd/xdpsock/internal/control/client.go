@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,9 +31,10 @@ type Found struct {
 
 // Choose finds the engine that runs on an interface ("": any) as a process (0: any). It is
 // ErrNone or ErrSeveral if that is not one. An error that is fs.ErrPermission says that this
-// process may not look.
+// process may not look. One that does not answer could be the one that is meant: then it is the error, unless
+// what was said fits another.
 func Choose(dir, iface string, pid int) (*Found, error) {
-	all, failed, err := find(dir)
+	all, failed, err := find(dir, pid)
 	if err != nil {
 		return nil, err
 	}
@@ -40,16 +42,21 @@ func Choose(dir, iface string, pid int) (*Found, error) {
 		return iface != "" && !slices.Contains(f.Interfaces, iface) || pid != 0 && f.PID != pid
 	})
 	switch {
-	case len(fit) == 1:
-		return &fit[0], nil
 	case len(fit) > 1:
 		return nil, fmt.Errorf("%w: %s: say which with -i, or with --pid", ErrSeveral, list(fit))
+	case len(fit) == 1 && (failed == nil || iface != ""):
+		return &fit[0], nil
+	case len(fit) == 1:
+		return nil, fmt.Errorf("%w: one is %s, and %w: say which with -i, or with --pid", ErrSeveral, list(fit), failed)
 	case failed != nil:
-		return nil, failed // it may have been that one
+		return nil, failed
+	case pid != 0:
+		if all, _, _ = find(dir, 0); len(all) > 0 {
+			return nil, fmt.Errorf("%w as process %d; there are: %s", ErrNone, pid, list(all))
+		}
+		fallthrough
 	case len(all) == 0:
 		return nil, fmt.Errorf("%w: 'xdpsock serve' starts one, and %s has no other's socket", ErrNone, dir)
-	case pid != 0:
-		return nil, fmt.Errorf("%w as process %d; there are: %s", ErrNone, pid, list(all))
 	}
 	return nil, fmt.Errorf("%w on %s; there are: %s", ErrNone, iface, list(all))
 }
@@ -62,9 +69,9 @@ func list(all []Found) string {
 	return strings.Join(names, "; ")
 }
 
-// find asks all engines who they are. failed is the error of one that is there and does not
-// answer.
-func find(dir string) (all []Found, failed, err error) {
+// find asks all engines who they are, those of one process if pid is not 0. failed is the error of one that is
+// there and does not answer.
+func find(dir string, pid int) (all []Found, failed, err error) {
 	paths, err := names(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -74,11 +81,17 @@ func find(dir string) (all []Found, failed, err error) {
 	case err != nil:
 		return nil, nil, err
 	}
-	for _, path := range paths {
-		answer, err := ask(path, Request{Ask: AskEngine})
-		switch {
+	paths = slices.DeleteFunc(paths, func(path string) bool { return pid != 0 && !belongs(path, pid) })
+	var looks sync.WaitGroup
+	answers, errs := make([]*Answer, len(paths)), make([]error, len(paths))
+	for i, path := range paths { // at once: one that does not answer does not add up with another
+		looks.Go(func() { answers[i], errs[i] = ask(path, Request{Ask: AskEngine}, lookTimeout) })
+	}
+	looks.Wait()
+	for i, path := range paths {
+		switch err := errs[i]; {
 		case err == nil:
-			all = append(all, Found{answer.Engine, path})
+			all = append(all, Found{answers[i].Engine, path})
 		case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, fs.ErrNotExist): // it has ended
 		default:
 			failed = err
@@ -89,14 +102,14 @@ func find(dir string) (all []Found, failed, err error) {
 }
 
 // Ask asks the engine.
-func (f *Found) Ask(s Subject) (*Answer, error) { return ask(f.path, Request{Ask: s}) }
+func (f *Found) Ask(s Subject) (*Answer, error) { return ask(f.path, Request{Ask: s}, timeout) }
 
 // Sysctl asks for knobs by their names, all where there are none, and sets those that are written NAME=VALUE.
 func (f *Found) Sysctl(which ...string) (*Answer, error) {
-	return ask(f.path, Request{Ask: AskSysctls, Sysctls: which})
+	return ask(f.path, Request{Ask: AskSysctls, Sysctls: which}, timeout)
 }
 
-func ask(path string, r Request) (*Answer, error) {
+func ask(path string, r Request, timeout time.Duration) (*Answer, error) {
 	conn, err := (&net.Dialer{Timeout: timeout}).Dial("unix", path)
 	if err != nil {
 		return nil, err
@@ -110,7 +123,7 @@ func ask(path string, r Request) (*Answer, error) {
 	limited := &io.LimitedReader{R: conn, N: answerMax}
 	switch err := json.NewDecoder(limited).Decode(&answer); {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, fmt.Errorf("the engine at %s has not answered for %v", path, timeout)
+		return nil, fmt.Errorf("the engine at %s has not answered for %v: is its process stopped?", path, timeout)
 	case err != nil && limited.N == 0:
 		return nil, fmt.Errorf("the answer of the engine at %s is longer than %d bytes", path, answerMax)
 	case err != nil:

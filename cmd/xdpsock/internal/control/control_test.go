@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -334,6 +335,49 @@ func TestChoose(t *testing.T) {
 	finds("eth1", "")
 }
 
+// One that does not answer is not mistaken for one that is not there, and keeps nobody from another for long.
+func TestOneDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	dir := place(t)
+	alive := newServer(t, dir, "eth1")
+	stopped := filepath.Join(dir, "1"+suffix)
+	l, err := net.Listen("unix", stopped) // and nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	began := time.Now()
+	var asking sync.WaitGroup
+	for _, c := range []struct {
+		iface string
+		pid   int
+		says  []string // nil: it is found
+	}{
+		{"eth1", 0, nil},
+		{"", os.Getpid(), nil},
+		{"", 0, []string{"several", "eth1", stopped + " has not answered", "--pid"}},
+		{"eth2", 0, []string{stopped + " has not answered"}},
+		{"", 1, []string{stopped + " has not answered"}},
+	} {
+		asking.Go(func() {
+			f, err := Choose(dir, c.iface, c.pid)
+			if c.says == nil && (err != nil || f.path != alive.Path()) || c.says != nil && err == nil {
+				t.Errorf("%q, %d: %v", c.iface, c.pid, err)
+				return
+			}
+			for _, s := range c.says {
+				if !strings.Contains(err.Error(), s) {
+					t.Errorf("%q, %d: %q does not say %q", c.iface, c.pid, err, s)
+				}
+			}
+		})
+	}
+	asking.Wait()
+	if took := time.Since(began); took > timeout-time.Second {
+		t.Errorf("it took %v to find", took)
+	}
+}
+
 // An answer that never ends is not read for ever.
 func TestStrangeServer(t *testing.T) {
 	path := place(t)
@@ -351,7 +395,7 @@ func TestStrangeServer(t *testing.T) {
 			io.WriteString(conn, answer)
 			conn.Close()
 		}()
-		_, err = ask(path, Request{Ask: AskEngine})
+		_, err = ask(path, Request{Ask: AskEngine}, timeout)
 		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
 			t.Errorf("%q: %v", answer, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -127,6 +128,12 @@ func names(dir string) (paths []string, err error) {
 		}
 	}
 	return paths, err
+}
+
+// belongs says whether a socket has the name of one of a process.
+func belongs(path string, pid int) bool {
+	name, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), suffix), "-")
+	return name == strconv.Itoa(pid)
 }
 
 // freeName is a name for a socket of this process. Processes of other PID namespaces may have

@@ -16,6 +16,9 @@ const (
 	// timeout is how long a question and its answer may take together: a reader that has
 	// stopped does not hold an answer in memory for longer.
 	timeout = 10 * time.Second
+	// lookTimeout is how long an engine may take to say who it is, which it does without its cores: whoever
+	// looks for another than one that is stopped waits for that one as well.
+	lookTimeout = 3 * time.Second
 	// serversMax is how many questions are answered at once. The others wait to be accepted.
 	serversMax = 4
 	// socketsMax is how many sockets an answer lists: some 10 MiB of it. More is said to
