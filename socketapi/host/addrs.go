@@ -1,6 +1,7 @@
 package host
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -157,10 +158,25 @@ func checkAddr(p netip.Prefix, name string, mtu int) error {
 	return nil
 }
 
+// allHosts says whether an address with its prefix is that of the network itself or its broadcast address (RFC 1122 §3.2.1.3;
+// RFC 3021 for links of two).
+func allHosts(p netip.Prefix) bool {
+	if !p.Addr().Is4() || p.Bits() > 30 {
+		return false
+	}
+	a := p.Addr().As4()
+	host := binary.BigEndian.Uint32(a[:]) << p.Bits()
+	return host == 0 || host == ^uint32(0)<<p.Bits()
+}
+
 // checkAddrs finds addresses and gateways in a configuration that an interface cannot have.
 func checkAddrs(in *Interface, info engine.Info) error {
 	for _, p := range in.Addrs {
-		if err := checkAddr(p, info.Name, info.MTU); err != nil {
+		err := checkAddr(p, info.Name, info.MTU)
+		if err == nil && allHosts(p) {
+			err = fmt.Errorf("%s is an address of the whole network %s, not of one host on it: %w", p.Addr(), p.Masked(), unix.EINVAL)
+		}
+		if err != nil {
 			return fmt.Errorf("host: %s: %w", info.Name, err)
 		}
 	}

@@ -28,6 +28,10 @@ func TestWhichAddressesAnInterfaceMayHave(t *testing.T) {
 		{"::ffff:10.0.0.2/120", "", 1500, "write it as 10.0.0.2"},
 		{"fd00::2/64", "", 1279, "MTU of 1280"},
 		{"10.0.0.2/24", "", 1279, ""},
+		{"10.0.0.0/24", "", 1500, "whole network 10.0.0.0/24"},
+		{"10.0.0.255/24", "", 1500, "whole network"},
+		{"10.0.1.255/23", "", 1500, "whole network"},
+		{"10.0.0.255/23 10.1.0.0/31 10.1.0.3/31 10.2.0.0/32", "", 1500, ""},
 	} {
 		in := &Interface{}
 		for _, s := range strings.Fields(row.addrs) {

@@ -39,7 +39,7 @@ func (h *Host) AddLease(ctx context.Context, port int, l Lease) (lost <-chan str
 	if port < 0 || port >= h.ports || h.detection.ports[port] == nil {
 		return nil, fmt.Errorf("host: %s: there is no port %d with stations on its link: %w", what, port, unix.ENODEV)
 	}
-	if !l.Addr.Addr().Is4() || checkAddr(l.Addr, h.names[port], 0) != nil {
+	if !l.Addr.Addr().Is4() || checkAddr(l.Addr, h.names[port], 0) != nil || allHosts(l.Addr) {
 		return nil, fmt.Errorf("host: %s on %s: no address of a lease: %w", what, h.names[port], unix.EINVAL)
 	}
 	addr := l.Addr.Addr()
