@@ -26,6 +26,11 @@ type Config struct {
 	Policy  Policy // how to idle; the zero value is Balanced
 	Batch   int    // frames a port and turn, at most 64; 0: 64
 
+	// Coalesce is how long a driver leaves the rings alone after a turn that moved less
+	// than half a batch; 0 (best for requests that wait for their answers) is not at all.
+	// See coalesce.go. Devices without a descriptor to wait for are always looked at.
+	Coalesce time.Duration
+
 	// Manual leaves out the background poller: nothing happens but in calls of Turn
 	// and Wait. It is for simulations that must replay exactly.
 	Manual bool
@@ -57,7 +62,8 @@ type Core struct {
 	failed    []atomic.Bool // ports whose device has reported its end; written with mu held
 
 	// Sleeping: sleep.go.
-	sleep sleepState
+	sleep    sleepState
+	coalesce time.Duration // immutable after Open: coalesce.go
 
 	poller pollerState
 
@@ -89,11 +95,17 @@ func Open(cfg Config) (*Core, error) {
 	if batch < 1 || batch > batchMax {
 		return nil, fmt.Errorf("engine: batch %d is not between 1 and %d", batch, batchMax)
 	}
+	if cfg.Coalesce < 0 || cfg.Coalesce > CoalesceMax {
+		return nil, fmt.Errorf("engine: coalesce %v is not between 0 and %v", cfg.Coalesce, CoalesceMax)
+	}
 	c.rx, c.tx = make([]Frame, batch), make([]Frame, batch)
 	c.lots = slices.Repeat([]int{1}, len(cfg.Devices))
 	c.sleep.spinner = newSpinner(cfg.Policy)
 	if err := c.sleep.open(c.ports); err != nil {
 		return nil, err
+	}
+	if c.sleep.spins {
+		c.coalesce = cfg.Coalesce
 	}
 	if !cfg.Manual {
 		c.poller.start(c)

@@ -34,6 +34,8 @@ func TestOpenRefuses(t *testing.T) {
 		"no handler":          {Config{Devices: []Device{dev}}, "needs a handler"},
 		"batch too large":     {Config{Handler: h, Devices: []Device{dev}, Batch: 65}, "batch 65"},
 		"negative batch":      {Config{Handler: h, Devices: []Device{dev}, Batch: -1}, "batch -1"},
+		"negative pause":      {Config{Handler: h, Devices: []Device{dev}, Coalesce: -1}, "coalesce -1ns"},
+		"pause too long":      {Config{Handler: h, Devices: []Device{dev}, Coalesce: time.Second}, "coalesce 1s"},
 		"two without a descr": {Config{Handler: h, Devices: []Device{dev, dev}}, "only device"},
 	} {
 		if c, err := Open(tt.cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -397,5 +399,34 @@ func TestAttentionBesideClose(t *testing.T) {
 		}
 		within(t, "Close", func() { c.Close() })
 		within(t, "the rest", wg.Wait)
+	}
+}
+
+// A frame that comes just after a turn of few waits for the pause, whoever drives.
+func TestCoalesce(t *testing.T) {
+	h := &fakeHandler{}
+	dev := newEventDevice(t, "port")
+	var turns []time.Time
+	done := make(chan struct{})
+	h.onInput = func(_ int, frames []Frame) {
+		if turns = append(turns, time.Now()); len(turns) < 4 {
+			dev.arrive([]byte{1})
+		} else if len(turns) == 4 {
+			close(done)
+		}
+	}
+	c := openCore(t, Config{Devices: []Device{dev}, Handler: h, Coalesce: CoalesceMax})
+	dev.arrive([]byte{1})
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("the frames did not come")
+	}
+	c.Lock()
+	defer c.Unlock()
+	for i := range turns[1:] {
+		if gap := turns[i+1].Sub(turns[i]); gap < CoalesceMax {
+			t.Errorf("turn %d came %v after the one before, want %v at least", i+1, gap, CoalesceMax)
+		}
 	}
 }

@@ -87,6 +87,7 @@ func (c *Core) Wait(w *Waiter, cond Condition) bool {
 			if quick++; quick%driverYield == 0 || coming || c.others > 0 {
 				c.yield()
 			}
+			c.pause(work)
 			continue
 		}
 		quick = 0

@@ -109,6 +109,7 @@ func (c *Core) takeOver() {
 			if quick++; quick%driverYield == 0 {
 				c.yield()
 			}
+			c.pause(work)
 		default:
 			quick = 0
 			p.away = true

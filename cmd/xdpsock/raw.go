@@ -27,6 +27,7 @@ type rawFlags struct {
 	busyPoll bool
 	poll     bool
 	batch    int
+	coalesce time.Duration
 	seconds  float64
 	interval float64
 }
@@ -39,6 +40,7 @@ func (f *rawFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.busyPoll, "busy-poll", false, "run the driver from our own system calls (SO_PREFER_BUSY_POLL)")
 	flags.BoolVarP(&f.poll, "poll", "p", false, "sleep in poll(2) when there is nothing to do, instead of looking again")
 	flags.IntVarP(&f.batch, "batch", "b", rawBatchMax, "packets a turn, 1 to 64")
+	flags.DurationVar(&f.coalesce, "coalesce", 10*time.Microsecond, "how long to let frames gather after a turn of less than half a batch; 0: not at all")
 	flags.Float64VarP(&f.seconds, "duration", "d", 0, "seconds to run (default until Ctrl-C)")
 	flags.Float64VarP(&f.interval, "interval", "n", 1, "seconds between two tables; 0: only the summary")
 	flags.Lookup("queue").DefValue, flags.Lookup("duration").DefValue = "", ""
@@ -61,6 +63,9 @@ func (f *rawFlags) config(cmd *cobra.Command) (cfg engine.NICConfig, err error) 
 	}
 	if f.batch < 1 || f.batch > rawBatchMax {
 		return cfg, usagef("--batch %d is not between 1 and %d", f.batch, rawBatchMax)
+	}
+	if f.coalesce < 0 || f.coalesce > engine.CoalesceMax {
+		return cfg, usagef("--coalesce %v is not between 0 and %v", f.coalesce, engine.CoalesceMax)
 	}
 	for name, v := range map[string]float64{"duration": f.seconds, "interval": f.interval} {
 		if math.IsNaN(v) || v < 0 || v > secondsMax || v == 0 && name == "duration" && cmd.Flags().Changed(name) {
@@ -149,9 +154,9 @@ func (r *rawRun) open(f *rawFlags, mode rawMode, nic *engine.NIC) (err error) {
 			}
 		}
 	}()
-	policy := engine.Latency
+	policy, coalesce := engine.Latency, f.coalesce
 	if f.poll {
-		policy = engine.Efficient
+		policy, coalesce = engine.Efficient, 0 // a sleep gathers more
 	}
 	for i, d := range devices {
 		r.sockets = append(r.sockets, rawSocket{queue: r.nic.Queues[i], device: d})
@@ -170,7 +175,7 @@ func (r *rawRun) open(f *rawFlags, mode rawMode, nic *engine.NIC) (err error) {
 			r.dropped = append(r.dropped, dropped)
 		}
 		c, err := engine.Open(engine.Config{
-			Devices: ports, Handler: &watched{h, r.failed}, Policy: policy, Batch: f.batch, Manual: true,
+			Devices: ports, Handler: &watched{h, r.failed}, Policy: policy, Batch: f.batch, Coalesce: coalesce, Manual: true,
 		})
 		if err != nil {
 			return err

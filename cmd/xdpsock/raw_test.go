@@ -35,6 +35,8 @@ func TestRawWrongUse(t *testing.T) {
 			{[]string{"-i", "eth9", "-q", "x"}, []string{"--help"}},
 			{[]string{"-i", "eth9", "-b", "0"}, []string{"--batch 0", "1 and 64"}},
 			{[]string{"-i", "eth9", "-b", "65"}, []string{"--batch 65"}},
+			{[]string{"-i", "eth9", "--coalesce", "-1us"}, []string{"--coalesce -1µs", "0 and 1ms"}},
+			{[]string{"-i", "eth9", "--coalesce", "2ms"}, []string{"--coalesce 2ms"}},
 			{[]string{"-i", "eth9", "-d", "0"}, []string{"--duration 0"}},
 			{[]string{"-i", "eth9", "-d", "-1"}, []string{"--duration -1"}},
 			{[]string{"-i", "eth9", "-n", "NaN"}, []string{"--interval NaN"}},
