@@ -34,7 +34,7 @@ type NICConfig struct {
 	Interface string
 	Mode      Mode  // "": ModeAuto
 	Queues    []int // nil: all. Frames of the others stay with the kernel.
-	BusyPoll  bool  // ask for SO_PREFER_BUSY_POLL; refused is an error
+	BusyPoll  bool  // ask for SO_PREFER_BUSY_POLL; refused is an error, and so is AF_PACKET then
 	MTUMax    int   // what the interface's MTU is to be able to grow to; see [Info.MTUMax] for what was had
 
 	// Groups makes the first queue's device bring frames to everyone and to groups that were
@@ -101,13 +101,16 @@ func OpenNIC(cfg NICConfig) (*NIC, error) {
 		Virtual: l.Virtual, Queues: queues,
 	}}
 	if cfg.Mode == ModePacket {
+		if cfg.BusyPoll {
+			return nil, fmt.Errorf("engine: open %s: busy polling is AF_XDP's: not in mode %q: %w", l.Name, ModePacket, unix.EOPNOTSUPP)
+		}
 		return n, n.openPacket(&cfg)
 	}
 	err = n.openXDP(&cfg, &l)
 	if err == nil {
 		return n, nil
 	}
-	if cfg.Mode != ModeAuto || slices.ContainsFunc(noFallback, func(e unix.Errno) bool { return errors.Is(err, e) }) {
+	if cfg.Mode != ModeAuto || cfg.BusyPoll || slices.ContainsFunc(noFallback, func(e unix.Errno) bool { return errors.Is(err, e) }) {
 		return nil, err
 	}
 	n.refused("AF_XDP", err)

@@ -339,3 +339,19 @@ func TestNICHandsDevicesOver(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Who asks for busy polling gets it or an error, not AF_PACKET without.
+func TestBusyPollIsNotLeftOut(t *testing.T) {
+	_, b, _ := nicPair(t, 1)
+	_, err := openIn(t, b, NICConfig{Interface: "nic", Mode: ModePacket, BusyPoll: true})
+	if !errors.Is(err, unix.EOPNOTSUPP) || !strings.Contains(err.Error(), "busy polling") {
+		t.Error(err)
+	}
+	n, err := openIn(t, b, NICConfig{Interface: "nic", BusyPoll: true})
+	switch {
+	case err != nil && !strings.Contains(err.Error(), "needs Linux 5.11"):
+		t.Error(err)
+	case err == nil && n.Info().Mode == "packet":
+		t.Errorf("%+v", n.Info())
+	}
+}

@@ -54,10 +54,7 @@ func (g *guest) virtio(v version) {
 		}
 		g.gets("virtio", got)
 		modes = append(modes, got.Gets.Mode)
-		switch {
-		case v.before(5, 13): // it has not the queues that XDP wants, and no way yet to share one
-			return got.is("skb", "program in native mode: ")
-		case v.before(6, 13):
+		if v.before(6, 13) {
 			return got.is("native", "zerocopy: operation not supported")
 		}
 		modes = append(modes, "native")
