@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // An archive is one suite of Debian's, seen by an apt that knows nothing else: what this machine
@@ -19,13 +20,38 @@ type archive struct {
 	suite string
 }
 
-const (
-	mirror  = "http://deb.debian.org/debian"
-	keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
-)
+const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+// fetch brings a kernel's files below a folder of the cache. Where the archive cannot be reached, or has the
+// kernel no more, those do that were fetched before: the note says so.
+func fetch(ctx context.Context, k kernel, o options) (dir, note string, err error) {
+	dir, err = fromArchive(ctx, k, o)
+	if err == nil {
+		return dir, "", nil
+	}
+	kept, globErr := filepath.Glob(filepath.Join(o.cache, imagePrefix+k.pattern+"*"+imageSuffix, complete))
+	if globErr != nil || len(kept) == 0 || ctx.Err() != nil {
+		return "", "", err
+	}
+	slices.SortFunc(kept, compareVersions)
+	dir = filepath.Dir(kept[len(kept)-1])
+	return dir, fmt.Sprintf("as fetched before: %v", err), nil
+}
+
+func fromArchive(ctx context.Context, k kernel, o options) (dir string, err error) {
+	a, err := openArchive(ctx, o.cache, o.mirror, k.suite)
+	if err != nil {
+		return "", err
+	}
+	name, err := a.newest(ctx, k)
+	if err != nil {
+		return "", err
+	}
+	return a.unpack(ctx, o.cache, name)
+}
 
 // openArchive makes the apt of a suite below the cache and fetches the list of what there is.
-func openArchive(ctx context.Context, cache, suite string) (*archive, error) {
+func openArchive(ctx context.Context, cache, mirror, suite string) (*archive, error) {
 	a := &archive{root: filepath.Join(cache, "apt", suite), suite: suite}
 	for _, dir := range []string{"etc/apt/preferences.d", "etc/apt/apt.conf.d", "etc/apt/sources.list.d", "var/lib/apt/lists/partial", "var/lib/dpkg", "var/cache/apt/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(a.root, dir), 0o755); err != nil {
@@ -50,6 +76,7 @@ func (a *archive) run(ctx context.Context, dir, name string, args ...string) (st
 		"-o", "Dir=" + a.root, "-o", "Dir::State::status=" + filepath.Join(a.root, "var/lib/dpkg/status"),
 		"-o", "APT::Architecture=amd64", "-o", "APT::Architectures=amd64", "-o", "Acquire::Languages=none",
 		"-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false", "-o", "APT::Sandbox::User=root",
+		"-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1", "-o", "APT::Update::Error-Mode=any",
 	}, args...)
 	return output(ctx, dir, name, args...)
 }
@@ -59,31 +86,39 @@ func output(ctx context.Context, dir, name string, args ...string) (string, erro
 	cmd := exec.CommandContext(ctx, name, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
+	cmd.WaitDelay = 5 * time.Second // for its children to let go of what it printed to
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return "", fmt.Errorf("%s: %w", name, ctx.Err())
 		}
 		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
-		return "", fmt.Errorf("%s: %w: %s", name, err, lines[len(lines)-1])
+		said := lines[len(lines)-1]
+		// Of apt's errors the first one is the cause.
+		if i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "E: ") }); i >= 0 {
+			said = lines[i]
+		}
+		return "", fmt.Errorf("%s: %w: %s", name, err, said)
 	}
 	return stdout.String(), nil
 }
 
+// The names of the packages, and the file that says that one was unpacked to its end.
+const imagePrefix, imageSuffix, complete = "linux-image-", "-cloud-amd64", "complete"
+
 // newest is the package of the newest kernel that fits.
 func (a *archive) newest(ctx context.Context, k kernel) (string, error) {
-	const before, after = "linux-image-", "-cloud-amd64"
-	names, err := a.run(ctx, "", "apt-cache", "pkgnames", before+k.pattern)
+	names, err := a.run(ctx, "", "apt-cache", "pkgnames", imagePrefix+k.pattern)
 	if err != nil {
 		return "", err
 	}
 	var fit []string
 	for _, name := range strings.Fields(names) {
-		if strings.HasSuffix(name, after) {
+		if strings.HasSuffix(name, imageSuffix) {
 			fit = append(fit, name)
 		}
 	}
 	if len(fit) == 0 {
-		return "", fmt.Errorf("the suite %s has no %s%s*%s any more", a.suite, before, k.pattern, after)
+		return "", fmt.Errorf("the suite %s has no %s%s*%s any more", a.suite, imagePrefix, k.pattern, imageSuffix)
 	}
 	slices.SortFunc(fit, compareVersions)
 	return fit[len(fit)-1], nil
@@ -110,7 +145,7 @@ func compareVersions(x, y string) int {
 // packages in which newer kernels keep the image and the modules.
 func (a *archive) unpack(ctx context.Context, cache, name string) (string, error) {
 	dir := filepath.Join(cache, name)
-	if _, err := os.Stat(filepath.Join(dir, "complete")); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, complete)); err == nil {
 		return dir, nil
 	}
 	parts := []string{name}
@@ -118,7 +153,7 @@ func (a *archive) unpack(ctx context.Context, cache, name string) (string, error
 	if err != nil {
 		return "", err
 	}
-	release := strings.TrimPrefix(name, "linux-image-")
+	release := strings.TrimPrefix(name, imagePrefix)
 	for _, word := range strings.Fields(depends) {
 		if strings.HasSuffix(word, release) && !slices.Contains(parts, word) && word != "linux-headers-"+release {
 			parts = append(parts, word)
@@ -145,5 +180,5 @@ func (a *archive) unpack(ctx context.Context, cache, name string) (string, error
 			return "", err
 		}
 	}
-	return dir, os.WriteFile(filepath.Join(dir, "complete"), nil, 0o644)
+	return dir, os.WriteFile(filepath.Join(dir, complete), nil, 0o644)
 }

@@ -2,14 +2,14 @@
 // booted under QEMU's software emulation with an initial file system that holds nothing but static
 // test binaries and the command:
 //
-//	cd perf && go run ./vm/kernels                       # all of them, half an hour
+//	cd perf && go run ./vm/kernels                       # all of them, half an hour on two processors
 //	cd perf && go run ./vm/kernels -kernels oldest,newest
 //	cd perf && go run ./vm/kernels -docs ../docs/kernels.md
 //
 // It prints a row a kernel. What a kernel lacks shows as skipped tests and as the reasons that
 // `xdpsock info` gives. Exit code 1 says that a test failed, or that a kernel could not be had or
-// did not come to its end; the others still run. It needs qemu-system-x86_64, apt, dpkg-deb, depmod and ip,
-// and no privilege.
+// did not come to its end; the others still run. Without the network it takes the kernels that it
+// fetched before. It needs the programs of [tools], and no privilege.
 package main
 
 import (
@@ -17,10 +17,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,15 +29,26 @@ import (
 	"github.com/xdpsock/xdpsock/perf/vm/kernels/report"
 )
 
+// options are the flags.
+type options struct {
+	cache   string        // where kernels are kept
+	docs    string        // where the table goes, as Markdown; "": nowhere
+	mirror  string        // of Debian's archive
+	limit   time.Duration // the most that a guest may take
+	absent  bool          // a kernel that cannot be had is passed over
+	verbose bool
+}
+
 func main() {
-	var (
-		list    = flag.String("kernels", "all", "which, by name: 5.10, 6.1, 6.12, 6.18, 7.x, oldest, newest, all")
-		cache   = flag.String("cache", "", "where kernels are kept (default: xdpsock-kernels in the user's cache)")
-		docs    = flag.String("docs", "", "write the table to this file as Markdown")
-		only    = flag.String("only", "", "of features, bpf, xsk, engine, socketapi, serve and virtio, those to run, with commas between (default: all)")
-		limit   = flag.Duration("timeout", 10*time.Minute, "the most that a guest may take")
-		verbose = flag.Bool("v", false, "print each result as it comes out")
-	)
+	var o options
+	list := flag.String("kernels", "all", "which, by name: 5.10, 6.1, 6.12, 6.18, 7.x, oldest, newest, all")
+	only := flag.String("only", "", "of "+partNames()+", those to run, with commas between (default: all)")
+	flag.StringVar(&o.cache, "cache", "", "where kernels are kept (default: xdpsock-kernels in the user's cache)")
+	flag.StringVar(&o.docs, "docs", "", "write the table to this file as Markdown")
+	flag.StringVar(&o.mirror, "mirror", "http://deb.debian.org/debian", "where Debian's archive is")
+	flag.DurationVar(&o.limit, "timeout", 20*time.Minute, "the most that a guest may take")
+	flag.BoolVar(&o.absent, "skip-absent", false, "pass over a kernel that cannot be fetched, instead of failing")
+	flag.BoolVar(&o.verbose, "v", false, "print each result as it comes out")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: kernels [flags]\n\nRuns the tests that face the kernel on kernels from Debian's archive.")
 		flag.PrintDefaults()
@@ -54,16 +65,13 @@ func main() {
 	if err != nil {
 		usage(err)
 	}
-	if *limit <= 0 {
-		usage(fmt.Errorf("-timeout %v: more than nothing", *limit))
+	if o.limit <= 0 {
+		usage(fmt.Errorf("-timeout %v: more than nothing", o.limit))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	good, err := run(ctx, chosen, plan, *cache, *docs, *limit, *verbose)
-	if err != nil {
+	if err := run(ctx, chosen, plan, o); err != nil {
 		fmt.Fprintln(os.Stderr, "kernels:", err)
-	}
-	if err != nil || !good {
 		os.Exit(1)
 	}
 }
@@ -73,106 +81,90 @@ func usage(err error) {
 	os.Exit(2)
 }
 
-// planOf is what a guest does if it does only that.
-func planOf(only string) (report.Plan, error) {
-	if only == "" {
-		return report.Plan{Features: true, Tests: tests, Serve: true, Virtio: true}, nil
+// run returns an error if not all was well on all kernels.
+func run(ctx context.Context, chosen []kernel, plan report.Plan, o options) error {
+	if err := tools(); err != nil {
+		return err
 	}
-	var plan report.Plan
-	for name := range strings.SplitSeq(only, ",") {
-		i := slices.IndexFunc(tests, func(t report.Test) bool { return t.Package == name })
-		switch {
-		case i >= 0:
-			plan.Tests = append(plan.Tests, tests[i])
-		case name == "features":
-			plan.Features = true
-		case name == "serve":
-			plan.Serve = true
-		case name == "virtio":
-			plan.Virtio = true
-		default:
-			return plan, fmt.Errorf("-only %q: it is of features, bpf, xsk, engine, socketapi, serve and virtio", name)
-		}
-	}
-	return plan, nil
-}
-
-// run is true if all was well on all kernels.
-func run(ctx context.Context, chosen []kernel, plan report.Plan, cache, docs string, limit time.Duration, verbose bool) (bool, error) {
-	if cache == "" {
+	if o.cache == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
-			return false, fmt.Errorf("%w: say where with -cache", err)
+			return fmt.Errorf("%w: say where with -cache", err)
 		}
-		cache = filepath.Join(user, "xdpsock-kernels")
+		o.cache = filepath.Join(user, "xdpsock-kernels")
 	}
-	cache, err := filepath.Abs(cache)
-	if err != nil {
-		return false, err
+	var err error
+	if o.cache, err = filepath.Abs(o.cache); err != nil {
+		return err
 	}
 	work, err := os.MkdirTemp("", "xdpsock-kernels-")
 	if err != nil {
-		return false, err
+		return err
 	}
-	base, err := programs(ctx, work)
+	base, err := programs(ctx, work, plan)
 	if err != nil {
-		return false, errors.Join(err, os.RemoveAll(work))
+		return errors.Join(err, os.RemoveAll(work))
 	}
-	var table []row
-	good := true
+	table, err := matrix(ctx, os.Stdout, chosen, plan, base, work, o)
+	if err != nil {
+		return err
+	}
+	if o.docs != "" {
+		if err := os.WriteFile(o.docs, markdown(ctx, table), 0o644); err != nil {
+			return err
+		}
+	}
+	for _, r := range table {
+		if !r.good() {
+			return fmt.Errorf("not everything passed; what the guests said is below %s", work)
+		}
+	}
+	return os.RemoveAll(work)
+}
+
+// matrix runs one kernel after the other, and says of each how it was. Only the end of ctx keeps it from
+// the next.
+func matrix(ctx context.Context, out io.Writer, chosen []kernel, plan report.Plan, base *image, work string, o options) (table []*row, err error) {
 	for _, k := range chosen {
-		r := row{kernel: k}
+		r := &row{kernel: k}
 		begun := time.Now()
-		r.events, r.err = one(ctx, k, plan, base, cache, filepath.Join(work, k.name), limit)
+		r.one(ctx, plan, base, filepath.Join(work, k.name), o)
 		r.took = time.Since(begun)
-		good = good && r.good()
-		fmt.Println(r.line())
+		if ctx.Err() != nil {
+			return table, ctx.Err()
+		}
+		fmt.Fprintln(out, r.line())
 		for _, e := range r.events {
-			if e.Failed > 0 || verbose {
-				fmt.Printf("    %s\n", strings.ReplaceAll(describe(e), "\n", "\n      "))
+			if e.Failed > 0 || o.verbose {
+				fmt.Fprintf(out, "    %s\n", strings.ReplaceAll(describe(e), "\n", "\n      "))
 			}
 		}
 		table = append(table, r)
-		if ctx.Err() != nil {
-			return false, ctx.Err()
-		}
 	}
-	if docs != "" {
-		if err := os.WriteFile(docs, markdown(ctx, table), 0o644); err != nil {
-			return false, err
-		}
-	}
-	if good {
-		return true, os.RemoveAll(work)
-	}
-	return false, fmt.Errorf("not everything passed; what the guests said is below %s", work)
+	return table, nil
 }
 
-// one fetches and boots a kernel.
-func one(ctx context.Context, k kernel, plan report.Plan, base *image, cache, dir string, limit time.Duration) ([]report.Event, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
+// one fetches and boots the row's kernel.
+func (r *row) one(ctx context.Context, plan report.Plan, base *image, dir string, o options) {
+	var unpacked string
+	if unpacked, r.note, r.err = fetch(ctx, r.kernel, o); r.err != nil {
+		r.absent = o.absent
+		return
 	}
-	a, err := openArchive(ctx, cache, k.suite)
-	if err != nil {
-		return nil, err
-	}
-	name, err := a.newest(ctx, k)
-	if err != nil {
-		return nil, err
-	}
-	unpacked, err := a.unpack(ctx, cache, name)
-	if err != nil {
-		return nil, err
-	}
-	vmlinuz, tree, err := boot(unpacked)
-	if err != nil {
-		return nil, err
-	}
-	m := machine{vmlinuz: vmlinuz, image: filepath.Join(dir, "initramfs"), dir: dir, limit: limit, virtio: plan.Virtio}
-	if err := base.clone().build(ctx, m.image, tree, plan); err != nil {
-		return nil, err
-	}
-	defer os.Remove(m.image)
-	return m.run(ctx)
+	r.err = func() error {
+		vmlinuz, tree, err := boot(unpacked)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		m := machine{vmlinuz: vmlinuz, image: filepath.Join(dir, "initramfs"), dir: dir, limit: o.limit, virtio: plan.Virtio}
+		if err := base.clone().build(ctx, m.image, tree, plan); err != nil {
+			return err
+		}
+		defer os.Remove(m.image)
+		r.events, err = m.run(ctx)
+		return err
+	}()
 }

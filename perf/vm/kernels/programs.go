@@ -25,8 +25,79 @@ var tests = []report.Test{
 		Args: []string{"-test.run", "^(TestEveryDevice|TestConnKernelToEngine|TestUDPEchoToAKernelSocket|TestLongDatagramsOfAKernelSocket)$"}},
 }
 
-// programs builds what every guest holds.
-func programs(ctx context.Context, work string) (*image, error) {
+// parts are what a guest can do besides tests, by the names of -only.
+var parts = []struct {
+	name string
+	of   func(*report.Plan) *bool
+}{
+	{"features", func(p *report.Plan) *bool { return &p.Features }},
+	{"serve", func(p *report.Plan) *bool { return &p.Serve }},
+	{"grid", func(p *report.Plan) *bool { return &p.Grid }},
+	{"virtio", func(p *report.Plan) *bool { return &p.Virtio }},
+}
+
+// partNames lists what -only knows.
+func partNames() string {
+	var names []string
+	for _, t := range tests {
+		names = append(names, t.Package)
+	}
+	for _, p := range parts {
+		names = append(names, p.name)
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+}
+
+// planOf is what a guest does if it does only that; "" is all.
+func planOf(only string) (plan report.Plan, err error) {
+	if only == "" {
+		plan.Tests = tests
+		for _, p := range parts {
+			*p.of(&plan) = true
+		}
+		return plan, nil
+	}
+next:
+	for name := range strings.SplitSeq(only, ",") {
+		for _, t := range tests {
+			if t.Package == name {
+				plan.Tests = append(plan.Tests, t)
+				continue next
+			}
+		}
+		for _, p := range parts {
+			if p.name == name {
+				*p.of(&plan) = true
+				continue next
+			}
+		}
+		return plan, fmt.Errorf("-only %q: it is of %s", name, partNames())
+	}
+	return plan, nil
+}
+
+// tools names the programs that are missing here, and the packages that have them.
+func tools() error {
+	var missing, packages []string
+	for _, t := range []struct{ name, pkg string }{
+		{"qemu-system-x86_64", "qemu-system-x86"}, {"apt-get", "apt"}, {"apt-cache", "apt"}, {"dpkg-deb", "dpkg"},
+		{"depmod", "kmod"}, {"ip", "iproute2"}, {"ldd", "libc-bin"}, {"xz", "xz-utils"},
+	} {
+		if _, err := exec.LookPath(t.name); err != nil {
+			missing = append(missing, t.name)
+			if !slices.Contains(packages, t.pkg) {
+				packages = append(packages, t.pkg)
+			}
+		}
+	}
+	if missing == nil {
+		return nil
+	}
+	return fmt.Errorf("there is no %s here: apt-get install %s", strings.Join(missing, ", "), strings.Join(packages, " "))
+}
+
+// programs builds what every guest of the plan holds.
+func programs(ctx context.Context, work string, plan report.Plan) (*image, error) {
 	m := &image{dirs: map[string]bool{}}
 	root, err := output(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}", module)
 	if err != nil {
@@ -41,7 +112,10 @@ func programs(ctx context.Context, work string) (*image, error) {
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("build %s: %w", name, err)
 		}
-		return m.copy(path, name)
+		if err := m.copy(path, name); err != nil {
+			return err
+		}
+		return os.Remove(path)
 	}
 	if err := build("/init", "", "build", module+"/perf/vm/kernels/guest"); err != nil {
 		return nil, err
@@ -49,7 +123,7 @@ func programs(ctx context.Context, work string) (*image, error) {
 	if err := build("/bin/xdpsock", root, "build", "./cmd/xdpsock"); err != nil {
 		return nil, err
 	}
-	for _, t := range tests {
+	for _, t := range plan.Tests {
 		if err := build(t.Path, root, "test", "-c", "./"+t.Package); err != nil {
 			return nil, err
 		}

@@ -54,7 +54,7 @@ func (g *guest) lacks(v version) error {
 	reasons := map[string]string{}
 	for _, l := range k.Lacks {
 		reasons[l.Name] = l.Reason
-		g.say(report.Event{Kind: report.Feature, Name: fmt.Sprintf("lacks %s (Linux %s): %s", l.Name, l.Since, l.Without), Value: l.Reason})
+		g.say(report.Event{Kind: report.Lack, Name: fmt.Sprintf("%s (Linux %s): %s", l.Name, l.Since, l.Without), Value: l.Reason})
 	}
 	for _, e := range expected {
 		reason, lacks := reasons[e.name]

@@ -12,6 +12,7 @@ type Plan struct {
 	Features bool     `json:"features"` // what the kernel lacks is said, and done without
 	Tests    []Test   `json:"tests"`
 	Serve    bool     `json:"serve"`
+	Grid     bool     `json:"grid"`   // TCP over lossy paths, beside the kernel's
 	Virtio   bool     `json:"virtio"` // eth0 and eth1 are virtio NICs on one hub
 }
 
@@ -27,7 +28,8 @@ type Test struct {
 // The kinds of an [Event].
 const (
 	Kernel  = "kernel"  // Value is the release
-	Feature = "feature" // Name is it, Value says what there is or why not
+	Lack    = "lack"    // of the feature of Name; Value is the kernel's reason
+	Feature = "feature" // of an interface: Name is it, Value says what there is or why not
 	Check   = "check"   // of Name
 	Figure  = "figure"  // Name and Value of something measured
 	End     = "end"     // everything was done
