@@ -89,17 +89,23 @@ func output(ctx context.Context, dir, name string, args ...string) (string, erro
 	cmd.WaitDelay = 5 * time.Second // for its children to let go of what it printed to
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			return "", fmt.Errorf("%s: %w", name, ctx.Err())
+			err = ctx.Err()
 		}
-		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
-		said := lines[len(lines)-1]
-		// Of apt's errors the first one is the cause.
-		if i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "E: ") }); i >= 0 {
-			said = lines[i]
+		if said := complaint(stderr.String()); said != "" {
+			err = fmt.Errorf("%w: %s", err, said)
 		}
-		return "", fmt.Errorf("%s: %w: %s", name, err, said)
+		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	return stdout.String(), nil
+}
+
+// complaint is the line that matters of what a program complained of: its last, but of apt's errors the first.
+func complaint(stderr string) string {
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	if i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "E: ") }); i >= 0 {
+		return lines[i]
+	}
+	return lines[len(lines)-1]
 }
 
 // The names of the packages, and the file that says that one was unpacked to its end.

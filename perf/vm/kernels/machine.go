@@ -64,7 +64,7 @@ func (m *machine) run(ctx context.Context) ([]report.Event, error) {
 	case ctx.Err() != nil:
 		return list, ctx.Err()
 	case limited.Err() != nil:
-		return list, fmt.Errorf("the guest hangs: it did not end within %v (%s)", m.limit, m.console())
+		return list, fmt.Errorf("the guest hangs: it did not end within %v (%s): %w", m.limit, m.console(), err)
 	case err != nil:
 		return list, err
 	case !ended:

@@ -106,10 +106,12 @@ func (g *guest) check(name string, f func() error) {
 	g.say(report.Event{Kind: report.Check, Name: name, Passed: 1})
 }
 
-// blocked has the kernel print what its tasks wait for, on its console.
+// blocked has the kernel print on its console what its tasks wait for, and what its processors do.
 func blocked() {
 	os.WriteFile("/proc/sys/kernel/printk", []byte("8"), 0)
-	os.WriteFile("/proc/sysrq-trigger", []byte("w"), 0)
+	for _, key := range []string{"w", "l"} {
+		os.WriteFile("/proc/sysrq-trigger", []byte(key), 0)
+	}
 }
 
 func (g *guest) run() {
