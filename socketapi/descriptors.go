@@ -14,7 +14,7 @@ func (t *Table) Dup(oldfd int) (fd int, err error) { return t.dup(oldfd, 0, fals
 // dup is Dup to the lowest free number from least on.
 func (t *Table) dup(oldfd, least int, closeOnExec bool) (fd int, err error) {
 	f := t.lookup(oldfd)
-	if f == nil || oldfd < descriptorBase { // nobody closes the standard three
+	if f == nil || !own(oldfd) { // nobody closes the standard three
 		return -1, unix.EBADF
 	}
 	t.mu.Lock()
@@ -55,7 +55,7 @@ func (t *Table) replace(oldfd, newfd int, closeOnExec bool) (old *file, errno un
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f, i := t.lookup(oldfd), newfd-descriptorBase
-	if f == nil || oldfd < descriptorBase || i < 0 || i >= t.limit {
+	if f == nil || !own(oldfd) || i < 0 || i >= t.limit {
 		return nil, unix.EBADF
 	}
 	t.grow(i)
@@ -106,8 +106,8 @@ func (t *Table) mark(i int, closeOnExec bool) {
 // setCloseOnExec is FD_CLOEXEC, if the descriptor is open.
 func (t *Table) setCloseOnExec(fd int, on bool) {
 	t.mu.Lock()
-	if i := fd - descriptorBase; i >= 0 && t.lookup(fd) != nil {
-		t.mark(i, on)
+	if own(fd) && t.lookup(fd) != nil {
+		t.mark(fd-descriptorBase, on)
 	}
 	t.mu.Unlock()
 }
@@ -145,7 +145,7 @@ func (t *Table) FcntlInt(fd uintptr, cmd, arg int) (int, error) {
 	case unix.F_GETFD:
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if i := int(fd) - descriptorBase; i >= 0 && t.closeOnExec[i/64]&(1<<(i%64)) != 0 {
+		if i := int(fd) - descriptorBase; own(int(fd)) && t.closeOnExec[i/64]&(1<<(i%64)) != 0 {
 			return unix.FD_CLOEXEC, nil
 		}
 		return 0, nil

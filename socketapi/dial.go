@@ -4,28 +4,42 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"strconv"
+	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
-	"github.com/xdpsock/xdpsock/proto/tcp"
-	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
-// A Dialer makes connections by the host's stack, as [net.Dialer] does by the
-// kernel's. Its DialContext fits [net/http.Transport].
+// A Dialer makes connections by the host's stack, as [net.Dialer] does by the kernel's, whose fields these are. Its
+// DialContext fits [net/http.Transport].
 type Dialer struct {
 	Stack *Stack
 
-	// Timeout bounds each dial; 0: the stack's own patience, some two minutes for TCP.
+	// Timeout bounds each dial, over all addresses of a name; 0: the stack's own patience, some two minutes for TCP.
 	Timeout time.Duration
-	// LocalAddr is where to connect from; not valid: chosen.
-	LocalAddr netip.AddrPort
+	// Deadline is when dials end at the latest; zero: never.
+	Deadline time.Time
+	// LocalAddr is where to connect from, a *net.TCPAddr or *net.UDPAddr; nil: chosen.
+	LocalAddr net.Addr
+	// FallbackDelay is how long the addresses of one family are tried before those of the other are too, beside them
+	// (RFC 8305, "Happy Eyeballs"), for network "tcp" and names that have both. 0: 300 ms; negative: all addresses one
+	// after another.
+	FallbackDelay time.Duration
+	// KeepAlive is after how long an idle peer is asked if it is still there; 0: 15 s; negative: it is not asked. It says
+	// nothing if KeepAliveConfig is enabled.
+	KeepAlive       time.Duration
+	KeepAliveConfig net.KeepAliveConfig
 	// Resolver turns names into addresses; nil: net.DefaultResolver, which asks by the
-	// kernel's stack. Addresses need none.
+	// kernel's stack. Addresses need none. See [Stack.Resolver].
 	Resolver *net.Resolver
+
+	// Control and ControlContext are called with each socket before it is bound and connected, with "tcp4", "tcp6", "udp4" or
+	// "udp6" and the address of the peer. The descriptor is a number of the stack's [Table]. ControlContext goes first.
+	Control        func(network, address string, c syscall.RawConn) error
+	ControlContext func(ctx context.Context, network, address string, c syscall.RawConn) error
 }
 
 // Dial connects to an address, which is "host:port".
@@ -44,182 +58,208 @@ func (d *Dialer) Dial(network, address string) (net.Conn, error) {
 }
 
 // DialContext connects to an address, over network "tcp", "tcp4", "tcp6", "udp", "udp4" or
-// "udp6". A name that has several addresses is tried address by address. The context ends
-// the dialling, not the connection.
+// "udp6". A name that has several addresses is tried address by address, and by both families at once if the
+// better one takes too long. The context ends the dialling, not the connection.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	if d.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d.Timeout)
-		defer cancel()
-	}
+	ctx, cancel := d.within(ctx)
+	defer cancel()
 	addrs, err := d.resolve(ctx, network, address)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
-	for _, addr := range addrs {
-		var c net.Conn
-		if network[:3] == "udp" {
-			c, err = d.Stack.DialUDP(d.LocalAddr, addr)
-		} else {
-			c, err = d.dialTCP(ctx, network, addr)
-		}
-		if err == nil {
-			return c, nil
-		}
-		if ctx.Err() != nil {
-			break
-		}
+	try := &dialling{d: d, network: network}
+	if network == "tcp" && d.FallbackDelay >= 0 {
+		return try.race(ctx, addrs)
 	}
-	return nil, err
+	return try.serially(ctx, addrs)
 }
 
-// resolve returns the addresses behind host:port that suit the network.
-func (d *Dialer) resolve(ctx context.Context, network, address string) ([]netip.AddrPort, error) {
-	family := "ip"
-	switch network {
-	case "tcp", "udp":
-	case "tcp4", "udp4":
-		family = "ip4"
-	case "tcp6", "udp6":
-		family = "ip6"
-	default:
-		return nil, net.UnknownNetworkError(network)
-	}
-	name, service, err := net.SplitHostPort(address)
+// DialTCP connects to an address by TCP. A local one that is not valid is chosen.
+func (d *Dialer) DialTCP(ctx context.Context, network string, local, remote netip.AddrPort) (*TCPConn, error) {
+	c, err := d.dialAddr(ctx, network, "tcp", local, remote)
 	if err != nil {
 		return nil, err
 	}
-	port, err := strconv.ParseUint(service, 10, 16)
-	if err != nil {
-		p, err := net.LookupPort(network, service) // from /etc/services
-		if err != nil {
-			return nil, err
-		}
-		port = uint64(p)
-	}
-	r := d.Resolver
-	if r == nil {
-		r = net.DefaultResolver
-	}
-	ips, err := r.LookupNetIP(ctx, family, name)
+	return c.(*TCPConn), nil
+}
+
+// DialUDP opens a UDP socket that is connected to an address. A local one that is not valid is chosen.
+func (d *Dialer) DialUDP(ctx context.Context, network string, local, remote netip.AddrPort) (*UDPConn, error) {
+	c, err := d.dialAddr(ctx, network, "udp", local, remote)
 	if err != nil {
 		return nil, err
 	}
-	if ip, err := netip.ParseAddr(name); err == nil {
-		ips[0] = ip // with its zone, which the resolver leaves out
-	}
-	addrs := make([]netip.AddrPort, len(ips))
-	for i, ip := range ips {
-		if ip, err = d.Stack.zoned(ip.Unmap()); err != nil {
-			return nil, err
-		}
-		addrs[i] = netip.AddrPortFrom(ip, uint16(port))
-	}
-	return addrs, nil
+	return c.(*UDPConn), nil
 }
 
-func (d *Dialer) dialTCP(ctx context.Context, network string, remote netip.AddrPort) (*TCPConn, error) {
-	fail := func(err error) error {
-		return &net.OpError{Op: "dial", Net: network, Addr: net.TCPAddrFromAddrPort(remote), Err: err}
+func (d *Dialer) dialAddr(ctx context.Context, network, protocol string, local, remote netip.AddrPort) (net.Conn, error) {
+	fail := func(err error) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: network, Source: netAddrOf(protocol, local), Addr: netAddrOf(protocol, remote), Err: err}
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, fail(err)
+	switch {
+	case network != protocol && network != protocol+"4" && network != protocol+"6":
+		return fail(net.UnknownNetworkError(network))
+	case !remote.IsValid():
+		return fail(errMissingAddress)
 	}
-	local := d.LocalAddr
-	if !local.IsValid() {
-		local = netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
-		if !remote.Addr().Is4() {
-			local = netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
-		}
-	}
-	if !d.Stack.host.Local(local.Addr()) {
-		return nil, opError("dial", network, "bind", nil, net.TCPAddrFromAddrPort(remote), unix.EADDRNOTAVAIL)
-	}
-	s, errno := dialStream(d.Stack.host, local, remote, nil, tcp.Options{NoDelay: true}, nil)
-	if errno != 0 {
-		return nil, opError("dial", network, "connect", nil, net.TCPAddrFromAddrPort(remote), errno)
-	}
-	stop := context.AfterFunc(ctx, func() { s.end(unix.ECANCELED) })
-	errno = s.connected(0, mono.Never)
-	if !stop() || errno != 0 {
-		s.abandon(unix.EBADF)
-		if err := ctx.Err(); err != nil {
-			return nil, fail(err)
-		}
-		return nil, opError("dial", network, "connect", nil, net.TCPAddrFromAddrPort(remote), errno)
-	}
-	return newTCPConn(s), nil
-}
-
-// Listen waits for connections over "tcp", "tcp4" or "tcp6" at "host:port", whose host is an
-// address or empty.
-func (st *Stack) Listen(network, address string) (net.Listener, error) {
-	local, only6, err := st.localAddr(network, "tcp", address)
+	ctx, cancel := d.within(ctx)
+	defer cancel()
+	local, err := d.Stack.zonedPort(local)
 	if err != nil {
-		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+		return fail(err)
 	}
-	l, err := st.listenTCP(local, only6)
+	to, err := d.Stack.zonedPort(remote)
 	if err != nil {
-		return nil, err
+		return fail(err)
 	}
-	return l, nil
-}
-
-// ListenPacket opens a socket for "udp", "udp4" or "udp6" at "host:port", whose host is an
-// address or empty.
-func (st *Stack) ListenPacket(network, address string) (net.PacketConn, error) {
-	local, only6, err := st.localAddr(network, "udp", address)
+	c, err := d.connect(ctx, network, local, to)
 	if err != nil {
-		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
-	}
-	c, err := st.listenUDP(local, only6)
-	if err != nil {
-		return nil, err
+		return fail(err)
 	}
 	return c, nil
 }
 
-// localAddr reads an address to listen at. Without a host it is [::], which takes IPv4 too unless the
-// network says that it is to be IPv6 alone, as package net has it.
-func (st *Stack) localAddr(network, protocol, address string) (local netip.AddrPort, only6 bool, err error) {
-	if network != protocol && network != protocol+"4" && network != protocol+"6" {
-		return local, false, net.UnknownNetworkError(network)
-	}
-	name, service, err := net.SplitHostPort(address)
-	if err != nil {
-		return local, false, err
-	}
-	port, err := net.LookupPort(network, service)
-	if err != nil {
-		return local, false, err
-	}
-	addr := netip.IPv6Unspecified()
-	switch {
-	case name != "":
-		if addr, err = netip.ParseAddr(name); err != nil {
-			return local, false, err
+// within is the context of one dial.
+func (d *Dialer) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	at := d.Deadline
+	if d.Timeout != 0 { // one in the past included, as package net has it
+		if t := time.Now().Add(d.Timeout); at.IsZero() || t.Before(at) {
+			at = t
 		}
-		if addr, err = st.zoned(addr.Unmap()); err != nil {
-			return local, false, err
-		}
-	case network == protocol+"4":
-		addr = netip.IPv4Unspecified()
 	}
-	if network != protocol && addr.Is4() != (network == protocol+"4") {
-		return local, false, &net.AddrError{Err: "no suitable address for network " + network, Addr: address}
+	if at.IsZero() {
+		return ctx, func() {}
 	}
-	return netip.AddrPortFrom(addr, uint16(port)), network == protocol+"6", nil
+	return context.WithDeadline(ctx, at)
 }
 
-// zoned is an address whose zone, if it has one, is the index of an interface and not its name.
-func (st *Stack) zoned(a netip.Addr) (netip.Addr, error) {
-	zone := a.Zone()
-	if zone == "" || wire.Scope(a) != 0 {
-		return a, nil
+// connect makes one connection to one address.
+func (d *Dialer) connect(ctx context.Context, network string, local, remote netip.AddrPort) (net.Conn, error) {
+	if network[:3] == "udp" {
+		c, err := d.connectUDP(ctx, network, local, remote)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
 	}
-	index, ok := st.host.IndexOf(zone)
-	if !ok {
-		return a, &net.AddrError{Err: "the host has no interface with the name of the zone", Addr: a.String()}
+	// A port that is chosen may be the one that is dialled, and then the connection is to itself (RFC 9293 §3.5,
+	// simultaneous open): nobody means that.
+	for again := selfConnects; ; again-- {
+		c, err := d.connectTCP(ctx, network, local, remote)
+		if err != nil {
+			return nil, err
+		}
+		if c.local != c.remote || local.Port() != 0 || again == 0 {
+			return c, nil
+		}
+		c.SetLinger(0)
+		c.Close()
 	}
-	return wire.WithScope(a, uint32(index)), nil
+}
+
+// selfConnects is how often a connection to itself is given up for another.
+const selfConnects = 2
+
+// control lets the program have the socket before it is used.
+func (d *Dialer) control(ctx context.Context, network string, remote netip.AddrPort, c syscall.RawConn) error {
+	if d.ControlContext == nil && d.Control == nil {
+		return nil
+	}
+	network = network[:3] + "6"
+	if remote.Addr().Is4() {
+		network = network[:3] + "4"
+	}
+	if d.ControlContext != nil {
+		return d.ControlContext(ctx, network, remote.String(), c)
+	}
+	return d.Control(network, remote.String(), c)
+}
+
+func (d *Dialer) connectTCP(ctx context.Context, network string, local, remote netip.AddrPort) (*TCPConn, error) {
+	sock, errno := newTCPSocket(d.Stack.host, familyOf(remote.Addr()))
+	if errno != 0 {
+		return nil, os.NewSyscallError("socket", errno)
+	}
+	sock.opt.NoDelay = true
+	c := newTCPConn(d.Stack, network, sock)
+	c.keepAlive(d.KeepAlive, d.KeepAliveConfig)
+	err := d.control(ctx, network, remote, c.RawConn())
+	if err == nil && local.IsValid() {
+		err = syscallError("bind", sock.bind(local))
+	}
+	if err == nil {
+		err = sock.connectWithin(ctx, remote)
+	}
+	if err != nil {
+		c.abandon()
+		return nil, err
+	}
+	return c.connected(sock.conn.Load()), nil
+}
+
+// connectWithin is connect(2) that ends with a context.
+func (s *tcpSocket) connectWithin(ctx context.Context, remote netip.AddrPort) error {
+	fast := s.later()
+	conn, _, errno := s.begin(remote, fast)
+	switch {
+	case errno != 0:
+		return os.NewSyscallError("connect", errno)
+	case fast != nil && fast.waits:
+		return nil // the SYN goes out with what is written first
+	}
+	stop := context.AfterFunc(ctx, func() { conn.end(unix.ECANCELED) })
+	errno = conn.connected(0, mono.Never)
+	if !stop() {
+		return ended(context.Cause(ctx))
+	}
+	s.mu.Lock()
+	s.connecting = false
+	s.mu.Unlock()
+	return syscallError("connect", errno)
+}
+
+func (d *Dialer) connectUDP(ctx context.Context, network string, local, remote netip.AddrPort) (*UDPConn, error) {
+	sock, errno := newUDPSocket(d.Stack.host, familyOf(remote.Addr()))
+	if errno != 0 {
+		return nil, os.NewSyscallError("socket", errno)
+	}
+	c := newUDPConn(d.Stack, network, sock)
+	err := d.control(ctx, network, remote, c.RawConn())
+	if err == nil && local.IsValid() {
+		err = syscallError("bind", sock.bind(local))
+	}
+	if err == nil {
+		err = syscallError("connect", sock.connect(remote, 0))
+	}
+	if err != nil {
+		c.shut()
+		return nil, err
+	}
+	return c.placed(), nil
+}
+
+// syscallError is the error of a system call, nil if there is none.
+func syscallError(call string, errno unix.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return os.NewSyscallError(call, errno)
+}
+
+func familyOf(a netip.Addr) int {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+// netAddrOf is an address as package net has those of a protocol, nil if it is not valid.
+func netAddrOf(protocol string, a netip.AddrPort) net.Addr {
+	switch {
+	case !a.IsValid():
+		return nil
+	case protocol == "udp":
+		return net.UDPAddrFromAddrPort(a)
+	}
+	return net.TCPAddrFromAddrPort(a)
 }

@@ -24,7 +24,7 @@ func TestNetworksAndFamilies(t *testing.T) {
 		four, six        bool
 	}{
 		{"tcp", ":7", true, true}, {"tcp", "[::]:7", true, true}, {"tcp4", ":7", true, false}, {"tcp6", ":7", false, true},
-		{"tcp6", "[::]:7", false, true}, {"tcp", "0.0.0.0:7", true, false}, {"tcp", engineAddr + ":7", true, false},
+		{"tcp6", "[::]:7", false, true}, {"tcp", "0.0.0.0:7", true, true}, {"tcp", engineAddr + ":7", true, false},
 		{"tcp", "[" + engineAddr6 + "]:7", false, true},
 	} {
 		l, err := st.Listen(row.network, row.address)

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/group"
-	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 // ListenMulticastUDP opens a UDP socket that receives what is sent to a group at a port, and nothing
@@ -18,20 +17,21 @@ func (st *Stack) ListenMulticastUDP(to netip.AddrPort, index int) (*UDPConn, err
 	fail := func(err error) (*UDPConn, error) {
 		return nil, &net.OpError{Op: "listen", Net: "udp", Addr: net.UDPAddrFromAddrPort(to), Err: err}
 	}
-	s, errno := newDatagram(st.host, wire.ProtoUDP)
+	sock, errno := newUDPSocket(st.host, familyOf(to.Addr()))
 	if errno != 0 {
 		return fail(os.NewSyscallError("socket", errno))
 	}
-	c := &UDPConn{s}
-	if errno := s.bind(to, sharing{reuseAddr: true}); errno != 0 {
-		s.close()
-		return fail(os.NewSyscallError("bind", errno))
+	sock.reuseAddr = true
+	c := newUDPConn(st, "udp", sock)
+	err := syscallError("bind", sock.bind(to))
+	if err == nil {
+		err = c.JoinGroup(to.Addr(), index)
 	}
-	if err := c.JoinGroup(to.Addr(), index); err != nil {
-		s.close()
+	if err != nil {
+		c.shut()
 		return fail(err)
 	}
-	return c, nil
+	return c.placed(), nil
 }
 
 // JoinGroup receives what anyone sends to a group on an interface.

@@ -1,6 +1,8 @@
 package socketapi
 
 import (
+	"context"
+	"errors"
 	"net"
 	"os"
 
@@ -18,7 +20,45 @@ func opError(op, network, call string, source, addr net.Addr, errno unix.Errno) 
 	case unix.EAGAIN:
 		e.Err = os.ErrDeadlineExceeded
 	default:
-		e.Err = os.NewSyscallError(call, errno)
+		e.Err = errno
+		if call != "" {
+			e.Err = os.NewSyscallError(call, errno)
+		}
 	}
 	return e
+}
+
+// Errors of package net that it does not show, in its words.
+var (
+	errMissingAddress = errors.New("missing address")
+	errNoSuitable     = "no suitable address found" // of a net.AddrError
+	errMismatched     = "mismatched local address type"
+)
+
+// dialEnded is the error of a dial whose context has ended.
+type dialEnded struct {
+	text    string
+	is      error
+	timeout bool
+}
+
+func (e *dialEnded) Error() string        { return e.text }
+func (e *dialEnded) Timeout() bool        { return e.timeout }
+func (e *dialEnded) Temporary() bool      { return e.timeout }
+func (e *dialEnded) Is(target error) bool { return target == e.is }
+
+var (
+	errTimeout  = &dialEnded{text: "i/o timeout", is: context.DeadlineExceeded, timeout: true}
+	errCanceled = &dialEnded{text: "operation was canceled", is: context.Canceled}
+)
+
+// ended is what a context's error is called.
+func ended(err error) error {
+	switch err {
+	case context.DeadlineExceeded:
+		return errTimeout
+	case context.Canceled:
+		return errCanceled
+	}
+	return err
 }

@@ -2,13 +2,18 @@ package socketapi
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/nettest"
 
 	"github.com/xdpsock/xdpsock/engine"
+	"github.com/xdpsock/xdpsock/engine/netlab"
 )
 
 type dialer func(network, address string) (net.Conn, error)
@@ -34,6 +39,112 @@ func pipesBetween(l net.Listener, dial dialer) nettest.MakePipe {
 	}
 }
 
+// datagramsBetween makes pairs of UDP sockets that are connected to each other, with what nettest wants of them and
+// UDP does not have: see whole.
+func datagramsBetween(one, other func(local, remote netip.AddrPort) (net.Conn, error), oneAddr, otherAddr string) nettest.MakePipe {
+	port := uint16(20000)
+	return func() (c1, c2 net.Conn, stop func(), err error) {
+		port++
+		a, b := netip.AddrPortFrom(netip.MustParseAddr(oneAddr), port), netip.AddrPortFrom(netip.MustParseAddr(otherAddr), port)
+		if c1, err = one(a, b); err != nil {
+			return nil, nil, nil, err
+		}
+		if c2, err = other(b, a); err != nil {
+			c1.Close()
+			return nil, nil, nil, err
+		}
+		there, back := new(atomic.Int64), new(atomic.Int64)
+		c1, c2 = &whole{Conn: c1, out: there, in: back}, &whole{Conn: c2, out: back, in: there}
+		return c1, c2, func() { c1.Close(); c2.Close() }, nil
+	}
+}
+
+// whole is a connected UDP socket that loses nothing, since its writers wait while wholeMax datagrams are on their way to
+// a program that does not read them, and that has an end: an empty datagram, at Close.
+type whole struct {
+	net.Conn
+	out, in *atomic.Int64 // datagrams under way
+	late    atomic.Int64  // the deadline of writers, in Unix nanoseconds; 0: none
+	ended   atomic.Bool   // the peer has
+	closed  atomic.Bool
+}
+
+const wholeMax = 64 // of a kilobyte, which the default buffers hold
+
+func (c *whole) Write(p []byte) (int, error) {
+	for c.out.Load() >= wholeMax && !c.closed.Load() {
+		if at := c.late.Load(); at != 0 && at <= time.Now().UnixNano() {
+			break // the socket says so
+		}
+		time.Sleep(50 * time.Microsecond)
+	}
+	n, err := c.Conn.Write(p)
+	if err == nil {
+		c.out.Add(1)
+	}
+	return n, err
+}
+
+func (c *whole) Read(p []byte) (int, error) {
+	if c.ended.Load() {
+		return 0, io.EOF
+	}
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		return n, err
+	}
+	c.in.Add(-1)
+	if n == 0 {
+		c.ended.Store(true)
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (c *whole) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+func (c *whole) SetWriteDeadline(t time.Time) error {
+	at := t.UnixNano()
+	if t.IsZero() {
+		at = 0
+	}
+	c.late.Store(at)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *whole) Close() error {
+	if !c.closed.Swap(true) {
+		c.Conn.SetWriteDeadline(time.Time{})
+		c.Conn.Write(nil)
+	}
+	return c.Conn.Close()
+}
+
+// udpOf dials by a stack, udpIn by the kernel of a namespace.
+func udpOf(st *Stack) func(local, remote netip.AddrPort) (net.Conn, error) {
+	return func(local, remote netip.AddrPort) (net.Conn, error) { return st.DialUDP(local, remote) }
+}
+
+func udpIn(ns *netlab.NS) func(local, remote netip.AddrPort) (net.Conn, error) {
+	return func(local, remote netip.AddrPort) (c net.Conn, err error) {
+		err = ns.Do(func() (err error) {
+			c, err = net.DialUDP("udp", net.UDPAddrFromAddrPort(local), net.UDPAddrFromAddrPort(remote))
+			return err
+		})
+		return c, err
+	}
+}
+
+// turned is the other end first: nettest tests that more.
+func turned(mp nettest.MakePipe) nettest.MakePipe {
+	return func() (c1, c2 net.Conn, stop func(), err error) {
+		c1, c2, stop, err = mp()
+		return c2, c1, stop, err
+	}
+}
+
 // bystander is a socket that stays open, so that no connection is the stack's last: closing
 // that one waits for a peer that does not read.
 func bystander(t *testing.T, st *Stack) {
@@ -44,41 +155,47 @@ func bystander(t *testing.T, st *Stack) {
 	t.Cleanup(func() { c.Close() })
 }
 
+// Over a wire in memory, both families.
 func TestConnEngineToEngine(t *testing.T) {
-	a, b := twoHosts(t)
-	l, err := b.Listen("tcp", addrB+":80")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	a, b := twoFamilies(t, nil)
 	bystander(t, a)
-	nettest.TestConn(t, pipesBetween(l, a.Dial))
-}
-
-func TestConnEngineToKernel(t *testing.T) {
-	st, peer := lab(t, 1, engine.ModeAuto)
-	l, err := peer.Listen("tcp", kernelAddr+":80")
-	if err != nil {
-		t.Fatal(err)
+	for _, at := range []struct{ name, a, b string }{{"IPv4", addrA, addrB}, {"IPv6", addrA6, addrB6}} {
+		t.Run(at.name+" TCP", func(t *testing.T) {
+			l, err := b.Listen("tcp", net.JoinHostPort(at.b, "80"))
+			fatal(t, err)
+			defer l.Close()
+			nettest.TestConn(t, pipesBetween(l, a.Dial))
+		})
+		t.Run(at.name+" UDP", func(t *testing.T) {
+			nettest.TestConn(t, datagramsBetween(udpOf(a), udpOf(b), at.a, at.b))
+		})
 	}
-	defer l.Close()
-	bystander(t, st)
-	nettest.TestConn(t, pipesBetween(l, st.Dial))
 }
 
-func TestConnKernelToEngine(t *testing.T) {
+// Over a veth pair to the kernel and from it, both families.
+func TestConnEngineAndKernel(t *testing.T) {
 	for _, queues := range []int{1, 2} {
 		st, peer := lab(t, queues, engine.ModeAuto)
-		l, err := st.Listen("tcp", engineAddr+":80")
-		if err != nil {
-			t.Fatal(err)
+		bystander(t, st)
+		for _, f := range families {
+			if queues > 1 && f.name == "IPv6" {
+				continue // the cores are the same
+			}
+			t.Run(fmt.Sprintf("%d queues %s TCP", queues, f.name), func(t *testing.T) {
+				ours, err := st.Listen("tcp", f.ours("80"))
+				fatal(t, err)
+				defer ours.Close()
+				theirs, err := peer.Listen("tcp", f.theirs("80"))
+				fatal(t, err)
+				defer theirs.Close()
+				if queues == 1 {
+					t.Run("out", func(t *testing.T) { nettest.TestConn(t, pipesBetween(theirs, st.Dial)) })
+				}
+				t.Run("in", func(t *testing.T) { nettest.TestConn(t, turned(pipesBetween(ours, peer.Dial))) })
+			})
+			t.Run(fmt.Sprintf("%d queues %s UDP", queues, f.name), func(t *testing.T) {
+				nettest.TestConn(t, datagramsBetween(udpOf(st), udpIn(peer), f.engine, f.kernel))
+			})
 		}
-		defer l.Close()
-		// The connection under test is the first of the pair: here the one that was accepted.
-		mp := pipesBetween(l, peer.Dial)
-		nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
-			c1, c2, stop, err = mp()
-			return c2, c1, stop, err
-		})
 	}
 }

@@ -217,16 +217,21 @@ func (t *Table) set(fd, level, name int, v value, k, or kind) error {
 	case o.kind != k && o.kind != or:
 		return unix.EINVAL
 	}
+	return failure(f.setOption(o, &v))
+}
+
+// setOption sets an option that the socket has.
+func (f *file) setOption(o *option, v *value) unix.Errno {
 	c := f.common()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed || f.closed.Load() {
 		return unix.EBADF
 	}
-	if errno := o.set(f.socket, &v); errno != 0 {
+	if errno := o.set(f.socket, v); errno != 0 {
 		return errno
 	}
-	return failure(f.apply())
+	return f.apply()
 }
 
 // Getsockopt is getsockopt(2) for any option, as the bytes of its C type: p is where they go, and for

@@ -163,8 +163,10 @@ func (p *pipe) Close() error {
 
 // The two hosts at the ends of a pipe.
 const (
-	addrA = "10.98.0.1"
-	addrB = "10.98.0.2"
+	addrA  = "10.98.0.1"
+	addrB  = "10.98.0.2"
+	addrA6 = "2001:db8:98::1"
+	addrB6 = "2001:db8:98::2"
 )
 
 // twoHosts opens two stacks that are joined by a pipe.
@@ -174,12 +176,27 @@ func twoHosts(t testing.TB) (a, b *Stack) {
 	return openOver(t, pa, addrA), openOver(t, pb, addrB)
 }
 
-// openOver opens a stack over a device and checks at the end that nothing is left of it.
-func openOver(t testing.TB, dev *pipe, addr string) *Stack {
+// twoFamilies is twoHosts with addresses of both families, and a wire that loses what drop says.
+func twoFamilies(t testing.TB, drop func(frame []byte) bool) (a, b *Stack) {
 	t.Helper()
-	st, err := Open(host.Config{Interfaces: []host.Interface{{
-		Devices: []engine.Device{dev}, Addrs: []netip.Prefix{netip.MustParsePrefix(addr + "/24")},
-	}}})
+	pa, pb := newPipe()
+	pa.drop, pb.drop = drop, drop
+	return openOver(t, pa, addrA, addrA6), openOver(t, pb, addrB, addrB6)
+}
+
+// openOver opens a stack over a device and checks at the end that nothing is left of it.
+func openOver(t testing.TB, dev *pipe, addrs ...string) *Stack {
+	t.Helper()
+	in := host.Interface{Devices: []engine.Device{dev}, Detect: host.DetectNone}
+	for _, s := range addrs {
+		bits := 24
+		a := netip.MustParseAddr(s)
+		if a.Is6() {
+			bits = 64
+		}
+		in.Addrs = append(in.Addrs, netip.PrefixFrom(a, bits))
+	}
+	st, err := Open(host.Config{Interfaces: []host.Interface{in}})
 	if err != nil {
 		t.Fatal(err)
 	}

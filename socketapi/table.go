@@ -36,6 +36,7 @@ type Table struct {
 	reserved int // slots in used that calls under way have taken and nothing fills yet
 
 	standard [descriptorBase]*file
+	lent     lending
 	reporter reporter
 	signals  signaller
 	sigpipe  atomic.Bool // RaiseSigpipe
@@ -65,8 +66,8 @@ type file struct {
 	signals atomic.Pointer[signalled] // F_SETOWN and the like, nil: nobody has set any
 }
 
-// shut ends what the last descriptor referred to.
-func (f *file) shut() {
+// shut ends what the last descriptor referred to. A socket that is closed already is EBADF.
+func (f *file) shut() unix.Errno {
 	f.closed.Store(true)
 	f.waited.drop()
 	if s := f.signals.Load(); s != nil {
@@ -79,8 +80,9 @@ func (f *file) shut() {
 		f.epoll.close()
 	default:
 		f.common().lookout.alarm()
-		f.socket.close()
+		return f.socket.close()
 	}
+	return 0
 }
 
 // flags adds to a call's flags what the descriptor says.
@@ -126,11 +128,17 @@ func (t *Table) lookup(fd int) *file {
 	if i >= 0 && i < len(slots) {
 		return slots[i].Load()
 	}
-	if fd >= 0 && fd < descriptorBase {
+	switch {
+	case fd >= 0 && fd < descriptorBase:
 		return t.standard[fd]
+	case fd >= lentBase:
+		return t.lent.lookup(fd)
 	}
 	return nil
 }
+
+// own says whether fd is a number that a slot can stand for: not one of the standard three, nor lent.
+func own(fd int) bool { return fd >= descriptorBase && fd < lentBase }
 
 // sock returns the socket of the engine's that fd refers to, nil if it is not open or is something
 // else, whose calls other has.

@@ -118,9 +118,18 @@ func (s *tcpSocket) accept(flags int) (socket, netip.AddrPort, unix.Errno) {
 	if l == nil {
 		return nil, netip.AddrPort{}, s.without(unix.EINVAL)
 	}
-	conn, errno := l.accept(flags, s.rcvTimeo.until(s.host))
+	c, errno := s.acceptFrom(l, flags, s.rcvTimeo.until(s.host))
 	if errno != 0 {
 		return nil, netip.AddrPort{}, errno
+	}
+	return c, c.conn.Load().remote, 0
+}
+
+// acceptFrom takes a connection of the listener that the socket is, or has been.
+func (s *tcpSocket) acceptFrom(l *listener, flags int, until mono.Time) (*tcpSocket, unix.Errno) {
+	conn, errno := l.accept(flags, until)
+	if errno != 0 {
+		return nil, errno
 	}
 	c := new(tcpSocket)
 	s.mu.Lock()
@@ -132,9 +141,9 @@ func (s *tcpSocket) accept(flags int) (socket, netip.AddrPort, unix.Errno) {
 	c.lookout.move(&conn.waiting)
 	if errno := c.host.SocketOpened(); errno != 0 {
 		conn.close(true, unix.EBADF)
-		return nil, netip.AddrPort{}, errno
+		return nil, errno
 	}
-	return c, conn.remote, 0
+	return c, 0
 }
 
 // without is the errno of a call on a socket that has no connection or listener: EBADF if
@@ -242,18 +251,11 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 // close gives everything up. What was written is still sent, unless SO_LINGER says 0
 // seconds; with more, close waits so long for it to be acknowledged.
 func (s *tcpSocket) close() unix.Errno {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return unix.EBADF
+	conn, l, hold, errno := s.release()
+	if errno != 0 {
+		return errno
 	}
-	s.closed = true
-	conn, l, hold, linger := s.conn.Load(), s.listener.Load(), s.hold, s.linger
-	s.hold = nil // ours to drop: an unbind that comes later finds none
-	if len(s.groups.Members()) > 0 {
-		s.host.SetGroups(s.members, s.groups, nil)
-	}
-	s.mu.Unlock()
+	linger := s.linger // which nobody sets any more
 	if l != nil {
 		l.close(unix.EBADF)
 	}
@@ -269,6 +271,39 @@ func (s *tcpSocket) close() unix.Errno {
 	}
 	s.host.SocketClosed()
 	return 0
+}
+
+// abandon closes a socket that no program has had in its hands. It waits for nothing.
+func (s *tcpSocket) abandon() {
+	conn, l, hold, errno := s.release()
+	if errno != 0 {
+		return
+	}
+	if l != nil {
+		l.close(unix.EBADF)
+	}
+	if conn != nil {
+		conn.abandon(unix.EBADF)
+	}
+	if hold != nil {
+		s.host.Ports.Drop(hold)
+	}
+	s.host.SocketAbandoned()
+}
+
+// release marks the socket as closed, once, and says what it was.
+func (s *tcpSocket) release() (conn *stream, l *listener, hold *host.Hold, errno unix.Errno) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil, nil, unix.EBADF
+	}
+	s.closed = true
+	hold, s.hold = s.hold, nil // the caller's to drop: an unbind that comes later finds none
+	if len(s.groups.Members()) > 0 {
+		s.host.SetGroups(s.members, s.groups, nil)
+	}
+	return s.conn.Load(), s.listener.Load(), hold, 0
 }
 
 // placed says whether the socket has a port.
