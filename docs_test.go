@@ -27,6 +27,9 @@ func TestProgramsInTheDocsCompile(t *testing.T) {
 			if !ok || !strings.HasPrefix(code, "package main\n") {
 				continue
 			}
+			if strings.Contains(code, "\"gvisor.dev/") {
+				continue // examples/libraries compiles it: that module requires gVisor, this one does not
+			}
 			programs++
 			dir := t.TempDir()
 			file := filepath.Join(dir, "main.go")

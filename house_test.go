@@ -50,7 +50,7 @@ var rooms = map[string][]string{
 	"socketapi/dhcp": {"socketapi", "socketapi/host", "proto", "proto/..."},
 
 	"cmd/...":      {"..."},
-	"examples/...": {"socketapi", "socketapi/host"},
+	"examples/...": {"socketapi", "socketapi/host", "examples/certificate"},
 }
 
 // outside is which modules besides the standard library a folder may import.
@@ -79,7 +79,7 @@ var (
 	maySync   = []string{"xsk", "bpf", "engine", "engine/...", "proto/ring", "socketapi", "socketapi/...", "cmd/..."}
 	mayAtomic = []string{"xsk", "engine", "engine/...", "proto/ring", "socketapi", "socketapi/...", "cmd/..."}
 	mayUnsafe = []string{"xsk", "bpf", "engine", "engine/..."}
-	mayGo     = []string{"engine", "engine/...", "socketapi", "socketapi/...", "cmd/..."}
+	mayGo     = []string{"engine", "engine/...", "socketapi", "socketapi/...", "cmd/...", "examples/..."}
 )
 
 // source is one file that is part of the program.
