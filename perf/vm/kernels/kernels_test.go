@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -205,6 +207,41 @@ func TestPlanOf(t *testing.T) {
 	}
 }
 
+// A run of one kernel changes that kernel's record alone.
+func TestRecordsAreKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kernels.json")
+	first := []*row{
+		{kernel: catalog[0], took: 3 * time.Second, when: "then", events: []report.Event{{Kind: report.Kernel, Value: "5.10.0-1"}}},
+		{kernel: catalog[2], took: 5 * time.Second, when: "then", err: errors.New("hangs")},
+	}
+	table, err := records(path, first)
+	if err != nil || len(table) != 2 {
+		t.Fatal(table, err)
+	}
+	table, err = records(path, []*row{
+		{kernel: catalog[2], when: "now"},
+		{kernel: catalog[4], when: "now", err: errors.New("gone"), absent: true}, // not run
+		{kernel: catalog[1], when: "now"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range table {
+		got = append(got, fmt.Sprint(r.kernel.name, " ", r.when, " ", r.took, " ", r.release(), " ", r.err))
+	}
+	want := []string{"5.10 then 3s 5.10.0-1 <nil>", "6.1 now 0s 6.1 <nil>", "6.12 now 0s 6.12 <nil>"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if err := os.WriteFile(path, []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := records(path, first); err == nil || !strings.Contains(err.Error(), path) {
+		t.Error(err)
+	}
+}
+
 // The numbers in names count as numbers.
 func TestCompareVersions(t *testing.T) {
 	want := []string{"linux-image-5.10.0-9", "linux-image-5.10.0-32", "linux-image-6.1.0-50", "linux-image-6.12.94+deb13", "linux-image-6.12.107+deb13"}
@@ -218,7 +255,7 @@ func TestCompareVersions(t *testing.T) {
 
 func TestMarkdown(t *testing.T) {
 	table := []*row{
-		{kernel: catalog[0], events: []report.Event{
+		{kernel: catalog[0], when: "2026-11-22, abcdef0", events: []report.Event{
 			{Kind: report.Kernel, Value: "5.10.0-32-cloud-amd64"},
 			{Kind: report.Lack, Name: "XDP_USE_SG (Linux 6.6): none", Value: "invalid argument"},
 			{Kind: report.Check, Name: "bpf", Passed: 30, Skipped: 2},
@@ -229,10 +266,11 @@ func TestMarkdown(t *testing.T) {
 			{Kind: report.Check, Name: "bpf", Passed: 31, Failed: 1},
 		}, err: context.DeadlineExceeded},
 	}
-	got := string(markdown(context.Background(), table))
+	got := string(markdown(table))
 	for _, want := range []string{
 		"| test | 5.10.0-32 | 7.3.4+deb13 |\n",
 		"| bpf | 30, 2 skipped | **1 failed**, 31 passed |\n",
+		"| run on, at | 2026-11-22, abcdef0 |  |\n",
 		"| to its end | 0 s | **context deadline exceeded** |\n",
 		"| XDP_USE_SG (Linux 6.6): none | invalid argument | – |\n",
 		"| rxdrop | 3 kpps | – |\n",

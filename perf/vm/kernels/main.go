@@ -44,7 +44,7 @@ func main() {
 	list := flag.String("kernels", "all", "which, by name: 5.10, 6.1, 6.12, 6.18, 7.x, oldest, newest, all")
 	only := flag.String("only", "", "of "+partNames()+", those to run, with commas between (default: all)")
 	flag.StringVar(&o.cache, "cache", "", "where kernels are kept (default: xdpsock-kernels in the user's cache)")
-	flag.StringVar(&o.docs, "docs", "", "write the table to this file as Markdown")
+	flag.StringVar(&o.docs, "docs", "", "write the table to this file as Markdown; what it is made of, and keeps of the other kernels, to the .json beside it")
 	flag.StringVar(&o.mirror, "mirror", "http://deb.debian.org/debian", "where Debian's archive is")
 	flag.DurationVar(&o.limit, "timeout", 20*time.Minute, "the most that a guest may take")
 	flag.BoolVar(&o.absent, "skip-absent", false, "pass over a kernel that cannot be fetched, instead of failing")
@@ -64,6 +64,9 @@ func main() {
 	plan, err := planOf(*only)
 	if err != nil {
 		usage(err)
+	}
+	if o.docs != "" && *only != "" {
+		usage(errors.New("-docs is of all that a guest can do: without -only"))
 	}
 	if o.limit <= 0 {
 		usage(fmt.Errorf("-timeout %v: more than nothing", o.limit))
@@ -110,7 +113,11 @@ func run(ctx context.Context, chosen []kernel, plan report.Plan, o options) erro
 		return err
 	}
 	if o.docs != "" {
-		if err := os.WriteFile(o.docs, markdown(ctx, table), 0o644); err != nil {
+		all, err := records(strings.TrimSuffix(o.docs, ".md")+".json", table)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(o.docs, markdown(all), 0o644); err != nil {
 			return err
 		}
 	}
@@ -125,8 +132,12 @@ func run(ctx context.Context, chosen []kernel, plan report.Plan, o options) erro
 // matrix runs one kernel after the other, and says of each how it was. Only the end of ctx keeps it from
 // the next.
 func matrix(ctx context.Context, out io.Writer, chosen []kernel, plan report.Plan, base *image, work string, o options) (table []*row, err error) {
+	when := time.Now().UTC().Format(time.DateOnly)
+	if commit, err := output(ctx, "", "git", "rev-parse", "--short", "HEAD"); err == nil {
+		when += ", " + strings.TrimSpace(commit)
+	}
 	for _, k := range chosen {
-		r := &row{kernel: k}
+		r := &row{kernel: k, when: when}
 		begun := time.Now()
 		r.one(ctx, plan, base, filepath.Join(work, k.name), o)
 		r.took = time.Since(begun)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -18,6 +17,7 @@ type row struct {
 	err    error
 	absent bool // it could not be fetched, and that is no failure
 	took   time.Duration
+	when   string // the day and the commit
 }
 
 func (r *row) good() bool {
@@ -83,18 +83,14 @@ func describe(e report.Event) string {
 }
 
 // markdown is docs/kernels.md: a column a kernel.
-func markdown(ctx context.Context, table []*row) []byte {
+func markdown(table []*row) []byte {
 	var b bytes.Buffer
-	commit, err := output(ctx, "", "git", "rev-parse", "--short", "HEAD")
-	if err != nil {
-		commit = "an unknown commit"
-	}
 	fmt.Fprintf(&b, `# Kernels
 
 <!-- Made by perf/vm/kernels; do not edit. -->
 
-Kernels of Debian's archive under QEMU's software emulation, on %s at %s:
-`+"`cd perf && go run ./vm/kernels -docs ../docs/kernels.md`"+`.
+Kernels of Debian's archive under QEMU's software emulation, each as it was last run by
+`+"`cd perf && go run ./vm/kernels -docs ../docs/kernels.md`"+` (with `+"`-kernels 6.1`"+`, that column alone).
 
 ## Passed tests
 
@@ -104,7 +100,7 @@ is what the kernel's number makes one expect, and each lack is got around; echo 
 are served over a veth pair to a kernel peer, killed, and served again; two virtio NICs on one hub do the raw modes
 and are served between.
 
-`, time.Now().UTC().Format("2006-01-02"), strings.TrimSpace(commit))
+`)
 	across(&b, table, "test", report.Check)
 	fmt.Fprintf(&b, "\n## What they lack\n\n`xdpsock info` names it, with the kernel's own answer for a reason. ✓ is what is had.\n\n")
 	across(&b, table, "feature: without it", report.Lack)
@@ -140,7 +136,11 @@ func across(b *bytes.Buffer, table []*row, head, kind string) {
 	if kind != report.Check {
 		return
 	}
-	fmt.Fprintf(b, "| to its end |")
+	fmt.Fprintf(b, "| run on, at |")
+	for _, r := range table {
+		fmt.Fprintf(b, " %s |", r.when)
+	}
+	fmt.Fprintf(b, "\n| to its end |")
 	for _, r := range table {
 		switch {
 		case r.err != nil:
