@@ -46,7 +46,7 @@ func main() {
 	flag.StringVar(&o.cache, "cache", "", "where kernels are kept (default: xdpsock-kernels in the user's cache)")
 	flag.StringVar(&o.docs, "docs", "", "write the table to this file as Markdown; what it is made of, and keeps of the other kernels, to the .json beside it")
 	flag.StringVar(&o.mirror, "mirror", "http://deb.debian.org/debian", "where Debian's archive is")
-	flag.DurationVar(&o.limit, "timeout", 20*time.Minute, "the most that a guest may take")
+	flag.DurationVar(&o.limit, "timeout", time.Hour, "the most that a guest may take")
 	flag.BoolVar(&o.absent, "skip-absent", false, "pass over a kernel that cannot be fetched, instead of failing")
 	flag.BoolVar(&o.verbose, "v", false, "print each result as it comes out")
 	flag.Usage = func() {
@@ -112,15 +112,6 @@ func run(ctx context.Context, chosen []kernel, plan report.Plan, o options) erro
 	if err != nil {
 		return err
 	}
-	if o.docs != "" {
-		all, err := records(strings.TrimSuffix(o.docs, ".md")+".json", table)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(o.docs, markdown(all), 0o644); err != nil {
-			return err
-		}
-	}
 	for _, r := range table {
 		if !r.good() {
 			return fmt.Errorf("not everything passed; what the guests said is below %s", work)
@@ -151,6 +142,11 @@ func matrix(ctx context.Context, out io.Writer, chosen []kernel, plan report.Pla
 			}
 		}
 		table = append(table, r)
+		if o.docs != "" && !r.absent {
+			if err := publish(o.docs, r); err != nil {
+				return table, err
+			}
+		}
 	}
 	return table, nil
 }

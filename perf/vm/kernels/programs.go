@@ -18,10 +18,10 @@ const module = "github.com/xdpsock/xdpsock"
 // tests are those that face the kernel. The protocols face nobody; the whole of the sockets' table
 // takes emulation too long, so that of them run what carries data over each kind of device.
 var tests = []report.Test{
-	{Package: "bpf", Path: "/bin/bpf.test", Dir: "/src/bpf", Seconds: 300},
-	{Package: "xsk", Path: "/bin/xsk.test", Dir: "/tmp", Seconds: 120},
-	{Package: "engine", Path: "/bin/engine.test", Dir: "/tmp", Seconds: 300},
-	{Package: "socketapi", Path: "/bin/socketapi.test", Dir: "/tmp", Seconds: 180,
+	{Package: "bpf", Path: "/bin/bpf.test", Dir: "/src/bpf", Seconds: 900},
+	{Package: "xsk", Path: "/bin/xsk.test", Dir: "/tmp", Seconds: 600},
+	{Package: "engine", Path: "/bin/engine.test", Dir: "/tmp", Seconds: 900},
+	{Package: "socketapi", Path: "/bin/socketapi.test", Dir: "/tmp", Seconds: 600,
 		Args: []string{"-test.run", "^(TestEveryDevice|TestConnKernelToEngine|TestUDPEchoToAKernelSocket|TestLongDatagramsOfAKernelSocket)$"}},
 }
 

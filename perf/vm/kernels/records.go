@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/xdpsock/xdpsock/perf/vm/kernels/report"
@@ -19,9 +20,18 @@ type record struct {
 	Events  []report.Event `json:"events"`
 }
 
-// records puts the rows that ran into the file, by the names of their kernels, and returns the rows of
+// publish puts a row into the file of the tables, beside the rows that earlier runs left.
+func publish(docs string, r *row) error {
+	table, err := records(strings.TrimSuffix(docs, ".md")+".json", r)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(docs, markdown(table), 0o644)
+}
+
+// records puts a row into the file of records, by the name of its kernel, and returns the rows of
 // all kernels that are in it.
-func records(path string, ran []*row) (table []*row, err error) {
+func records(path string, ran *row) (table []*row, err error) {
 	kept := map[string]record{}
 	b, err := os.ReadFile(path)
 	if err == nil {
@@ -30,16 +40,11 @@ func records(path string, ran []*row) (table []*row, err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("what earlier runs left: %s: %w", path, err)
 	}
-	for _, r := range ran {
-		if r.absent {
-			continue
-		}
-		k := record{When: r.when, Seconds: r.took.Round(time.Second).Seconds(), Events: r.events}
-		if r.err != nil {
-			k.Error = r.err.Error()
-		}
-		kept[r.kernel.name] = k
+	k := record{When: ran.when, Seconds: ran.took.Round(time.Second).Seconds(), Events: ran.events}
+	if ran.err != nil {
+		k.Error = ran.err.Error()
 	}
+	kept[ran.kernel.name] = k
 	for _, k := range catalog {
 		r, ok := kept[k.name]
 		if !ok {
