@@ -99,7 +99,8 @@ func (r *Relay) Close() error {
 	return r.err
 }
 
-// run moves frames until Close. It has a thread of its own, whose timers are exact.
+// run moves frames until Close. It has a thread of its own, whose timers are exact and which runs before any
+// that is not real-time, where the process may ask for that: where it may not, Late tells what came of it.
 func (r *Relay) run() {
 	defer close(r.done)
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and its timer slack with it
@@ -107,6 +108,7 @@ func (r *Relay) run() {
 		r.err = fmt.Errorf("path: timer slack: %w", err)
 		return
 	}
+	unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
 	fds := make([]unix.PollFd, len(r.taps))
 	for i, t := range r.taps {
 		fds[i] = unix.PollFd{Fd: int32(t.FDs[0]), Events: unix.POLLIN}

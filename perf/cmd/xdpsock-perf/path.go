@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -71,6 +72,10 @@ func (c cell) impairment() simnet.Impairment {
 	return i
 }
 
+// relayProcs is how many goroutines may run at once while there is a relay: more than there are, so that it never waits
+// for a processor of Go's that a goroutine holds whose thread is not running.
+const relayProcs = 16
+
 // stretch joins the ends by a path that is clean until a run begins.
 func (l *lab) stretch(client, server netlab.End) error {
 	client.Off, server.Off = netlab.OnWire, netlab.OnWire
@@ -85,6 +90,7 @@ func (l *lab) stretch(client, server netlab.End) error {
 		l.taps = append(l.taps, t)
 	}
 	l.a, l.b = l.taps[0].Link, l.taps[1].Link
+	runtime.GOMAXPROCS(relayProcs)
 	var err error
 	l.relay, err = path.New(l.taps[0], l.taps[1])
 	return err
