@@ -83,8 +83,12 @@ func tryDial(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tc
 	own := hold == nil
 	if own {
 		hold = &host.Hold{Protocol: wire.ProtoTCP, Local: local, Device: opt.Device}
-		if errno := h.Ports.Take(hold); errno != 0 {
-			return nil, errno
+		failure := unix.EADDRINUSE
+		if local.Port() == 0 {
+			hold.Remote, failure = remote, unix.EADDRNOTAVAIL
+		}
+		if h.Ports.Take(hold) != 0 {
+			return nil, failure
 		}
 		defer func() {
 			if errno != 0 {

@@ -40,6 +40,9 @@ type Hold struct {
 	Protocol wire.Protocol
 	Local    netip.AddrPort
 	Only6    bool
+	// Remote is the peer of a connection whose port is to be chosen, and zero for a port that somebody
+	// has bound: connections share a chosen port if their peers differ (Linux: __inet_hash_connect).
+	Remote netip.AddrPort
 	// ReuseAddr lets datagram sockets share an address, and stream sockets share one that
 	// nobody listens on. ReusePort lets any share it that ask for it too.
 	ReuseAddr, ReusePort bool
@@ -66,13 +69,24 @@ func (p *Ports) Take(h *Hold) unix.Errno {
 	addr := h.Local.Addr()
 	for i := range count {
 		port := uint16(p.first + (start+i)%count)
-		if len(p.held[portKey{h.Protocol, port}]) > 0 {
-			continue // never shared: a free one is wanted
+		if !h.fits(p.held[portKey{h.Protocol, port}]) {
+			continue
 		}
 		h.Local = netip.AddrPortFrom(addr, port)
 		return p.take(h)
 	}
 	return unix.EADDRINUSE
+}
+
+// fits says whether a port with these holders may be chosen for h: a free one, or for a connection
+// one that others to other peers were given.
+func (h *Hold) fits(others []*Hold) bool {
+	for _, other := range others {
+		if !h.Remote.IsValid() || !other.Remote.IsValid() || h.Remote == other.Remote {
+			return false
+		}
+	}
+	return true
 }
 
 // setRange moves the range that ports are chosen from.
@@ -97,6 +111,9 @@ func (p *Ports) take(h *Hold) unix.Errno {
 func conflict(a, b *Hold) bool {
 	if !overlap(a, b) {
 		return false
+	}
+	if a.Remote.IsValid() && b.Remote.IsValid() {
+		return a.Remote == b.Remote
 	}
 	if a.ReusePort && b.ReusePort {
 		return false
