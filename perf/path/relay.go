@@ -92,6 +92,24 @@ func (r *Relay) Stats() (a, b simnet.Stats) {
 	return r.wire.A.Stats(), r.wire.B.Stats()
 }
 
+// Settle waits until nothing has passed for a while, or at most for long, so that the next path's losses do not fall on what the
+// connections before it still have to say.
+func (r *Relay) Settle(while, long time.Duration) {
+	sent := func() uint64 {
+		a, b := r.Stats()
+		return a.Sent + b.Sent
+	}
+	end := time.Now().Add(long)
+	for last := sent(); time.Now().Before(end); {
+		time.Sleep(while)
+		now := sent()
+		if now == last {
+			return
+		}
+		last = now
+	}
+}
+
 // Close ends the relay, and says what went wrong with it. The devices stay.
 func (r *Relay) Close() error {
 	r.closed.Store(true)

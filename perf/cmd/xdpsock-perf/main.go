@@ -49,6 +49,7 @@ type options struct {
 	beside   []build
 	links    []string // two interfaces instead of a veth pair
 	out      string
+	pcap     string
 }
 
 // A build is another xdpsock program that runs in the same rounds.
@@ -130,6 +131,7 @@ func parse(args []string) (opt options, chosen []*suite, explicit bool, err erro
 		}
 		return nil
 	})
+	fs.StringVar(&opt.pcap, "pcap", "", "`directory` for what passed on long paths, a file a run")
 	fs.StringVar(&opt.out, "out", filepath.Join("out", time.Now().Format("20060102-150405")+".json"), "JSON `file`")
 	fs.Usage = func() {
 		fmt.Fprintf(fs.Output(), usage, listing())

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
@@ -102,6 +104,13 @@ const pathCongestion = "cubic"
 // pathPatience is how long a path with loss may be silent: several timeouts in a row.
 const pathPatience = time.Minute
 
+// Before a run the path is clean, and empty when nothing has passed for settleWhile: longer than delayed acknowledgements
+// and the first timeouts take. settleMax bounds that for a server that is never silent.
+const (
+	settleWhile = 500 * time.Millisecond
+	settleMax   = 5 * time.Second
+)
+
 // settings makes the kernel in a namespace forget a connection when it ends, or the next run would begin where it
 // was. The rest is as the kernel makes it.
 func settings() error {
@@ -112,13 +121,19 @@ func settings() error {
 // all candidates.
 func (c cell) crossing(generate func(load.Config) (*load.Result, error), port uint16) func(*env, *lab, service, *child) (sample, error) {
 	return func(e *env, l *lab, s service, server *child) (sample, error) {
+		l.relay.Settle(settleWhile, settleMax)
 		i := c.impairment()
-		if err := l.relay.Impair(simnet.Config{Seed: uint64(e.round + 1), AtoB: i, BtoA: i}); err != nil {
+		passed, finish, err := e.record(fmt.Sprintf("%s-port%d-%d-%s.pcap", c.name(), port, e.round+1, s.name))
+		if err != nil {
+			return nil, err
+		}
+		defer finish()
+		if err := l.relay.Impair(simnet.Config{Seed: uint64(e.round + 1), AtoB: i, BtoA: i, Pcap: passed}); err != nil {
 			return nil, err
 		}
 		defer l.relay.Impair(simnet.Config{})
 		var r *load.Result
-		err := l.client.Do(func() (err error) {
+		err = l.client.Do(func() (err error) {
 			r, err = generate(load.Config{Server: s.at(port), Run: e.opt.run, Congestion: pathCongestion, Patience: pathPatience})
 			return err
 		})
@@ -131,6 +146,24 @@ func (c cell) crossing(generate func(load.Config) (*load.Result, error), port ui
 			"late": float64(l.relay.Late()) / float64(time.Millisecond),
 		}, nil
 	}
+}
+
+// record opens a file for what passes, if that is wanted. Nothing may pass into it any more when finish is called.
+func (e *env) record(name string) (passed *simnet.Pcap, finish func(), err error) {
+	if e.opt.pcap == "" {
+		return nil, func() {}, nil
+	}
+	f, err := os.Create(filepath.Join(e.opt.pcap, name))
+	if err != nil {
+		return nil, nil, err
+	}
+	w := bufio.NewWriter(f)
+	passed = simnet.NewPcap(w, false)
+	return passed, func() {
+		if err := cmp.Or(passed.Err(), w.Flush(), f.Close()); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", f.Name(), err)
+		}
+	}, nil
 }
 
 // paths are the suites of the grid, two a cell: the data goes to the candidate, or from it; and those in which two streams
@@ -199,6 +232,7 @@ func (c cell) share(e *env, l *lab, services ...service) (sample, error) {
 			return nil, err
 		}
 	}
+	l.relay.Settle(settleWhile, settleMax)
 	i := c.impairment()
 	if err := l.relay.Impair(simnet.Config{Seed: uint64(e.round + 1), AtoB: i, BtoA: i}); err != nil {
 		return nil, err
