@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -67,6 +68,8 @@ type whole struct {
 	late    atomic.Int64  // the deadline of writers, in Unix nanoseconds; 0: none
 	ended   atomic.Bool   // the peer has
 	closed  atomic.Bool
+	once    sync.Once
+	err     error // of Close
 }
 
 const wholeMax = 64 // of a kilobyte, which the default buffers hold
@@ -114,12 +117,15 @@ func (c *whole) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
+// Close may be called by nettest and by whoever has seen the end at the same time.
 func (c *whole) Close() error {
-	if !c.closed.Swap(true) {
+	c.once.Do(func() {
+		c.closed.Store(true)
 		c.Conn.SetWriteDeadline(time.Time{})
 		c.Conn.Write(nil)
-	}
-	return c.Conn.Close()
+		c.err = c.Conn.Close()
+	})
+	return c.err
 }
 
 // udpOf dials by a stack, udpIn by the kernel of a namespace.
