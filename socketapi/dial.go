@@ -169,10 +169,11 @@ func (d *Dialer) control(ctx context.Context, network string, remote netip.AddrP
 	if remote.Addr().Is4() {
 		network = network[:3] + "4"
 	}
+	address := d.Stack.named(remote).String()
 	if d.ControlContext != nil {
-		return d.ControlContext(ctx, network, remote.String(), c)
+		return d.ControlContext(ctx, network, address, c)
 	}
-	return d.Control(network, remote.String(), c)
+	return d.Control(network, address, c)
 }
 
 func (d *Dialer) connectTCP(ctx context.Context, network string, local, remote netip.AddrPort) (*TCPConn, error) {

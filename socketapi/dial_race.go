@@ -103,7 +103,7 @@ func (t *dialling) serially(ctx context.Context, addrs []netip.AddrPort) (c net.
 			return c, nil
 		}
 		if first == nil {
-			first = &net.OpError{Op: "dial", Net: t.network, Source: t.d.LocalAddr, Addr: netAddrOf(t.network[:3], a), Err: err}
+			first = &net.OpError{Op: "dial", Net: t.network, Source: t.d.LocalAddr, Addr: netAddrOf(t.network[:3], t.d.Stack.named(a)), Err: err}
 		}
 		if ctx.Err() != nil {
 			break

@@ -141,3 +141,11 @@ func (st *Stack) zonedPort(a netip.AddrPort) (netip.AddrPort, error) {
 	ip, err := st.zoned(a.Addr().Unmap())
 	return netip.AddrPortFrom(ip, a.Port()), err
 }
+
+// named is an address as package net has it: its zone, if it has one, is the name of an interface.
+func (st *Stack) named(a netip.AddrPort) netip.AddrPort {
+	if a.Addr().Zone() == "" {
+		return a
+	}
+	return netip.AddrPortFrom(st.host.Named(a.Addr()), a.Port())
+}

@@ -8,5 +8,6 @@
 // A [Table] has the calls of golang.org/x/sys/unix ([Table.Socket], [Table.Bind],
 // [Table.Recvfrom], ...) with their names, arguments and results, and the package's functions
 // of these names act on the stack that [Use] names. The methods of a [Stack] are those of
-// package net ([Stack.Dial], [Stack.Listen], [Stack.ListenPacket], ...).
+// package net ([Stack.Dial], [Stack.Listen], [Stack.ListenPacket], ...), and [Dialer] and [ListenConfig] have
+// the fields of its own. What they say, errors included, is what package net says.
 package socketapi

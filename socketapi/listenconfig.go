@@ -45,7 +45,7 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (ne
 	}
 	l, err := lc.listenTCP(network, local, only6)
 	if err != nil {
-		return nil, &net.OpError{Op: "listen", Net: network, Addr: net.TCPAddrFromAddrPort(local), Err: err}
+		return nil, &net.OpError{Op: "listen", Net: network, Addr: netAddrOf("tcp", lc.Stack.named(local)), Err: err}
 	}
 	return l, nil
 }
@@ -58,7 +58,7 @@ func (lc *ListenConfig) ListenPacket(ctx context.Context, network, address strin
 	}
 	c, err := lc.listenUDP(network, local, only6)
 	if err != nil {
-		return nil, &net.OpError{Op: "listen", Net: network, Addr: net.UDPAddrFromAddrPort(local), Err: err}
+		return nil, &net.OpError{Op: "listen", Net: network, Addr: netAddrOf("udp", lc.Stack.named(local)), Err: err}
 	}
 	return c, nil
 }
@@ -101,7 +101,7 @@ func (lc *ListenConfig) prepare(protocol string, local netip.AddrPort, c syscall
 	if local.Addr().Is4() {
 		network = protocol + "4"
 	}
-	return lc.Control(network, local.String(), c)
+	return lc.Control(network, lc.Stack.named(local).String(), c)
 }
 
 func (lc *ListenConfig) listenTCP(network string, local netip.AddrPort, only6 bool) (*TCPListener, error) {
@@ -124,7 +124,7 @@ func (lc *ListenConfig) listenTCP(network string, local netip.AddrPort, only6 bo
 		l.abandon()
 		return nil, err
 	}
-	l.l, l.local = sock.listener.Load(), sock.name()
+	l.l, l.local = sock.listener.Load(), lc.Stack.named(sock.name())
 	return l, nil
 }
 

@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -229,6 +230,7 @@ func TestAsPackageNet(t *testing.T) {
 					break
 				}
 			}
+			t.Log(strings.Join(want.said, "\n"))
 			if len(want.said) == 0 {
 				t.Error("the row compares nothing")
 			}
@@ -539,6 +541,109 @@ var netRows = []struct {
 		n, err = c.WriteTo(failing{})
 		s.say("to a writer that fails", n, err)
 	}},
+	{"calls that wait are woken", func(s *netSide) {
+		for _, act := range []struct {
+			name string
+			do   func(c tcpLike) error
+		}{
+			{"close read", tcpLike.CloseRead},
+			{"close", tcpLike.Close},
+			{"deadline", func(c tcpLike) error { return c.SetReadDeadline(time.Unix(1, 0)) }},
+		} {
+			c, _ := s.pair("tcp", loop)
+			s.say("read, "+act.name, s.woken(func() (int, error) { return c.Read(make([]byte, 9)) }, func() error { return act.do(c) }))
+		}
+		for _, act := range []struct {
+			name string
+			do   func(c tcpLike) error
+		}{
+			{"close write", tcpLike.CloseWrite},
+			{"close", tcpLike.Close},
+			{"deadline", func(c tcpLike) error { return c.SetWriteDeadline(time.Unix(1, 0)) }},
+		} {
+			c, _ := s.pair("tcp", loop)
+			p := make([]byte, 1<<28) // which is read alone: one page of it is there
+			write := func() (int, error) { n, err := c.Write(p); return min(n, 1), err }
+			second := make(chan string, 1)
+			go func() { // it waits for the first
+				time.Sleep(10 * time.Millisecond)
+				_, err := c.Write(p)
+				second <- fmt.Sprint(errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.EPIPE))
+			}()
+			s.say("write, "+act.name, s.woken(write, func() error { return act.do(c) }), <-second)
+		}
+		l := s.server("tcp", loop)
+		s.say("accept, deadline", s.woken(func() (int, error) { _, err := l.Accept(); return 0, err }, func() error { return l.SetDeadline(time.Unix(1, 0)) }))
+		s.must(l.SetDeadline(time.Time{}))
+		s.say("accept, close", s.woken(func() (int, error) { _, err := l.Accept(); return 0, err }, l.Close))
+		u := s.udp("udp", loop)
+		s.say("datagram, deadline", s.woken(func() (int, error) { return u.Read(make([]byte, 9)) }, func() error { return u.SetReadDeadline(time.Unix(1, 0)) }))
+		s.must(u.SetReadDeadline(time.Time{}))
+		s.say("datagram, close", s.woken(func() (int, error) { n, _, err := u.ReadFrom(make([]byte, 9)); return n, err }, u.Close))
+		raw, _ := s.pair("tcp", loop)
+		r, err := rawOf(raw)
+		s.must(err)
+		s.say("raw, close", s.woken(func() (int, error) { return 0, r.Read(func(uintptr) bool { return false }) }, raw.Close))
+	}},
+	{"a deadline that is moved", func(s *netSide) {
+		c, d := s.pair("tcp", loop)
+		s.must(c.SetReadDeadline(time.Now().Add(30 * time.Millisecond)))
+		s.say("read", s.woken(func() (int, error) { return c.Read(make([]byte, 9)) }, func() error {
+			if err := c.SetReadDeadline(time.Time{}); err != nil {
+				return err
+			}
+			time.Sleep(60 * time.Millisecond)
+			_, err := d.Write([]byte("late"))
+			return err
+		}))
+		s.must(c.SetReadDeadline(time.Time{}))
+		s.say("read", s.woken(func() (int, error) { return c.Read(make([]byte, 9)) }, func() error { return c.SetReadDeadline(time.Now().Add(time.Millisecond)) }))
+	}},
+	{"writes do not mix", func(s *netSide) {
+		c, d := s.pair("tcp", loop)
+		const writers, length = 8, 300_000
+		for i := range writers {
+			go c.Write(bytes.Repeat([]byte{byte('a' + i)}, length))
+		}
+		p := make([]byte, length)
+		for range writers {
+			if _, err := io.ReadFull(d, p); err != nil || bytes.Count(p, p[:1]) != length {
+				s.say("a write", bytes.Count(p, p[:1]), err)
+			}
+		}
+		s.say("all", "read")
+	}},
+	{"accepted by nobody", func(s *netSide) {
+		l := s.server("tcp", loop)
+		c, err := s.dial(background, dialOptions{}, "tcp", l.Addr().String())
+		s.must(err)
+		defer c.Close()
+		s.must(l.Close())
+		s.must(c.SetDeadline(time.Now().Add(longest)))
+		_, err = c.Read(make([]byte, 1))
+		s.say("read", err)
+	}},
+	{"what is unread at a close", func(s *netSide) {
+		c, d := s.pair("tcp", loop)
+		_, err := d.Write([]byte("unread"))
+		s.must(err)
+		_, err = io.ReadFull(c, make([]byte, 1))
+		s.must(err)
+		s.must(c.Close())
+		n, err := d.Read(make([]byte, 1))
+		s.say("read", n, err)
+	}},
+	{"what was written before a close", func(s *netSide) {
+		for _, linger := range []int{-1, 5} {
+			c, d := s.pair("tcp", loop)
+			s.must(c.SetLinger(linger))
+			_, err := c.Write([]byte("farewell"))
+			s.must(err)
+			s.must(c.Close())
+			p, err := io.ReadAll(d)
+			s.say("read", string(p), err)
+		}
+	}},
 	{"options", func(s *netSide) {
 		c, d := s.pair("tcp", loop)
 		for _, e := range []tcpLike{c, d} {
@@ -761,6 +866,35 @@ var netRows = []struct {
 		_, _, err = v.WriteMsgUDP([]byte("x"), []byte("no control message at all"), u.LocalAddr().(*net.UDPAddr))
 		s.say("nonsense", err)
 	}},
+}
+
+// woken is how a call ends that waits until something is done.
+func (s *netSide) woken(call func() (int, error), do func() error) string {
+	type result struct {
+		n   int
+		err error
+	}
+	ended := make(chan result, 1)
+	go func() {
+		n, err := call()
+		ended <- result{n, err}
+	}()
+	time.Sleep(20 * time.Millisecond)
+	select {
+	case r := <-ended:
+		return fmt.Sprint("it did not wait: ", r.n, r.err)
+	default:
+	}
+	s.must(do())
+	select {
+	case r := <-ended:
+		if r.err == nil {
+			return fmt.Sprint(r.n)
+		}
+		return fmt.Sprint(r.n, " ", wordError(r.err))
+	case <-time.After(longest):
+		return "it still waits"
+	}
 }
 
 type failing struct{}

@@ -33,7 +33,7 @@ func newTCPConn(st *Stack, network string, sock *tcpSocket) *TCPConn {
 
 // connected says that the socket is.
 func (c *TCPConn) connected(s *stream) *TCPConn {
-	c.s, c.wait, c.local, c.remote = s, &s.waiting, s.local, s.remote
+	c.s, c.wait, c.local, c.remote = s, &s.waiting, c.st.named(s.local), c.st.named(s.remote)
 	return c
 }
 

@@ -34,7 +34,7 @@ func newUDPConn(st *Stack, network string, sock *udpSocket) *UDPConn {
 
 // placed says that the socket has the addresses that it will keep.
 func (c *UDPConn) placed() *UDPConn {
-	c.local, c.remote = c.s.local(), c.s.peer()
+	c.local, c.remote = c.st.named(c.s.local()), c.st.named(c.s.peer())
 	return c
 }
 
@@ -88,11 +88,11 @@ func (c *UDPConn) read(p []byte, call string) (n int, from netip.AddrPort, err e
 	case errno != 0:
 		return 0, netip.AddrPort{}, c.fail("read", call, errno)
 	}
-	return n, m.From, nil
+	return n, c.st.named(m.From), nil
 }
 
 func (c *UDPConn) reported(report *PacketError) error {
-	return &net.OpError{Op: "read", Net: c.network, Source: c.LocalAddr(), Addr: net.UDPAddrFromAddrPort(report.To), Err: report}
+	return &net.OpError{Op: "read", Net: c.network, Source: c.LocalAddr(), Addr: net.UDPAddrFromAddrPort(c.st.named(report.To)), Err: report}
 }
 
 // ReadFrom implements net.PacketConn.

@@ -29,7 +29,7 @@ func (c *UDPConn) ReadMsgUDPAddrPort(p, oob []byte) (n, oobn, flags int, from ne
 		if ctl.trunc {
 			r.flags |= unix.MSG_CTRUNC
 		}
-		return r.n, ctl.n, r.flags, r.from, nil
+		return r.n, ctl.n, r.flags, c.st.named(r.from), nil
 	}
 }
 
