@@ -29,6 +29,10 @@ type AFXDPConfig struct {
 	MultiBuffer xsk.Want // packets of several descriptors; see [UMEMFor]
 	BusyPoll    xsk.Want
 
+	// Trains takes trains of segments where packets are copied: see [Train]. A queue without a copy takes none, nor does a
+	// kernel without packet sockets.
+	Trains bool
+
 	RxRing, TxRing int // descriptors; 0: 2048 and 1024
 
 	Clock Clock // what Wait's deadlines are of; nil: SystemClock
@@ -58,6 +62,7 @@ type AFXDP struct {
 	descs  [batchMax]xsk.Desc // scratch of Submit: packets on their way to the tx ring
 	queued int                // of descs
 	big    scratch            // packets of several descriptors
+	trains *trainSocket       // nil: it takes none
 
 	gone  atomic.Pointer[error] // why the device will never work again
 	asked atomic.Uint32         // calls of Err, see there
@@ -69,7 +74,7 @@ type AFXDP struct {
 
 // afxdpCounters are written by the core and read by anyone.
 type afxdpCounters struct {
-	rxPackets, rxBytes, rxOversize, txPackets, txBytes, txInvalid, txNoFrame atomic.Uint64
+	rxPackets, rxBytes, rxOversize, txPackets, txBytes, txBusy, txInvalid, txNoFrame, kicks atomic.Uint64
 }
 
 // OpenAFXDP opens one queue. Interfaces that are down can be opened.
@@ -128,6 +133,11 @@ func OpenAFXDP(cfg AFXDPConfig) (d *AFXDP, err error) {
 	if err := d.sleep.open(d.xs.FD()); err != nil {
 		return d, err
 	}
+	if cfg.Trains && !got.ZeroCopy {
+		if err := d.openTrains(cfg.Index); err != nil {
+			return d, err
+		}
+	}
 	d.ready = d.xs.Ready
 	if cfg.Steer != nil {
 		if err := cfg.Steer(cfg.Queue, d.xs.FD()); err != nil {
@@ -183,8 +193,8 @@ func (d *AFXDP) Stats() DeviceStats {
 	s := DeviceStats{
 		RxPackets: c.rxPackets.Load(), RxBytes: c.rxBytes.Load(), RxOversize: c.rxOversize.Load(),
 		TxPackets: c.txPackets.Load(), TxBytes: c.txBytes.Load(),
-		TxBusy: x.Busy, TxInvalid: c.txInvalid.Load() + x.Refused, TxNoFrame: c.txNoFrame.Load(),
-		Kicks: x.Kicks, KickErrors: x.KickErrors, Wakeups: d.sleep.slept.Load(),
+		TxBusy: c.txBusy.Load() + x.Busy, TxInvalid: c.txInvalid.Load() + x.Refused, TxNoFrame: c.txNoFrame.Load(),
+		Kicks: c.kicks.Load() + x.Kicks, KickErrors: x.KickErrors, Wakeups: d.sleep.slept.Load(),
 	}
 	s.TxPackets -= min(s.TxPackets, s.TxBusy+s.TxInvalid) // at another moment: perhaps a few ahead
 	if k, err := d.xs.KernelStats(); err == nil {
@@ -214,7 +224,7 @@ func (d *AFXDP) undo() error {
 	if d.xs != nil {
 		errs = append(errs, d.xs.Close())
 	}
-	errs = append(errs, d.sleep.close())
+	errs = append(errs, d.trains.close(), d.sleep.close())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("engine: close queue %d of %s: %w", d.info.Queue, d.info.Name, err)
 	}

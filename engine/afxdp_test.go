@@ -34,6 +34,8 @@ type xdpEnd struct {
 	prog *bpf.Program
 	mtu  int
 	skb  bool
+
+	noTrains bool
 }
 
 func newXDPLink(t testing.TB, queues, mtu int) *xdpLink {
@@ -64,7 +66,7 @@ func (l *xdpLink) end(link *netlab.Link, queues, mtu int, mode bpf.Mode) xdpEnd 
 	if err := prog.Everything(true); err != nil {
 		l.t.Fatal(err)
 	}
-	return xdpEnd{link, prog, mtu, mode == bpf.Generic}
+	return xdpEnd{Link: link, prog: prog, mtu: mtu, skb: mode == bpf.Generic}
 }
 
 func testUMEM(t testing.TB, mtu, ports int) *xsk.UMEM {
@@ -94,7 +96,7 @@ func (l *xdpLink) tryOpen(e xdpEnd, queue int, umem *xsk.UMEM) (d *AFXDP, err er
 	cfg := AFXDPConfig{
 		UMEM: umem, CloseUMEM: true,
 		Interface: e.Name, Index: e.Index, Queue: queue, Driver: "veth", Addr: e.MAC, MTU: e.mtu, Virtual: true,
-		SKB: e.skb, Steer: e.prog.SetSocket,
+		SKB: e.skb, Steer: e.prog.SetSocket, Trains: !e.noTrains,
 	}
 	if e.skb {
 		cfg.MultiBuffer = xsk.Require

@@ -12,6 +12,9 @@ func (d *AFXDP) Reserve(frames []Frame) int {
 	d.xs.Complete()
 	d.topUp()
 	want := d.xs.Room(min(len(frames), batchMax))
+	if d.trains.waits() {
+		want = 0
+	}
 	if want > d.spares {
 		d.spares += d.umem.Alloc(d.spare[d.spares:want])
 	}
@@ -34,11 +37,21 @@ func (d *AFXDP) slot(i int) uint64 { return d.spare[d.spares-1-i] }
 // packet of several descriptors for one, are copied. What cannot be sent is counted in
 // TxInvalid and its frame is free again.
 func (d *AFXDP) Submit(frames []Frame, reserved int) {
+	var train *Frame
+	if last := len(frames) - 1; last >= 0 && frames[last].Train != nil {
+		train, frames = &frames[last], frames[:last]
+	}
 	if len(frames) > 0 {
 		d.enqueue(frames, min(reserved, d.spares))
 	}
 	if d.xs.Unsent() {
 		d.kick()
+	}
+	if d.trains.waits() {
+		d.sendTrainAgain()
+	}
+	if train != nil {
+		d.sendTrain(train)
 	}
 }
 
@@ -157,4 +170,4 @@ func (d *AFXDP) kick() {
 }
 
 // Unsent says whether frames wait for another Submit to be sent.
-func (d *AFXDP) Unsent() bool { return d.xs.Unsent() }
+func (d *AFXDP) Unsent() bool { return d.xs.Unsent() || d.trains.waits() }

@@ -164,7 +164,7 @@ func (c *Core) down(now mono.Time) (work int) {
 // begins with the lot that the last turn would have needed, since each lot is a
 // Submit, and each Submit may be a system call.
 func (c *Core) output(i int, dev Device, now mono.Time) (work int) {
-	for lot := c.lots[i]; ; lot = min(8*lot, len(c.tx)) {
+	for lot, trains := c.lots[i], 0; ; {
 		r := dev.Reserve(c.tx[:lot])
 		m := 0
 		if r > 0 {
@@ -179,12 +179,20 @@ func (c *Core) output(i int, dev Device, now mono.Time) (work int) {
 			dev.Submit(c.tx[:m], r)
 			unsent = dev.Unsent()
 		}
-		if m < r || lot == len(c.tx) || r == 0 {
+		if m > 0 && c.tx[m-1].Train != nil { // the handler has stopped there
+			c.tx[m-1].Train = nil
+			if trains++; trains < trainTurn {
+				continue
+			}
+			c.full = true
+		}
+		if m < r || lot == len(c.tx) || r == 0 || trains == trainTurn {
 			c.full = c.full || m == r && r > 0
 			c.sleep.held = c.sleep.held || unsent || r == 0
 			c.lots[i] = c.lotFor(work)
 			return work
 		}
+		lot = min(8*lot, len(c.tx))
 	}
 }
 

@@ -22,6 +22,10 @@ type Frame struct {
 	// look at it.
 	Handle uint64
 
+	// Train makes of a packet on the way down the header of a [Train]; nil: Data is all of it. The handler sets it in the last
+	// frame of an Output, for a device with Info.TrainMax.
+	Train *Train
+
 	kept bool
 }
 
@@ -68,7 +72,8 @@ type Device interface {
 	// Submit sends frames in order. It ends what Reserve lent, reserved being what
 	// Reserve returned. A slot may hold a kept frame of the same Info.Region instead of
 	// the one that Reserve put there. While descriptors are unsent, Submit with no
-	// frames tries again to send them.
+	// frames tries again to send them. Of a frame with a [Train], which is the last, Submit
+	// takes the bytes before it returns; the frame that Reserve put there stays free.
 	Submit(frames []Frame, reserved int)
 
 	// Unsent says whether the device still holds frames that Submit took and that
@@ -116,6 +121,7 @@ type Info struct {
 	KeepMax  int              // how many frames may be kept at once; 0: none
 	Region   uint64           // devices with the same Region other than 0 can send each other's kept frames
 	FrameLen int              // bytes of room in a reserved frame
+	TrainMax int              // payload bytes that a [Train] may have; 0: the device takes none
 }
 
 // DeviceStats counts since Open.
@@ -159,7 +165,8 @@ type Handler interface {
 	// much that was: 0 is nothing.
 	Advance(now mono.Time) (work int)
 
-	// Output writes packets for a port into frames, in order, and says how many.
+	// Output writes packets for a port into frames, in order, and says how many. Behind a frame with a
+	// [Train] it writes none: it is asked again.
 	Output(port int, frames []Frame, now mono.Time) int
 
 	// Deadline is when Advance has something to do next, mono.Never if nothing waits

@@ -224,7 +224,7 @@ func (n *NIC) openQueue(cfg *NICConfig, l *Link, queue int, umem xsk.UMEMConfig,
 		UMEM: u, CloseUMEM: true,
 		Interface: l.Name, Index: l.Index, Queue: queue,
 		Driver: l.Driver, Addr: l.MAC, MTU: l.MTU, Virtual: l.Virtual, SKB: skb,
-		Steer: n.program.SetSocket,
+		Steer: n.program.SetSocket, Trains: true,
 	}
 	switch cfg.Mode {
 	case ModeZeroCopy:

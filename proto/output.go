@@ -10,6 +10,8 @@ import (
 // Output writes the next packet that is to leave by a port into buf and returns its
 // length; 0: there is nothing. buf has room for the port's MTU and link header.
 //
+// On a port with [PortConfig.Trains] it may have written the header of a train, which [Stack.Train] tells.
+//
 // The order is that of what holds others up: the datagram that a program stands by
 // with, questions and answers of the link, the rest of a packet that leaves in fragments, the
 // stack's own answers, what waited for a neighbour; then sockets and connections take turns.

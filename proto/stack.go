@@ -40,6 +40,10 @@ type PortConfig struct {
 	// come back, of which a stack has one at most. It has no addresses of its own and is RawIP.
 	Loop bool
 
+	// Trains is how many bytes of payload a packet may have that the link cuts into segments by itself
+	// (GSO). 0: packets leave as they are. It is 0 on a port with a VLAN of its own and where RawIP is set.
+	Trains int
+
 	// TrustUnfinished takes a transport checksum that the sender left to hardware as
 	// good. It is for links whose other end is a kernel of this machine (veth, TAP): such
 	// a frame has not been on a wire. On a real NIC it would let damage through.
@@ -115,6 +119,8 @@ type Stack struct {
 	taps   []*udp.Socket // packet sockets
 	tapped *udp.Socket   // the one whose frame Output is writing
 	direct direct        // the datagram that Offer has offered
+	train  Train         // the last that Output has written the headers of
+	begun  bool          // it is what Output has written last
 	record ring.Datagram
 	ndp    wire.NDPOptions // of the message in Input
 	// handedOver says that the packet in Input has been handed over once: it is answered

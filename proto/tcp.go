@@ -160,18 +160,22 @@ func (s *Stack) outputTCP(p *port, buf []byte, now mono.Time) int {
 		discover := udp.Discovery(c.Discover())
 		mtu, header := w.limit(discover), headerLen(w.dst)
 		c.SetPMTU(mtu, now)
-		n := s.TCP.Output(c, buf[link+header:link+mtu], now)
+		routers := !discover.DF(true) || w.small && discover == udp.DiscoverWant
+		n, more := s.outputSegment(c, buf[link+header:link+mtu], s.trainMost(p, routers), now)
 		if n == 0 {
 			continue
 		}
+		if more > 0 {
+			s.train.At = link + header
+		}
 		w.putLink(buf, etherTypeOf(w.dst))
 		ttl, tos := cmp.Or(c.TTL(), w.ttl), c.TOS()
-		routers := !discover.DF(true) || w.small && discover == udp.DiscoverWant
 		if src, dst, ok := c.Addrs4(); ok && !routers {
-			wire.PutIPv4Head((*[wire.IPv4Len]byte)(buf[link:]), header+n, tos, ttl, wire.ProtoTCP, true, 0, src, dst)
-			return link + header + n
+			wire.PutIPv4Head((*[wire.IPv4Len]byte)(buf[link:]), header+n+more, tos, ttl, wire.ProtoTCP, true, 0, src, dst)
+		} else {
+			s.putTCP(buf[link:], c.Local().Addr(), w.dst, n+more, ttl, tos, routers)
 		}
-		return link + s.putTCP(buf[link:], c.Local().Addr(), w.dst, n, ttl, tos, routers)
+		return link + header + n
 	}
 	return s.outputFrame(p, buf) // a question that was asked on the way
 }

@@ -58,6 +58,31 @@ func (b *Bytes) CopyAt(off uint64, p []byte) (n int) {
 	return n
 }
 
+// View appends to pieces the next n bytes from offset off as they lie in the queue, and returns how many there were.
+// They are to be read until Release has passed them or the core does anything else with the queue, whichever is
+// first. off is not below head. The core calls it.
+func (b *Bytes) View(pieces [][]byte, off uint64, n int) ([][]byte, int) {
+	end := min(off+uint64(n), b.tail.Load())
+	if off >= end {
+		return pieces, 0
+	}
+	if b.rd.c == nil {
+		b.rd = spot{b.first, b.head.Load() / chunkSize}
+	}
+	from := off
+	for off < end {
+		c := b.reach(b.rd, off/chunkSize, false)
+		at := off % chunkSize
+		piece := c.buf[at:min(chunkSize, at+end-off)]
+		pieces = append(pieces, piece)
+		off += uint64(len(piece))
+	}
+	return pieces, int(end - from)
+}
+
+// PiecesMax is how many pieces View makes of n bytes at most.
+func PiecesMax(n int) int { return (n+chunkSize-2)/chunkSize + 1 }
+
 // Release gives up the first n bytes: the peer has them. The core calls it.
 func (b *Bytes) Release(n int) {
 	if n == 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"unsafe"
@@ -134,6 +135,7 @@ func TestSendModel(t *testing.T) {
 			limit := 1 + rng.IntN(1<<16)
 			b, pool := newBytes(limit)
 			buf := make([]byte, 1<<17)
+			var views [8][]byte
 			for range 3000 {
 				switch rng.IntN(6) {
 				case 0, 1:
@@ -152,6 +154,10 @@ func TestSendModel(t *testing.T) {
 					}
 					if i := check(p[:n], off); i >= 0 {
 						t.Fatalf("CopyAt %d: byte %d is wrong", off, i)
+					}
+					pieces, m := b.View(views[:0], off, len(p))
+					if all := slices.Concat(pieces...); m != n || !bytes.Equal(all, p[:n]) || len(pieces) > PiecesMax(n) {
+						t.Fatalf("View gave %d bytes in %d pieces, want %d in at most %d", m, len(pieces), n, PiecesMax(n))
 					}
 				case 4:
 					n := b.Len()

@@ -21,7 +21,7 @@
 //	input_text.go      seventh (text) → holes.go, eighth (FIN)
 //	timewait.go        TIME-WAIT
 //	window.go          what is offered to the peer
-//	output.go          what to say next, pace.go when → segment.go
+//	output.go          what to say next, pace.go when, train.go how much at once → segment.go
 //	timers.go          what happens when nothing happens
 //
 // Read first: RFC 9293, RFC 7323, RFC 5681, RFC 6298, RFC 2018, RFC 2883,

@@ -231,7 +231,7 @@ func (z *fuzzer) drain() {
 		if c == nil {
 			break
 		}
-		z.h.tcp.Output(c, z.buf, z.now)
+		z.h.output(c, z.buf, z.byte()<<10, z.now)
 		z.verify()
 		if steps > 10000 {
 			z.t.Fatal("Output never ends")

@@ -492,8 +492,8 @@ func (z *modeled) out() {
 		z.sent(z.buf[:n])
 	}
 	for steps := 0; z.h.tcp.Front(0) != nil; steps++ {
-		if n := z.h.tcp.Output(z.h.tcp.Front(0), z.buf, z.now); n > 0 {
-			z.sent(z.buf[:n])
+		for _, seg := range z.h.output(z.h.tcp.Front(0), z.buf, z.byte()<<10, z.now) {
+			z.sent(seg)
 		}
 		if steps > 10000 {
 			z.t.Fatal("Output never ends")

@@ -135,6 +135,9 @@ func (c *Conn) putData(buf []byte, start wire.Seq, n, header int, now mono.Time)
 		flags |= wire.FIN
 		n--
 	}
+	if tr := c.t.train; tr != nil && tr.Segment != 0 {
+		return c.putTrain(buf, start, n, header, flags, now)
+	}
 	off := c.txOffset(start)
 	n = c.tx.CopyAt(off, buf[header:header+n])
 	if n > 0 && off+uint64(n) == c.tx.Tail() {
@@ -166,6 +169,9 @@ func (c *Conn) outputNew(buf []byte, now mono.Time) int {
 	if n == mss && c.searching() {
 		n = max(n, c.probeSize(unsent, header, buf, now))
 	}
+	if tr := c.t.train; tr != nil {
+		n = c.couple(tr, n, unsent, mss, settled, now)
+	}
 	fin := settled && n == unsent && c.windowLeft() > n
 	if n <= 0 && !fin {
 		if c.windowLeft() < max(1, min(unsent, mss)) {
@@ -192,7 +198,7 @@ func (c *Conn) outputNew(buf []byte, now mono.Time) int {
 		c.noteSent()
 		c.writeSpace()
 	}
-	if n < mss {
+	if n < mss || n%mss != 0 && !c.searching() {
 		c.snd.small = c.snd.nxt
 	}
 	if c.persisting {

@@ -56,6 +56,8 @@ type flight struct {
 	probeAt   mono.Time // of the tail
 	reorderAt mono.Time // what is missing now is lost then
 
+	coupled bool // some of it left in a train: see couple
+
 	slow slowStart // of congestion control
 	rate pipeRate
 

@@ -105,8 +105,12 @@ func (c *Conn) put(buf []byte, seq wire.Seq, flags wire.Flags, header, n int, no
 	}
 	wire.PutTCP(buf, &f)
 	c.putOptions(buf[wire.TCPLen:header], now)
-	h := wire.TCP(buf[:header+n])
-	h.Seal(wire.Sum(c.pseudo) + wire.Sum(header+n))
+	pseudo := wire.Sum(c.pseudo) + wire.Sum(header+n)
+	if tr := c.t.train; tr != nil && tr.Segment != 0 {
+		wire.TCP(buf[:header]).SetChecksum(pseudo.Fold())
+		return header
+	}
+	wire.TCP(buf[:header+n]).Seal(pseudo)
 	return header + n
 }
 

@@ -61,6 +61,7 @@ type TCP struct {
 	fastPeers []fastPeer     // nil: Fast Open has asked nobody
 	fastKeys  [1]siphash.Key // of cookies
 
+	train    *Train // what OutputTrain may write; nil: Output is under way, or nothing
 	lanes    []lane // of connections with something to say
 	newcomer uint8  // the lane of those that have none yet; 0 where there is one lane in all
 	sorting  uint8  // counts Resort: a connection's lane of before does not count

@@ -28,6 +28,9 @@ type host struct {
 	addr  netip.Addr
 	peer  *host
 	watch *watcher
+
+	train  int // what Train.Most is; 0: there are no trains
+	trains int // how many there were
 }
 
 // watcher is a program that never sleeps.
@@ -159,11 +162,11 @@ func (w *world) transmit(h *host) (any bool) {
 		if c == nil {
 			return any
 		}
-		n := h.tcp.Output(c, buf, w.now)
+		segments := h.output(c, buf, h.train, w.now)
 		w.verify(h)
-		if n > 0 {
+		for _, seg := range segments {
 			any = true
-			w.send(h, buf[:n])
+			w.send(h, seg)
 		}
 		if steps > 1e6 {
 			w.t.Fatal("Output never ends")

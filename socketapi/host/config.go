@@ -123,6 +123,9 @@ func check(cfg *Config, over []int, devices [][]engine.Device) error {
 func portConfig(in *Interface, info engine.Info) proto.PortConfig {
 	p := proto.PortConfig{MTU: min(info.MTU, roomOf(in, info)), RawIP: info.RawIP, VLAN: in.VLAN}
 	copy(p.MAC[:], info.Addr)
+	if in.VLAN == 0 && !info.RawIP {
+		p.Trains = info.TrainMax
+	}
 	switch in.Checksums {
 	case ChecksumsAuto:
 		p.TrustUnfinished = info.Virtual

@@ -28,7 +28,8 @@ type Core struct {
 	to   []bool // cores that this turn has sent mail to; this core's
 	sent bool   // any of them
 
-	lost int // ports whose interface has gone
+	train engine.Train // what Output has written last
+	lost  int          // ports whose interface has gone
 }
 
 // handler is a Core as its engine sees it.
@@ -49,6 +50,11 @@ func (h *handler) Output(device int, frames []engine.Frame, now mono.Time) int {
 			return i
 		}
 		frames[i].Data = frames[i].Data[:n]
+		if t := h.Stack.Train(); t != nil {
+			h.train = engine.Train{Pieces: t.Pieces, Len: t.Len, Segment: t.Segment, At: t.At}
+			frames[i].Train = &h.train
+			return i + 1
+		}
 	}
 	return len(frames)
 }

@@ -65,9 +65,9 @@ var withoutMeaning = map[string]string{
 	"tcp_early_demux":        "there is one table, and it is asked first",
 	"tcp_limit_output_bytes": "no queue stands between a connection and the ring",
 	"tcp_low_latency":        "Linux does nothing by it either",
-	"tcp_min_tso_segs":       "a segment is as long as a packet",
+	"tcp_min_tso_segs":       "one segment is the least that leaves at once",
 	"tcp_no_metrics_save":    "nothing is remembered of a connection that has ended",
-	"tcp_tso_win_divisor":    "a segment is as long as a packet",
+	"tcp_tso_win_divisor":    "what the windows allow leaves at once",
 }
 
 // A Sysctl is one knob of a host, as it is.
