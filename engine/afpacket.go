@@ -52,6 +52,8 @@ type Packet struct {
 	looks   atomic.Uint32
 	down    atomic.Bool // the interface was down when last seen
 	err     atomic.Pointer[error]
+
+	trains *trainSocket // over fd
 }
 
 const (
@@ -110,8 +112,9 @@ func OpenPacket(cfg PacketConfig) (p *Packet, err error) {
 	p.txMsgs.init()
 	p.info = Info{
 		Name: cfg.Interface, Driver: driverOf(cfg.Interface), Mode: "packet", Queue: cfg.Queue, Addr: addr, MTU: ifi.MTU, MTUMax: most,
-		KeepMax: lenderKeepMax, Region: region, FrameLen: room,
+		KeepMax: lenderKeepMax, Region: region, FrameLen: room, TrainMax: trainMax,
 	}
+	p.trains = newTrainSocket(fd)
 	return p, nil
 }
 

@@ -213,8 +213,21 @@ func fold(sum uint64) uint16 {
 	return uint16(sum>>16 + sum&0xffff)
 }
 
+// Reserve shows free frames, but none before a train that waits.
+func (p *Packet) Reserve(frames []Frame) int {
+	if p.trains.waits() {
+		p.stats.txNoFrame.Add(1)
+		return 0
+	}
+	return p.lender.Reserve(frames)
+}
+
+// Unsent says whether frames wait for the kernel to take them.
+func (p *Packet) Unsent() bool { return p.lender.Unsent() || p.trains.waits() }
+
 // Submit sends. What the kernel has no room for waits, in order.
 func (p *Packet) Submit(frames []Frame, reserved int) {
+	train, frames := takeTrain(frames)
 	p.submit(frames)
 	for len(p.waiting()) > 0 {
 		if p.err.Load() != nil {
@@ -226,6 +239,44 @@ func (p *Packet) Submit(frames []Frame, reserved int) {
 		}
 	}
 	p.settle()
+	if len(p.waiting()) == 0 && p.trains.waits() {
+		p.trainSent(p.trains.again(), 1)
+	}
+	if train != nil {
+		p.sendTrain(train)
+	}
+}
+
+// sendTrain sends the train of a frame behind what waits already.
+func (p *Packet) sendTrain(f *Frame) {
+	n := f.Train.segments()
+	switch {
+	case p.trains.waits(): // more than Reserve has shown room for
+		p.stats.txInvalid.Add(1)
+		return
+	case len(p.waiting()) > 0:
+		p.trains.keep(f.Data, f.Train)
+	case !p.trainSent(p.trains.send(f.Data, f.Train), n):
+		return
+	}
+	p.stats.txPackets.Add(uint64(n))
+	p.stats.txBytes.Add(uint64(n*len(f.Data) + f.Train.Len))
+}
+
+// trainSent counts what the kernel has said to a train of n segments, and says whether they went out or will.
+func (p *Packet) trainSent(errno unix.Errno, n int) bool {
+	p.stats.kicks.Add(1)
+	switch errno {
+	case 0, unix.EAGAIN:
+		return true
+	case unix.ENOBUFS: // the queueing discipline has dropped it
+		p.stats.txBusy.Add(uint64(n))
+	default:
+		p.stats.kickErrors.Add(1)
+		p.stats.txInvalid.Add(uint64(n))
+		p.failed(errno)
+	}
+	return false
 }
 
 // transmit is one sendmmsg(2). It says whether to go on.

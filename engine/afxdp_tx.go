@@ -37,10 +37,7 @@ func (d *AFXDP) slot(i int) uint64 { return d.spare[d.spares-1-i] }
 // packet of several descriptors for one, are copied. What cannot be sent is counted in
 // TxInvalid and its frame is free again.
 func (d *AFXDP) Submit(frames []Frame, reserved int) {
-	var train *Frame
-	if last := len(frames) - 1; last >= 0 && frames[last].Train != nil {
-		train, frames = &frames[last], frames[:last]
-	}
+	train, frames := takeTrain(frames)
 	if len(frames) > 0 {
 		d.enqueue(frames, min(reserved, d.spares))
 	}

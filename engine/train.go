@@ -12,8 +12,9 @@ import (
 // stand in the frame's Data once, made out for all of it, and the payload somewhere else. The TCP checksum field holds the
 // sum of the pseudo-header, not complemented.
 //
-// In copy mode a packet costs the kernel some microseconds on its way from the tx ring to the wire, whatever its length. A train
-// costs that once. Measured on veth, one stream to kernel sockets: see perf/README.md.
+// In copy mode a packet costs the kernel some microseconds on its way from the tx ring to the wire, whatever its length: 80 % of what
+// sending in bulk takes. A train costs that once. Measured on veth, one stream to a kernel's socket in writes of 7 KB: 3.43 Gbit/s
+// instead of 1.91.
 type Train struct {
 	Pieces  [][]byte // the payload in order, trainPieces at most; they stand until Submit has returned
 	Len     int      // its bytes, at most Info.TrainMax
@@ -23,6 +24,15 @@ type Train struct {
 
 // segments is how many packets come of it.
 func (t *Train) segments() int { return max((t.Len+t.Segment-1)/t.Segment, 1) }
+
+// takeTrain takes the frame with a train, which is the last, off those that Submit is to send; nil: there is none.
+func takeTrain(frames []Frame) (train *Frame, rest []Frame) {
+	last := len(frames) - 1
+	if last < 0 || frames[last].Train == nil {
+		return nil, frames
+	}
+	return &frames[last], frames[:last]
+}
 
 const (
 	// trainMax (bytes) is the longest payload: an IP packet has 65535 bytes at most, headers included.
@@ -50,8 +60,8 @@ const (
 	tcpCWR            = 0x80
 )
 
-// A trainSocket sends trains beside an AF_XDP socket: by AF_PACKET, whose virtio_net_hdr says how to cut them. It receives
-// nothing. All belongs to the core.
+// A trainSocket sends trains by AF_PACKET, whose virtio_net_hdr says how to cut them: the socket of a [Packet], or one beside an AF_XDP
+// socket. All belongs to the core.
 type trainSocket struct {
 	fd   int
 	vnet [vnetHdrLen]byte
@@ -108,12 +118,18 @@ func (s *trainSocket) send(head []byte, t *Train) unix.Errno {
 	n := 2 + len(t.Pieces)
 	errno := s.write(n)
 	if errno == unix.EAGAIN {
-		s.pending = append(append(s.pending[:0], s.vnet[:]...), head...)
-		for _, piece := range t.Pieces {
-			s.pending = append(s.pending, piece...)
-		}
+		s.keep(head, t)
 	}
 	return errno
+}
+
+// keep has a train wait for again.
+func (s *trainSocket) keep(head []byte, t *Train) {
+	s.describe(head, t)
+	s.pending = append(append(s.pending[:0], s.vnet[:]...), head...)
+	for _, piece := range t.Pieces {
+		s.pending = append(s.pending, piece...)
+	}
 }
 
 // again tries to send what waits. Unless it is EAGAIN once more, nothing waits then.

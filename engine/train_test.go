@@ -40,9 +40,26 @@ func trainHeader(src, dst netip.Addr, seq uint32, flags byte, payload int) (head
 
 // What a kernel makes of a train between two AF_XDP ends, which it cuts by itself: segments of one size with numbers that follow, CWR
 // on the first, PSH and FIN on the last, and checksums that are right.
-func TestAFXDPTrain(t *testing.T) {
-	l := newXDPLink(t, 1, 1500)
-	near, far := l.open(l.a, 0, nil), l.open(l.b, 0, nil)
+func TestTrain(t *testing.T) {
+	t.Run("AF_XDP", func(t *testing.T) {
+		l := newXDPLink(t, 1, 1500)
+		testTrain(t, l.open(l.a, 0, nil), l.open(l.b, 0, nil))
+	})
+	t.Run("AF_PACKET", func(t *testing.T) {
+		l := newXDPLink(t, 1, 1500)
+		var near *Packet
+		err := l.ns.Do(func() (err error) {
+			near, err = OpenPacket(PacketConfig{Interface: l.a.Name})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		testTrain(t, near, l.open(l.b, 0, nil))
+	})
+}
+
+func testTrain(t *testing.T, near, far Device) {
 	if near.Info().TrainMax != trainMax {
 		t.Fatal("takes no trains")
 	}
