@@ -120,7 +120,12 @@ func (s *Stack) reportError(sock *udp.Socket, q *quote, data []byte) drop.Reason
 		}
 		q.hard = discover != udp.DiscoverDont // what is too long now will be so again
 	}
+	return sock.Report(q.arrived(in), q.hard, data, s.Wakes)
+}
+
+// arrived is the error with what the packet says that brought it.
+func (q *quote) arrived(in *packet) *udp.ExtendedError {
 	q.err.Offender, q.err.Iface, q.err.Time = in.src, uint32(in.port.number), in.now
 	q.err.TTL, q.err.TOS = in.ttl, in.tos
-	return sock.Report(&q.err, q.hard, data, s.Wakes)
+	return &q.err
 }

@@ -312,16 +312,23 @@ func (s *Stack) dropParked(e *neigh.Entry, failed bool, now mono.Time) {
 	}
 }
 
+// noAnswer is what this host says of a packet of its own, from an address of its, whose next hop does not answer
+// (Linux: ipv4_link_failure, ip6_link_failure).
+func noAnswer(to netip.AddrPort, from netip.Addr, now mono.Time) udp.ExtendedError {
+	e := udp.ExtendedError{
+		Errno: unix.EHOSTUNREACH, Origin: udp.OriginICMP, Type: uint8(wire.ICMP4Unreachable), Code: wire.ICMP4HostUnreachable,
+		To: to, Offender: from, Time: now,
+	}
+	if !to.Addr().Is4() {
+		e.Origin, e.Type, e.Code = udp.OriginICMP6, uint8(wire.ICMP6Unreachable), wire.ICMP6AddrUnreachable
+	}
+	return e
+}
+
 // reportUnreachable tells the socket of a packet that its next hop does not answer. Connected ones
 // hear it without asking: to them it is the answer of the only one they talk to.
 func (s *Stack) reportUnreachable(m *ring.Datagram, packet []byte, now mono.Time) {
-	err := udp.ExtendedError{
-		Errno: unix.EHOSTUNREACH, Origin: udp.OriginICMP, Type: uint8(wire.ICMP4Unreachable), Code: wire.ICMP4HostUnreachable,
-		To: m.To, Offender: m.From.Addr(), Time: now,
-	}
-	if !m.To.Addr().Is4() {
-		err.Origin, err.Type, err.Code = udp.OriginICMP6, uint8(wire.ICMP6Unreachable), wire.ICMP6AddrUnreachable
-	}
+	err := noAnswer(m.To, m.From.Addr(), now)
 	data := packet[min(headerLen(m.To.Addr()), len(packet)):]
 	report := func(sock *udp.Socket) {
 		if r := sock.Report(&err, true, data, s.Wakes); r != drop.None {

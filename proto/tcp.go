@@ -102,12 +102,24 @@ func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, q *quote) d
 			}
 		}
 	} else {
+		if s.TCP.InFlight(local, remote, seq) {
+			q.err.To = remote
+			s.tellOpening(s.TCP.Lookup(local, remote), q.arrived(&s.in), q.transport)
+		}
 		believed = s.TCP.Unreachable(local, remote, seq, q.err.Errno, s.in.now)
 	}
 	if !believed {
 		return q.drops.implausible
 	}
 	return drop.None
+}
+
+// tellOpening puts what ends the opening of a connection into its error queue, with as much of the segment as was
+// quoted.
+func (s *Stack) tellOpening(c *tcp.Conn, e *udp.ExtendedError, segment []byte) {
+	if q := c.Telling(); q != nil && !(*udp.ErrQueue)(q).Put(e, segment) {
+		s.Count.Count(drop.UDPErrorsFull)
+	}
 }
 
 // sortTCP puts connections into the lanes of the ports that they leave by.
@@ -267,7 +279,9 @@ func (s *Stack) failTCP(e *neigh.Entry, now mono.Time) {
 		case s.detour(e, w.c.Remote().Addr(), w.c.Device()):
 			s.TCP.Unpark(w.c)
 		default:
-			s.TCP.Fail(w.c, unix.EHOSTUNREACH, now)
+			e := noAnswer(w.c.Remote(), w.c.Local().Addr(), now)
+			s.tellOpening(w.c, &e, nil) // its segment waits in the connection, and is not made
+			s.TCP.Fail(w.c, e.Errno, now)
 		}
 	}
 }

@@ -328,11 +328,11 @@ func (t *Table) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn int, recvflag
 		return -1, 0, 0, nil, errno
 	}
 	c, set := control{b: oob}, f.common()
-	if set.kind != unix.SOCK_STREAM {
+	if set.kind != unix.SOCK_STREAM || flags&unix.MSG_ERRQUEUE != 0 {
 		c.receivedWith(set, &r.m)
 	}
 	if flags&unix.MSG_ERRQUEUE != 0 {
-		c.extended(&e)
+		c.extended(set.family, &e)
 	}
 	if c.trunc {
 		r.flags |= unix.MSG_CTRUNC

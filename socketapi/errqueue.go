@@ -26,16 +26,20 @@ func (s *datagram) recvError(p []byte) (r received, e udp.ExtendedError, errno u
 		if !ok {
 			continue
 		}
-		r.n, r.from = n, e.To
-		r.flags = unix.MSG_ERRQUEUE
-		if whole > n {
-			r.flags |= unix.MSG_TRUNC // and MSG_TRUNC asks for nothing here
-		}
-		r.m = ring.Datagram{From: e.To, To: e.To, Iface: e.Iface, Time: int64(e.Time), TTL: e.TTL, TOS: e.TOS}
 		s.nextError(e.Origin)
-		return r, e, 0
+		return takenError(&e, n, whole), e, 0
 	}
 	return r, e, unix.EAGAIN
+}
+
+// takenError is a message of the error queue, of which n bytes of whole were copied.
+func takenError(e *udp.ExtendedError, n, whole int) (r received) {
+	r.n, r.from, r.flags = n, e.To, unix.MSG_ERRQUEUE
+	if whole > n {
+		r.flags |= unix.MSG_TRUNC // and MSG_TRUNC asks for nothing here
+	}
+	r.m = ring.Datagram{From: e.To, To: e.To, Iface: e.Iface, Time: int64(e.Time), TTL: e.TTL, TOS: e.TOS}
+	return r
 }
 
 // nextError makes the pending error that of the next in the queue, or none if this was the last that
@@ -52,7 +56,7 @@ func (s *datagram) nextError(taken udp.Origin) {
 	}
 }
 
-// purgeErrors forgets the errors that wait: IP_RECVERR was switched off.
+// purgeErrors forgets the errors that wait.
 func (s *datagram) purgeErrors() {
 	s.recv.Lock()
 	defer s.recv.Unlock()
@@ -64,14 +68,78 @@ func (s *datagram) purgeErrors() {
 	}
 }
 
-// extended writes an error: struct sock_extended_err and, behind it, who has reported it.
-func (c *control) extended(e *udp.ExtendedError) {
+// streamErrorsMax bounds the errors that wait at a stream socket, in bytes with their overhead: an attempt to
+// connect ends by the first.
+const streamErrorsMax = 16 << 10
+
+// readyErrors makes the error queue of a stream socket. mu is held.
+func (s *tcpSocket) readyErrors() {
+	if s.errors.Load() == nil {
+		q := new(udp.ErrQueue)
+		q.Init(ring.NewPool(streamErrorsMax)) // its own, as it outlives connections and their cores' pools; what it holds at once is made when it is used
+		s.errors.Store(q)
+	}
+}
+
+// recvError takes the oldest error of attempts to connect. What ICMP says of a connection is in SO_ERROR
+// alone (Linux: tcp_v4_err).
+func (s *tcpSocket) recvError(p []byte, _ int) (r received, e udp.ExtendedError, errno unix.Errno) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return r, e, unix.EBADF
+	}
+	q := s.errors.Load()
+	if q == nil {
+		return r, e, unix.EAGAIN
+	}
+	n, whole, ok := q.Get(&e, p)
+	if !ok {
+		return r, e, unix.EAGAIN
+	}
+	s.takeError()
+	if next, ok := q.Peek(); ok {
+		s.pending.Set(uint32(next))
+	}
+	return takenError(&e, n, whole), e, 0
+}
+
+// told says whether an error waits in the error queue.
+func (s *tcpSocket) told() bool {
+	q := s.errors.Load()
+	return q != nil && q.Len() > 0
+}
+
+// purgeErrors forgets the errors that wait. mu is held.
+func (s *tcpSocket) purgeErrors() {
+	var e udp.ExtendedError
+	for s.told() {
+		s.errors.Load().Get(&e, nil)
+	}
+}
+
+// recvErr is IP_RECVERR or IPV6_RECVERR. Switched off, it forgets the errors that wait (do_ip_setsockopt).
+func recvErr(label string, level, name int, of func(*settings) *bool) option {
+	o := ipFlag(label, level, name, of)
+	set := o.set
+	o.set = func(s socket, v *value) unix.Errno {
+		if q, ok := s.(interface{ purgeErrors() }); ok && v.n == 0 {
+			q.purgeErrors()
+		}
+		return set(s, v)
+	}
+	return o
+}
+
+// extended writes an error: struct sock_extended_err and, behind it, who has reported it, in the words of the
+// socket's family.
+func (c *control) extended(family int, e *udp.ExtendedError) {
 	const extendedLen = 16
 	var b [extendedLen + unix.SizeofSockaddrInet6]byte
 	binary.NativeEndian.PutUint32(b[0:], uint32(e.Errno))
 	b[4], b[5], b[6] = uint8(e.Origin), e.Type, e.Code
 	binary.NativeEndian.PutUint32(b[8:], e.Info)
-	if e.To.Addr().Is4() {
+	if family == unix.AF_INET {
 		if e.Offender.IsValid() {
 			putSockaddr4(b[extendedLen:], netip.AddrPortFrom(e.Offender, 0))
 		}

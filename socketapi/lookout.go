@@ -131,9 +131,18 @@ func (s *stream) polled() ring.Events {
 	return ev
 }
 
-// polled is what poll(2) says of a stream socket: one that has never been connected has hung up, and
-// could be written to.
+// polled is what poll(2) says of a stream socket.
 func (s *tcpSocket) polled() ring.Events {
+	ev := s.polledAs()
+	if s.told() {
+		ev |= ring.Err
+	}
+	return ev
+}
+
+// polledAs is what it says by what the socket is: one that has never been connected has hung up, and could be
+// written to.
+func (s *tcpSocket) polledAs() ring.Events {
 	if l := s.listener.Load(); l != nil {
 		if l.host.Closed() {
 			return gone

@@ -33,7 +33,8 @@ type tcpSocket struct {
 	backlog    int        // guarded by mu
 	connecting bool       // connect has not said yet how it ended (SS_CONNECTING); guarded by mu
 
-	pending ring.Errno // SO_ERROR of a connection that is no more
+	pending ring.Errno                   // SO_ERROR of a connection that is no more
+	errors  atomic.Pointer[udp.ErrQueue] // what ICMP says of attempts to connect, nil: there was none; stored, and read from, with mu held
 
 	members []*udp.Socket // by core, whom the core knows as the member of groups; nil: never one; guarded by mu
 	groups  *group.Set    // what it has joined; guarded by mu
@@ -181,11 +182,6 @@ func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
 	}
 	n, errno := conn.read(p, flags, s.rcvTimeo.until(s.host))
 	return received{n: n}, errno
-}
-
-// recvError has nothing: what ICMP says of a connection is in SO_ERROR (Linux: tcp_v4_err).
-func (s *tcpSocket) recvError([]byte, int) (r received, e udp.ExtendedError, errno unix.Errno) {
-	return r, e, unix.EAGAIN
 }
 
 const (
@@ -356,6 +352,7 @@ func (s *tcpSocket) options(four bool) tcp.Options {
 	o.RcvBuf, o.SndBuf = s.rcvBuf/2, s.sndBuf/2 // half of it is taken for overhead, as tcp_adv_win_scale does
 	o.Device = uint32(s.device)
 	o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.ttl), uint8(s.tos), uint8(s.discover), s.recvErr
+	o.Errors = (*ring.Datagrams)(s.errors.Load())
 	if !four {
 		o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.hops), uint8(s.tclass), uint8(s.discover6), s.recvErr6
 	}

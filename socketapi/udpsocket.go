@@ -102,6 +102,8 @@ func (s *udpSocket) recvError(p []byte, _ int) (received, udp.ExtendedError, uni
 	return s.d.recvError(p)
 }
 
+func (s *udpSocket) purgeErrors() { s.d.purgeErrors() }
+
 func (s *udpSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
 	if flags&unix.MSG_MORE != 0 || s.cork.waits() {
 		return s.sendCorked(p, oob, to, flags)
@@ -182,8 +184,5 @@ func (s *udpSocket) apply() unix.Errno {
 		end.Multicast4, end.Multicast6 = s.multicast4, s.multicast6
 	})
 	s.d.setOnly6(s.only6Now())
-	if !s.recvErr && !s.recvErr6 {
-		s.d.purgeErrors()
-	}
 	return s.d.resize(&s.settings)
 }

@@ -22,12 +22,28 @@ func (t *TCP) Unreachable(local, remote netip.AddrPort, seq wire.Seq, errno unix
 	if c == nil {
 		return false
 	}
-	if (c.state == SynSent || c.state == SynReceived) && c.accepted {
+	if c.opening() {
 		c.end(errno, now)
 		return true
 	}
 	c.soft(errno)
 	return true
+}
+
+// opening says whether a program of ours opens the connection, and has to hear of what is in the way. One that a peer
+// opens and a program has already (RFC 7413) is as good as open.
+func (c *Conn) opening() bool {
+	return c.accepted && (c.state == SynSent || c.state == SynReceived && !c.passive)
+}
+
+// Telling is where the program is told of ICMP errors that end the opening of a connection, nil if there is no opening
+// or, over IPv6, it did not ask: Linux does not look whether it did over IPv4 (ip_icmp_error, ipv6_icmp_error). What
+// is put there comes before Unreachable or Fail.
+func (c *Conn) Telling() *ring.Datagrams {
+	if !c.opening() || !c.opt.RecvErr && !c.key.is4() {
+		return nil
+	}
+	return c.opt.Errors
 }
 
 // soft is an error that c lives on with: the reason for when it times out (RFC 1122 §4.2.3.9), or with

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
 )
 
 // Options are a socket's options. A listener's are what its connections begin with.
@@ -54,6 +55,8 @@ type Options struct {
 	// RecvErr makes ICMP errors about an established connection the program's at once, which
 	// goes on all the same (IP_RECVERR, IPV6_RECVERR).
 	RecvErr bool
+	// Errors is where whoever knows ICMP puts what ends the opening of a connection; nil: nowhere. See Telling.
+	Errors *ring.Datagrams
 }
 
 // Options returns c's options.

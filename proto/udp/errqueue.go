@@ -44,17 +44,19 @@ type ExtendedError struct {
 }
 
 // An ErrQueue is a socket's queue of errors at one core (MSG_ERRQUEUE). The core puts in, the
-// program takes out. The zero value is unusable until Init.
-type ErrQueue struct{ q ring.Datagrams }
+// program takes out. The zero value is unusable until Init. A stream has one too, and knows it as what it is made of.
+type ErrQueue ring.Datagrams
+
+func (q *ErrQueue) ring() *ring.Datagrams { return (*ring.Datagrams)(q) }
 
 // Init makes q an empty queue in chunks of pool.
-func (q *ErrQueue) Init(pool *ring.Pool) { q.q.Init(pool, errQueueMax) }
+func (q *ErrQueue) Init(pool *ring.Pool) { q.ring().Init(pool, errQueueMax) }
 
 // Len returns how many errors wait. Both sides may ask.
-func (q *ErrQueue) Len() int { return q.q.Len() }
+func (q *ErrQueue) Len() int { return q.ring().Len() }
 
 // Free gives the queue's memory back. Neither side may use q any more.
-func (q *ErrQueue) Free() { q.q.Free() }
+func (q *ErrQueue) Free() { q.ring().Free() }
 
 // quoteMax is how much of a packet is kept: more than an ICMPv6 error has, which fits into
 // 1280 bytes (RFC 4443 §2.4(c)).
@@ -71,7 +73,7 @@ func (q *ErrQueue) Put(e *ExtendedError, quote []byte) bool {
 	binary.LittleEndian.PutUint32(b[4:], e.Info)
 	b[8], b[9], b[10] = uint8(e.Origin), e.Type, e.Code
 	m := ring.Datagram{From: netip.AddrPortFrom(e.Offender, 0), To: e.To, Iface: e.Iface, Time: int64(e.Time), TTL: e.TTL, TOS: e.TOS}
-	return q.q.PutParts(&m, b[:], quote[:min(len(quote), quoteMax)])
+	return q.ring().PutParts(&m, b[:], quote[:min(len(quote), quoteMax)])
 }
 
 // Get takes the oldest error, copies as much of its quote into p as fits, and fills in e. It
@@ -79,7 +81,7 @@ func (q *ErrQueue) Put(e *ExtendedError, quote []byte) bool {
 func (q *ErrQueue) Get(e *ExtendedError, p []byte) (n, whole int, ok bool) {
 	var m ring.Datagram
 	var b [extendedLen + quoteMax]byte
-	got, ok := q.q.Get(&m, b[:], false)
+	got, ok := q.ring().Get(&m, b[:], false)
 	if !ok {
 		return 0, 0, false
 	}
@@ -105,7 +107,7 @@ func (s *Socket) WantsErrors(dst netip.Addr) bool {
 func (q *ErrQueue) Peek() (unix.Errno, bool) {
 	var m ring.Datagram
 	var b [extendedLen]byte
-	if _, ok := q.q.Get(&m, b[:], true); !ok || Origin(b[8]) == OriginLocal {
+	if _, ok := q.ring().Get(&m, b[:], true); !ok || Origin(b[8]) == OriginLocal {
 		return 0, false
 	}
 	return unix.Errno(binary.LittleEndian.Uint32(b[0:])), true

@@ -1,0 +1,158 @@
+package socketapi
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// What ICMP says to a stream, and the error queue of one (IP_RECVERR, IPV6_RECVERR).
+
+// deaf is a port of the peer's that hears SYNs and answers none: a listener whose filter lets nothing through. What
+// comes there is read by the packet socket.
+func (f ipFamily) deaf(e *env) (at unix.Sockaddr, packets int) {
+	e.t.Helper()
+	l := e.peer.open(f.domain, unix.SOCK_STREAM, 0)
+	e.must(e.peer.api.Bind(l, f.in(&e.peer, e.freePort())))
+	nothing := [...]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
+	e.must(unix.SetsockoptSockFprog(l, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing[0]}))
+	e.must(e.peer.api.Listen(l, 4))
+	packets = e.peer.open(unix.AF_PACKET, unix.SOCK_DGRAM, 0)
+	e.must(e.peer.api.Bind(packets, &unix.SockaddrLinklayer{Protocol: networkOrder(uint16(f.pick(unix.ETH_P_IP, unix.ETH_P_IPV6))), Ifindex: e.peer.index}))
+	e.must(e.peer.api.SetsockoptTimeval(packets, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10}))
+	return e.peer.sockname(l), packets
+}
+
+// headerLen is the length of the family's IP header without options.
+func (f ipFamily) headerLen() int { return f.pick(wire.IPv4Len, wire.IPv6Len) }
+
+// segment is the next one for a port that a packet socket sees.
+func (f ipFamily) segment(e *env, packets, port int) []byte {
+	e.t.Helper()
+	for p := make([]byte, 2000); ; {
+		n, _, err := e.peer.api.Recvfrom(packets, p, 0)
+		e.must(err)
+		at := f.headerLen()
+		if n >= at+wire.TCPLen && p[f.pick(9, 6)] == unix.IPPROTO_TCP && int(wire.TCP(p[at:n]).DstPort()) == port {
+			return slices.Clone(p[:n])
+		}
+	}
+}
+
+// complains has the peer send an ICMP error about a packet, of which it quotes so much.
+func (f ipFamily) complains(e *env, typ, code uint8, packet []byte, quoted int) {
+	e.t.Helper()
+	raw := e.peer.open(f.domain, unix.SOCK_RAW, f.pick(unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6))
+	m := append(make([]byte, 8), packet[:min(quoted, len(packet))]...)
+	m[0], m[1] = typ, code
+	if f.four() {
+		binary.BigEndian.PutUint16(m[2:], wire.Checksum(m, 0))
+	}
+	e.must(e.peer.api.Sendto(raw, m, 0, f.in(&e.me, 0)))
+	e.peer.close(raw)
+}
+
+var errqueueRows = slices.Concat(
+	bothFamilies("errors: of a connection that is being opened", func(e *env, f ipFamily) {
+		recvErr := f.pick(unix.IP_RECVERR, unix.IPV6_RECVERR)
+		unreachable, exceeded := uint8(f.pick(3, 1)), uint8(f.pick(11, 3))
+		for _, c := range []struct {
+			name      string
+			asks      bool
+			blocking  bool
+			typ, code uint8
+		}{
+			{"nobody asked", false, true, unreachable, uint8(f.pick(3, 4))},
+			{"the port, waited for", true, true, unreachable, uint8(f.pick(3, 4))},
+			{"the port", true, false, unreachable, uint8(f.pick(3, 4))},
+			{"the host", true, false, unreachable, uint8(f.pick(1, 3))},
+			{"the hops", true, false, exceeded, 0},
+			{"prohibited", true, true, unreachable, uint8(f.pick(13, 1))},
+		} {
+			at, packets := f.deaf(e)
+			port := portOf(at)
+			mine := e.me.open(f.domain, unix.SOCK_STREAM, 0)
+			e.must(e.me.api.Bind(mine, f.in(&e.me, e.freePort())))
+			e.note(c.name, "at first", e.me.errqueue(mine))
+			if c.asks {
+				e.me.set(mine, f.level, recvErr, 1)
+			}
+			e.must(e.me.api.SetNonblock(mine, !c.blocking))
+			connected := in(func() error { return e.me.api.Connect(mine, at) })
+			syn := f.segment(e, packets, port)
+			if !c.blocking {
+				e.note("connect", <-connected)
+			}
+			f.complains(e, c.typ, c.code, syn, f.headerLen()+wire.TCPLen)
+			if c.blocking {
+				e.note("connect", <-connected)
+			} else {
+				e.awaits("poll", &e.me, mine, unix.POLLERR)
+			}
+			e.polls("poll", &e.me, mine)
+			p, oob := make([]byte, 60), make([]byte, 200)
+			n, oobn, flags, from, err := e.me.api.Recvmsg(mine, p, oob, unix.MSG_ERRQUEUE)
+			e.note("the error", n, flags, from, err)
+			if err == nil {
+				e.note("its segment", wire.TCP(p[:n]).DstPort(), wire.TCP(p[:n]).SrcPort())
+				messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+				e.must(err)
+				for _, m := range messages {
+					e.note("control", m.Header.Level, m.Header.Type, e.me.words(m))
+				}
+			}
+			e.note("no more", e.me.errqueue(mine))
+			e.polls("poll", &e.me, mine)
+			n, err = e.me.api.GetsockoptInt(mine, unix.SOL_SOCKET, unix.SO_ERROR)
+			e.note("SO_ERROR", n, err)
+			e.must(e.me.api.SetNonblock(mine, true))
+			e.note("connect", e.me.api.Connect(mine, at))
+			e.me.close(mine)
+		}
+	}),
+	bothFamilies("errors: of a connection that is open, and of none", func(e *env, f ipFamily) {
+		l := e.peer.open(f.domain, unix.SOCK_STREAM, 0)
+		e.must(e.peer.api.Bind(l, f.in(&e.peer, e.freePort())))
+		e.must(e.peer.api.Listen(l, 4))
+		packets := e.peer.open(unix.AF_PACKET, unix.SOCK_DGRAM, 0)
+		e.must(e.peer.api.Bind(packets, &unix.SockaddrLinklayer{Protocol: networkOrder(uint16(f.pick(unix.ETH_P_IP, unix.ETH_P_IPV6))), Ifindex: e.peer.index}))
+		mine := e.me.open(f.domain, unix.SOCK_STREAM, 0)
+		e.me.set(mine, f.level, f.pick(unix.IP_RECVERR, unix.IPV6_RECVERR), 1)
+		e.must(e.me.api.Connect(mine, e.peer.sockname(l)))
+		syn := f.segment(e, packets, portOf(e.peer.sockname(l)))
+		f.complains(e, uint8(f.pick(3, 1)), uint8(f.pick(3, 4)), syn, len(syn)) // it is acknowledged: nobody believes that
+		theirs, _, err := e.peer.api.Accept(l)
+		e.peer.keep(theirs, err)
+		e.polls("poll", &e.me, mine)
+		e.note("queue", e.me.errqueue(mine))
+		n, err := e.me.api.GetsockoptInt(mine, unix.SOL_SOCKET, unix.SO_ERROR)
+		e.note("SO_ERROR", n, err)
+		e.sends("and it goes on", &e.me, mine, "hello", 0)
+	}),
+	[]row{{"errors: of IPv4, to an IPv6 socket", func(e *env) {
+		f := ipFamilies[0]
+		closed, at := f.bound(&e.peer)
+		e.peer.close(closed)
+		mine := e.me.open(unix.AF_INET6, unix.SOCK_DGRAM, 0)
+		e.must(e.me.api.Bind(mine, &unix.SockaddrInet6{Port: e.freePort()}))
+		e.me.set(mine, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+		to := &unix.SockaddrInet6{Port: portOf(at), Addr: [16]byte{10: 0xff, 11: 0xff, 12: e.peer.ip[0], 13: e.peer.ip[1], 14: e.peer.ip[2], 15: e.peer.ip[3]}}
+		e.must(e.me.api.Sendto(mine, []byte("where are you"), 0, to))
+		e.awaits("poll", &e.me, mine, unix.POLLERR)
+		e.message("the error", &e.me, mine, 5, 300, unix.MSG_ERRQUEUE)
+	}}},
+)
+
+// portOf is the port of an address.
+func portOf(sa unix.Sockaddr) int {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return sa.Port
+	case *unix.SockaddrInet6:
+		return sa.Port
+	}
+	return 0
+}
