@@ -328,7 +328,9 @@ func (t *Table) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn int, recvflag
 		return -1, 0, 0, nil, errno
 	}
 	c, set := control{b: oob}, f.common()
-	if set.kind != unix.SOCK_STREAM || flags&unix.MSG_ERRQUEUE != 0 {
+	if set.kind == unix.SOCK_STREAM && flags&unix.MSG_ERRQUEUE == 0 {
+		c.readWith(set, &r.m)
+	} else {
 		c.receivedWith(set, &r.m)
 	}
 	if flags&unix.MSG_ERRQUEUE != 0 {
@@ -353,11 +355,16 @@ func (t *Table) RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) 
 	case f == nil:
 		return t.other(fd).recvmsg(buffers, oob, flags)
 	case f.common().kind == unix.SOCK_STREAM && len(buffers) > 0 && flags&(unix.MSG_PEEK|unix.MSG_OOB|unix.MSG_ERRQUEUE) == 0:
-		n, recvflags, errno := f.recvPieces(buffers, f.flags(flags))
+		r, errno := f.recvPieces(buffers, f.flags(flags))
 		if errno != 0 {
 			return -1, 0, 0, nil, errno
 		}
-		return n, 0, recvflags, nil, nil
+		c := control{b: oob}
+		c.readWith(f.common(), &r.m)
+		if c.trunc {
+			r.flags |= unix.MSG_CTRUNC
+		}
+		return r.n, c.n, r.flags, nil, nil
 	}
 	whole := scratches.Get().(*[scratchLen]byte)
 	defer scratches.Put(whole)

@@ -38,6 +38,9 @@ const (
 	wantAuxData // PACKET_AUXDATA
 )
 
+// wantTimes are those that want to know when something came.
+const wantTimes = wantTimestamp | wantStamping
+
 // asking is the wants of a socket: set with the mu of its settings held, read without.
 type asking struct{ bits atomic.Uint32 }
 
@@ -105,7 +108,7 @@ func (c *control) receivedWith(s *settings, m *ring.Datagram) {
 	if w == 0 {
 		return
 	}
-	if w&(wantTimestamp|wantStamping) != 0 {
+	if w&wantTimes != 0 {
 		c.putTime(w, s.wallClock(mono.Time(m.Time)))
 	}
 	if w&wantOverflow != 0 && m.Dropped != 0 {
@@ -128,6 +131,14 @@ func (c *control) receivedWith(s *settings, m *ring.Datagram) {
 		c.put4(s, w, m)
 	} else {
 		c.put6(w, m)
+	}
+}
+
+// readWith writes what a stream wants to know of the bytes that were read: when the last of them came. It has no
+// other messages, as on Linux.
+func (c *control) readWith(s *settings, m *ring.Datagram) {
+	if w := s.wants.load(); w&wantTimes != 0 && m.Time != 0 {
+		c.putTime(w, s.wallClock(mono.Time(m.Time)))
 	}
 }
 

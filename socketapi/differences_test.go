@@ -50,8 +50,5 @@ func refused(why string, kinds []string, labels ...string) {
 }
 
 func init() {
-	streams := []string{"tcp", "tcp6"}
-	refused("the bytes of a stream are not kept with the times of their arrival", streams,
-		"SO_TIMESTAMP", "SO_TIMESTAMPNS", "SO_TIMESTAMP_NEW", "SO_TIMESTAMPNS_NEW", "SO_TIMESTAMPING", "SO_TIMESTAMPING_NEW")
 	refused("it is bind that binds a packet socket to an interface", []string{"packet"}, "SO_BINDTOIFINDEX")
 }

@@ -11,7 +11,7 @@ import (
 // option that was set last says in what form.
 func timestamp(label string, name int, form wants) option {
 	const forms = wantNanoseconds | wantNewTime
-	return option{level: unix.SOL_SOCKET, name: name, label: label, kind: kindFlag, on: onDatagram | onPacket,
+	return option{level: unix.SOL_SOCKET, name: name, label: label, kind: kindFlag,
 		get: func(s socket, v *value) unix.Errno {
 			w := s.common().wants.load()
 			v.n = number(w&wantTimestamp != 0 && w&forms == form)
@@ -33,7 +33,7 @@ const stampingTaken = unix.SOF_TIMESTAMPING_RX_SOFTWARE | unix.SOF_TIMESTAMPING_
 
 // stamping is SO_TIMESTAMPING in one of its forms.
 func stamping(label string, name int, form wants) option {
-	return option{level: unix.SOL_SOCKET, name: name, label: label, on: onDatagram | onPacket,
+	return option{level: unix.SOL_SOCKET, name: name, label: label,
 		get: func(s socket, v *value) unix.Errno { v.n = s.common().stamping; return 0 },
 		set: func(s socket, v *value) unix.Errno {
 			if v.n&^stampingTaken != 0 {

@@ -233,6 +233,30 @@ var messageRows = concatRows(
 			}
 		}
 	}},
+		{"message: when the bytes of a stream came", func(e *env) {
+			for _, opt := range []int{unix.SO_TIMESTAMP_OLD, unix.SO_TIMESTAMPNS_OLD, unix.SO_TIMESTAMP_NEW, unix.SO_TIMESTAMPNS_NEW, unix.SO_TIMESTAMPING_OLD, unix.SO_TIMESTAMPING_NEW} {
+				l, at := e.me.listener()
+				e.me.set(l, unix.SOL_SOCKET, opt, unix.SOF_TIMESTAMPING_SOFTWARE|unix.SOF_TIMESTAMPING_RX_SOFTWARE)
+				theirs := e.peer.tcp()
+				e.must(e.peer.api.Connect(theirs, at))
+				mine := e.me.accept(l)
+				e.sends("the peer sends", &e.peer, theirs, "abcdef", 0)
+				e.message("look", &e.me, mine, 2, 99, unix.MSG_PEEK)
+				e.message("read", &e.me, mine, 4, 99, 0)
+				e.message("no room", &e.me, mine, 1, 9, 0)
+				e.reads("without", &e.me, mine, 9, 0)
+				p, oob := make([]byte, 9), make([]byte, 99)
+				_, oobn, flags, _, err := e.me.api.Recvmsg(mine, p, oob, unix.MSG_DONTWAIT)
+				e.note("nothing", oobn, flags, err)
+				e.sends("the peer sends", &e.peer, theirs, "ghi", 0)
+				e.me.set(mine, unix.SOL_SOCKET, opt, 0)
+				e.message("switched off", &e.me, mine, 9, 99, 0)
+				e.must(e.peer.api.Shutdown(theirs, unix.SHUT_WR))
+				e.message("the end", &e.me, mine, 9, 99, 0)
+				e.me.close(mine)
+				e.me.close(l)
+			}
+		}},
 		{"message: how many were lost", func(e *env) {
 			mine, at := e.me.datagram()
 			theirs := e.peer.udp()

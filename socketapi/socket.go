@@ -107,6 +107,7 @@ func (s *settings) inherit(l *settings) {
 	s.recvErr, s.recvErr6, s.discover, s.discover6, s.freeBind = l.recvErr, l.recvErr6, l.discover, l.discover6, l.freeBind
 	s.only6, s.hops, s.hasHops, s.tclass, s.device, s.dontFragment = l.only6, l.hops, l.hasHops, l.tclass, l.device, l.dontFragment
 	s.wants.set(l.wants.load(), true)
+	s.stamping = l.stamping
 	s.multicast4, s.multicast6 = l.multicast4, l.multicast6
 	s.rcvTimeo.d.Store(l.rcvTimeo.d.Load())
 	s.sndTimeo.d.Store(l.sndTimeo.d.Load())

@@ -151,6 +151,11 @@ func (s *stream) connected(flags int, until mono.Time) unix.Errno {
 // stream. MSG_PEEK leaves what it reads, MSG_TRUNC throws it away, MSG_WAITALL
 // reads until p is full.
 func (s *stream) read(p []byte, flags int, until mono.Time) (n int, errno unix.Errno) {
+	return s.readAt(p, flags, until, nil)
+}
+
+// readAt is read that says when the last byte came, if that is wanted: not nil.
+func (s *stream) readAt(p []byte, flags int, until mono.Time, came *mono.Time) (n int, errno unix.Errno) {
 	if errno := s.begin(); errno != 0 {
 		return 0, errno
 	}
@@ -166,7 +171,7 @@ func (s *stream) read(p []byte, flags int, until mono.Time) (n int, errno unix.E
 		least = len(p)
 	}
 	for {
-		m, errno := s.tryRead(p[n:], n, flags)
+		m, errno := s.tryRead(p[n:], n, flags, came)
 		n += m
 		switch {
 		case errno == 0 && (m == 0 || n >= least || s.conn.AtMark()):
@@ -205,7 +210,7 @@ func (s *stream) takeError() unix.Errno {
 }
 
 // tryRead reads what is there; MSG_PEEK leaves it, and leaves out what comes first.
-func (s *stream) tryRead(p []byte, skip, flags int) (n int, errno unix.Errno) {
+func (s *stream) tryRead(p []byte, skip, flags int, came *mono.Time) (n int, errno unix.Errno) {
 	var tell bool
 	s.reading.Lock()
 	switch {
@@ -215,6 +220,13 @@ func (s *stream) tryRead(p []byte, skip, flags int) (n int, errno unix.Errno) {
 		n, errno, tell = s.conn.Discard(len(p))
 	default:
 		n, errno, tell = s.conn.Read(p)
+	}
+	if came != nil && n > 0 {
+		ahead := 0
+		if flags&unix.MSG_PEEK != 0 {
+			ahead = skip + n
+		}
+		*came = s.conn.Came(ahead)
 	}
 	s.reading.Unlock()
 	if tell {

@@ -180,8 +180,17 @@ func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
 	if conn == nil {
 		return received{}, s.broken(unix.ENOTCONN)
 	}
-	n, errno := conn.read(p, flags, s.rcvTimeo.until(s.host))
-	return received{n: n}, errno
+	var r received
+	var errno unix.Errno
+	var came *mono.Time
+	if s.wants.has(wantTimes) {
+		came = new(mono.Time)
+	}
+	r.n, errno = conn.readAt(p, flags, s.rcvTimeo.until(s.host), came)
+	if came != nil {
+		r.m.Time = int64(*came)
+	}
+	return r, errno
 }
 
 const (
@@ -352,6 +361,7 @@ func (s *tcpSocket) options(four bool) tcp.Options {
 	o.RcvBuf, o.SndBuf = s.rcvBuf/2, s.sndBuf/2 // half of it is taken for overhead, as tcp_adv_win_scale does
 	o.Device = uint32(s.device)
 	o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.ttl), uint8(s.tos), uint8(s.discover), s.recvErr
+	o.Stamps = s.wants.has(wantTimes)
 	o.Errors = (*ring.Datagrams)(s.errors.Load())
 	if !four {
 		o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.hops), uint8(s.tclass), uint8(s.discover6), s.recvErr6

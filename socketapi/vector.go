@@ -31,11 +31,11 @@ func (t *Table) Readv(fd int, iovs [][]byte) (n int, err error) {
 		if sum(iovs) == 0 {
 			return 0, nil // as read(2) of nothing
 		}
-		n, _, errno := f.recvPieces(iovs, f.flags(0))
+		r, errno := f.recvPieces(iovs, f.flags(0))
 		if errno != 0 {
 			return -1, errno
 		}
-		return n, nil
+		return r.n, nil
 	}
 	n, _, _, _, err = t.RecvmsgBuffers(fd, iovs, nil, 0)
 	return n, err
@@ -65,20 +65,19 @@ func sum(buffers [][]byte) (n int) {
 
 // recvPieces fills one piece after the other from a stream: the first waits, the others take what
 // is there, unless all is waited for.
-func (f *file) recvPieces(buffers [][]byte, flags int) (n, recvflags int, errno unix.Errno) {
+func (f *file) recvPieces(buffers [][]byte, flags int) (all received, errno unix.Errno) {
 	for _, b := range buffers {
 		if len(b) == 0 && len(buffers) > 1 {
 			continue
 		}
 		r, errno := f.recv(b, flags)
 		if errno != 0 {
-			if n > 0 {
+			if all.n > 0 {
 				errno = 0 // it comes again, or is over
 			}
-			return n, recvflags, errno
+			return all, errno
 		}
-		n += r.n
-		recvflags |= r.flags
+		all.n, all.flags, all.m = all.n+r.n, all.flags|r.flags, r.m
 		if r.n < len(b) {
 			break
 		}
@@ -86,7 +85,7 @@ func (f *file) recvPieces(buffers [][]byte, flags int) (n, recvflags int, errno 
 			flags |= unix.MSG_DONTWAIT
 		}
 	}
-	return n, recvflags, 0
+	return all, 0
 }
 
 // sendPieces sends a message in pieces. A stream's are written one by one, each but the last with the

@@ -55,6 +55,8 @@ type Options struct {
 	// RecvErr makes ICMP errors about an established connection the program's at once, which
 	// goes on all the same (IP_RECVERR, IPV6_RECVERR).
 	RecvErr bool
+	// Stamps keeps when the bytes of the stream came: see Conn.Came (SO_TIMESTAMP and others).
+	Stamps bool
 	// Errors is where whoever knows ICMP puts what ends the opening of a connection; nil: nowhere. See Telling.
 	Errors *ring.Datagrams
 }
