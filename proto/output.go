@@ -86,6 +86,9 @@ func (s *Stack) outputDirect(buf []byte) int {
 	if d.back {
 		s.bringBack(d)
 	}
+	if d.stamp&udp.StampAny != 0 {
+		s.stamp(d.sock, d.stamp, d.key, d.ip.src, buf[:n], d.now)
+	}
 	return n
 }
 
@@ -149,17 +152,23 @@ func (s *Stack) outputTaken(w *path, packet, buf []byte, now mono.Time) int {
 	switch {
 	case len(packet) <= limit && len(packet) <= len(buf)-link:
 		w.putLink(buf, etherTypeOf(w.dst))
+		if s.record.TOS != 0 {
+			s.stampTaken(buf[:link+len(packet)], now)
+		}
 		return link + len(packet)
 	case !discover.Fragments(): // the path has become narrower since it was sent
 		s.Count.Count(drop.TooBig)
 		return 0
 	}
-	if piece := int(s.record.Time); piece != 0 {
+	if piece := int(uint32(s.record.Time)); piece != 0 {
 		limit = min(limit, piece)
 	}
 	s.cut(w, copy(w.port.cutting.Room(), packet), limit, now)
 	if !w.port.cutting.Active() {
 		return 0
+	}
+	if s.record.TOS != 0 {
+		s.stampTaken(w.port.cutting.Room()[:len(packet)], now)
 	}
 	return s.outputFragment(w.port, buf)
 }
@@ -200,7 +209,9 @@ func (s *Stack) outputReady(p *port, buf []byte, now mono.Time) int {
 			s.tapped = sock
 			n = s.outputFrameOf(p, sock, buf)
 		} else {
+			s.sending = sock
 			n = s.outputQueued(p, &sock.Send, buf, now)
+			s.sending = nil
 		}
 		switch {
 		case sock.Send.Len() > 0:

@@ -175,6 +175,14 @@ func culprits4() map[drop.Reason]culprit {
 				s.Input(0, icmp(wire.ICMP4Unreachable, own), 1)
 			}
 		},
+		drop.StampsFull: func(_ *testing.T, s *Stack) {
+			sock := newSocket(s, &s.UDP, "10.9.0.2:1000")
+			sock.Errors.Init(s.Pool)
+			for range 1000 {
+				port, _ := s.OfferMessage(wire.ProtoUDP, sock, &udp.Message{To: portA, Stamp: udp.StampSent}, 1)
+				s.Output(port, make([]byte, 1514), 1)
+			}
+		},
 		drop.UDPFiltered: func(t *testing.T, s *Stack) {
 			g := netip.MustParseAddrPort("239.1.1.1:7")
 			sock := newSocket(s, &s.UDP, "0.0.0.0:7")

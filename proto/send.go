@@ -33,7 +33,9 @@ type direct struct {
 	discover udp.Discovery
 	payload  []byte // the program's
 	now      mono.Time
-	piece    int  // bytes of its fragments, if it is cut
+	piece    int // bytes of its fragments, if it is cut
+	stamp    udp.Stamp
+	key      uint32
 	back     bool // once it is taken it goes to members on this host too
 
 	link    [wire.EthernetLen]byte // of a packet socket that leaves the header to us,
@@ -82,6 +84,7 @@ func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Me
 	d.port, d.path, d.sock, d.payload, d.now, d.by = w.port, w, sock, m.Payload, now, by
 	d.ip.protocol, d.ip.src, d.ip.dst, d.from, d.to = protocol, from, to.Addr(), sock.Local.Port(), to.Port()
 	d.ip.ttl, d.ip.tos, d.discover = sock.Terms(m, w.ttl, w.group)
+	d.stamp, d.key = m.Stamp, m.Key
 	n, limit := d.len(), w.limit(d.discover)
 	d.piece = sock.Piece(to.Addr(), limit)
 	if n > d.piece && !d.discover.Fragments() || n > limit && n > longest(to.Addr()) {
@@ -105,7 +108,10 @@ func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Me
 		return w.port.number, s.park(d)
 	}
 	if n > limit {
-		s.cut(w, s.put(d, w.port.cutting.Room()), d.piece, now)
+		n = s.put(d, w.port.cutting.Room())
+		if s.cut(w, n, d.piece, now); d.stamp&udp.StampAny != 0 {
+			s.stamp(sock, d.stamp, d.key, d.ip.src, w.port.cutting.Room()[:n], now)
+		}
 		if d.back {
 			s.bringBack(d)
 		}
@@ -226,14 +232,16 @@ func (s *Stack) queue(d *direct) unix.Errno {
 
 // record is what is kept of a queued packet besides its bytes: whom it is for, and
 // whose it is. Iface holds the protocol, above it the port that it has to leave by, and
-// rawRecord; TTL what the socket does about the path's MTU, and Time how long its fragments may be; 0: as the path says.
+// rawRecord; TTL what the socket does about the path's MTU, TOS what its program wants to hear of it, and Time how long its
+// fragments may be, 0: as the path says, and above that the key by which the program knows it.
 func (d *direct) record() *ring.Datagram {
 	iface := d.by<<8 | uint32(d.ip.protocol)
 	if d.sock.Raw != nil {
 		iface |= rawRecord
 	}
 	return &ring.Datagram{
-		From: netip.AddrPortFrom(d.ip.src, d.from), To: netip.AddrPortFrom(d.ip.dst, d.to), Iface: iface, TTL: uint8(d.discover), Time: int64(d.piece),
+		From: netip.AddrPortFrom(d.ip.src, d.from), To: netip.AddrPortFrom(d.ip.dst, d.to), Iface: iface, TTL: uint8(d.discover), TOS: uint8(d.stamp),
+		Time: int64(d.piece) | int64(d.key)<<32,
 	}
 }
 
@@ -335,16 +343,14 @@ func (s *Stack) reportUnreachable(m *ring.Datagram, packet []byte, now mono.Time
 			s.Count.Count(r)
 		}
 	}
-	var sock *udp.Socket
-	switch protocol := wire.Protocol(m.Iface); {
-	case m.Iface&rawRecord != 0:
+	if m.Iface&rawRecord != 0 {
 		s.Raw.Each(0, m.From, m.To, report)
-	case protocol == wire.ProtoUDP:
-		data = data[min(wire.UDPLen, len(data)):]
-		sock = s.UDP.Lookup(m.From, m.To)
-	case protocol == wire.ProtoICMP, protocol == wire.ProtoICMPv6:
-		sock = s.Ping.Lookup(m.From, m.To)
+		return
 	}
+	if wire.Protocol(m.Iface) == wire.ProtoUDP {
+		data = data[min(wire.UDPLen, len(data)):]
+	}
+	sock := s.senderOf(m)
 	if sock != nil {
 		report(sock)
 	}

@@ -114,6 +114,7 @@ type Stack struct {
 	silent []hop // those that routes name and that do not answer, longest first
 
 	in      packet                    // the packet that Input is looking at
+	sending *udp.Socket               // whose queue Output is at, nil: none's
 	waiting map[*neigh.Entry][]parked // connections by the neighbour that they wait for
 
 	taps   []*udp.Socket // packet sockets

@@ -114,10 +114,14 @@ func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, q *quote) d
 	return drop.None
 }
 
+// openErrorsMax bounds what waits to be read of errors that ended attempts to connect, in bytes with their overhead:
+// an attempt ends by its first.
+const openErrorsMax = 16 << 10
+
 // tellOpening puts what ends the opening of a connection into its error queue, with as much of the segment as was
 // quoted.
 func (s *Stack) tellOpening(c *tcp.Conn, e *udp.ExtendedError, segment []byte) {
-	if q := c.Telling(); q != nil && !(*udp.ErrQueue)(q).Put(e, segment) {
+	if q := c.Telling(); q != nil && !(*udp.ErrQueue)(q.Make(openErrorsMax)).Put(e, segment) {
 		s.Count.Count(drop.UDPErrorsFull)
 	}
 }

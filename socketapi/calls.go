@@ -328,9 +328,12 @@ func (t *Table) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn int, recvflag
 		return -1, 0, 0, nil, errno
 	}
 	c, set := control{b: oob}, f.common()
-	if set.kind == unix.SOCK_STREAM && flags&unix.MSG_ERRQUEUE == 0 {
+	switch {
+	case flags&unix.MSG_ERRQUEUE != 0 && e.Origin == udp.OriginStamp:
+		c.sentWith(set, &r.m)
+	case flags&unix.MSG_ERRQUEUE == 0 && set.kind == unix.SOCK_STREAM:
 		c.readWith(set, &r.m)
-	} else {
+	default:
 		c.receivedWith(set, &r.m)
 	}
 	if flags&unix.MSG_ERRQUEUE != 0 {

@@ -28,7 +28,7 @@ func sendControl(m *udp.Message, oob []byte, s *settings) unix.Errno {
 		errno := unix.Errno(0)
 		switch {
 		case level == unix.SOL_SOCKET:
-			errno = sendControlSocket(typ)
+			errno = sendControlSocket(m, typ, data)
 		case !m.To.IsValid(): // a stream heeds none
 		case level == unix.IPPROTO_IPV6 && (!four || s.family == unix.AF_INET6 && typ == unix.IPV6_PKTINFO):
 			errno = sendControl6(m, typ, data, s)
@@ -46,8 +46,15 @@ func sendControl(m *udp.Message, oob []byte, s *settings) unix.Errno {
 
 // sendControlSocket is what a message of SOL_SOCKET is taken for: those that pass rights between processes
 // say nothing to a network, as on Linux (__sock_cmsg_send).
-func sendControlSocket(typ int32) unix.Errno {
+func sendControlSocket(m *udp.Message, typ int32, data []byte) unix.Errno {
 	switch typ {
+	case unix.SO_TIMESTAMPING_OLD, unix.SO_TIMESTAMPING_NEW:
+		n, ok := intOf(data)
+		if !ok || n&^stampingRecorded != 0 {
+			return unix.EINVAL
+		}
+		m.Stamp = m.Stamp&^udp.StampAny | stampOf(n)
+		return 0
 	case unix.SCM_RIGHTS, unix.SCM_CREDENTIALS:
 		return 0
 	}

@@ -64,7 +64,7 @@ func (s *udpSocket) sendCorked(p, oob []byte, to netip.AddrPort, flags int) (int
 // uncork sends what is held back. mu of the cork is held.
 func (s *udpSocket) uncork(flags int) unix.Errno {
 	defer s.cork.drop()
-	return s.d.send(&s.cork.m, flags, s.sndTimeo.until(s.host))
+	return s.dispatch(&s.cork.m, flags)
 }
 
 // drop forgets what is held back. mu is held.

@@ -21,8 +21,8 @@ var differences = map[string]difference{
 		[]string{"linux tcp: 16384 ok | engine tcp: 131072 ok", "linux tcp6: 16384 ok | engine tcp6: 131072 ok"},
 	},
 	"option: SO_TIMESTAMPING's flags": {
-		"what is sent is not stamped, which is EINVAL instead of a time that never comes",
-		[]string{"linux set 2: ok 2 | engine set 2: EINVAL 0", "linux set 2: ok 2 | engine set 2: EINVAL 0"},
+		"what a connection sends is not stamped, which is EINVAL instead of a time that never comes",
+		[]string{"linux tcp set 2: ok 2 | engine tcp set 2: EINVAL 0", "linux tcp set 2: ok 2 | engine tcp set 2: EINVAL 0"},
 	},
 	"option: IP_FREEBIND, and a datagram from nobody's address, IPv6": {
 		"a connection whose answers go elsewhere is none",

@@ -51,7 +51,7 @@ func (s *datagram) nextError(taken udp.Origin) {
 			return
 		}
 	}
-	if taken != udp.OriginLocal {
+	if taken.Remote() {
 		s.soErr.Take()
 	}
 }
@@ -68,19 +68,6 @@ func (s *datagram) purgeErrors() {
 	}
 }
 
-// streamErrorsMax bounds the errors that wait at a stream socket, in bytes with their overhead: an attempt to
-// connect ends by the first.
-const streamErrorsMax = 16 << 10
-
-// readyErrors makes the error queue of a stream socket. mu is held.
-func (s *tcpSocket) readyErrors() {
-	if s.errors.Load() == nil {
-		q := new(udp.ErrQueue)
-		q.Init(ring.NewPool(streamErrorsMax)) // its own, as it outlives connections and their cores' pools; what it holds at once is made when it is used
-		s.errors.Store(q)
-	}
-}
-
 // recvError takes the oldest error of attempts to connect. What ICMP says of a connection is in SO_ERROR
 // alone (Linux: tcp_v4_err).
 func (s *tcpSocket) recvError(p []byte, _ int) (r received, e udp.ExtendedError, errno unix.Errno) {
@@ -89,7 +76,7 @@ func (s *tcpSocket) recvError(p []byte, _ int) (r received, e udp.ExtendedError,
 	if s.closed {
 		return r, e, unix.EBADF
 	}
-	q := s.errors.Load()
+	q := (*udp.ErrQueue)(s.errors.Load())
 	if q == nil {
 		return r, e, unix.EAGAIN
 	}
@@ -114,7 +101,7 @@ func (s *tcpSocket) told() bool {
 func (s *tcpSocket) purgeErrors() {
 	var e udp.ExtendedError
 	for s.told() {
-		s.errors.Load().Get(&e, nil)
+		(*udp.ErrQueue)(s.errors.Load()).Get(&e, nil)
 	}
 }
 
@@ -139,6 +126,7 @@ func (c *control) extended(family int, e *udp.ExtendedError) {
 	binary.NativeEndian.PutUint32(b[0:], uint32(e.Errno))
 	b[4], b[5], b[6] = uint8(e.Origin), e.Type, e.Code
 	binary.NativeEndian.PutUint32(b[8:], e.Info)
+	binary.NativeEndian.PutUint32(b[12:], e.Data)
 	if family == unix.AF_INET {
 		if e.Offender.IsValid() {
 			putSockaddr4(b[extendedLen:], netip.AddrPortFrom(e.Offender, 0))

@@ -55,6 +55,19 @@ func (f ipFamily) complains(e *env, typ, code uint8, packet []byte, quoted int) 
 	e.peer.close(raw)
 }
 
+// stamp writes down a message of the error queue, but the bytes of the packet that are in it.
+func (e *env) stamp(fd int) {
+	e.t.Helper()
+	p, oob := make([]byte, 4000), make([]byte, 300)
+	n, oobn, flags, from, err := e.me.api.Recvmsg(fd, p, oob, unix.MSG_ERRQUEUE)
+	e.note("stamp", n, flags, from == nil, err)
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	e.must(err)
+	for _, m := range messages {
+		e.note("control", m.Header.Level, m.Header.Type, e.me.words(m))
+	}
+}
+
 var errqueueRows = slices.Concat(
 	bothFamilies("errors: of a connection that is being opened", func(e *env, f ipFamily) {
 		recvErr := f.pick(unix.IP_RECVERR, unix.IPV6_RECVERR)
@@ -131,6 +144,48 @@ var errqueueRows = slices.Concat(
 		n, err := e.me.api.GetsockoptInt(mine, unix.SOL_SOCKET, unix.SO_ERROR)
 		e.note("SO_ERROR", n, err)
 		e.sends("and it goes on", &e.me, mine, "hello", 0)
+	}),
+	bothFamilies("stamps: when a datagram was sent", func(e *env, f ipFamily) {
+		_, at := f.bound(&e.peer)
+		const sent, only, id, told = unix.SOF_TIMESTAMPING_TX_SOFTWARE, unix.SOF_TIMESTAMPING_OPT_TSONLY, unix.SOF_TIMESTAMPING_OPT_ID, unix.SOF_TIMESTAMPING_SOFTWARE
+		for _, c := range []struct {
+			name       string
+			opt, flags int
+			data       int
+			cmsg       int
+		}{
+			{"sent", unix.SO_TIMESTAMPING_OLD, sent | told, 20, 0},
+			{"sent, new", unix.SO_TIMESTAMPING_NEW, sent | only | told, 20, 0},
+			{"sent, not told when", unix.SO_TIMESTAMPING_OLD, sent | only, 20, 0},
+			{"scheduled and sent", unix.SO_TIMESTAMPING_OLD, unix.SOF_TIMESTAMPING_TX_SCHED | sent | only | id | told, 20, 0},
+			{"numbered", unix.SO_TIMESTAMPING_OLD, sent | only | id | told, 20, 0},
+			{"hardware alone", unix.SO_TIMESTAMPING_OLD, unix.SOF_TIMESTAMPING_TX_HARDWARE | told, 20, 0},
+			{"in fragments", unix.SO_TIMESTAMPING_OLD, sent | only | id | told, 3000, 0},
+			{"by the message", unix.SO_TIMESTAMPING_OLD, only | id | told, 20, sent},
+			{"by the message, and wrong", unix.SO_TIMESTAMPING_OLD, told, 20, 1 << 20},
+		} {
+			mine := e.me.open(f.domain, unix.SOCK_DGRAM, 0)
+			e.note(c.name, e.me.api.SetsockoptInt(mine, unix.SOL_SOCKET, c.opt, c.flags))
+			var oob []byte
+			if c.cmsg != 0 {
+				oob = intCmsg(unix.SOL_SOCKET, int32(c.opt), c.cmsg)
+			}
+			for range 2 {
+				n, err := e.me.api.SendmsgN(mine, make([]byte, c.data), oob, at, 0)
+				e.note("send", n, err)
+			}
+			waits := (c.flags|c.cmsg)&sent != 0 && c.cmsg != 1<<20
+			for i := 0; waits && i < 2; i++ {
+				e.awaits("poll", &e.me, mine, unix.POLLERR)
+				e.stamp(mine)
+				if c.flags&unix.SOF_TIMESTAMPING_TX_SCHED != 0 {
+					e.stamp(mine)
+				}
+			}
+			e.polls("no more", &e.me, mine)
+			e.note("no more", e.me.errqueue(mine))
+			e.me.close(mine)
+		}
 	}),
 	[]row{{"errors: of IPv4, to an IPv6 socket", func(e *env) {
 		f := ipFamilies[0]

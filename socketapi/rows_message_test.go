@@ -240,6 +240,13 @@ var messageRows = concatRows(
 				theirs := e.peer.tcp()
 				e.must(e.peer.api.Connect(theirs, at))
 				mine := e.me.accept(l)
+				e.until("stamps", func() bool { // Linux begins to take them when it has found the time to
+					_, err := e.peer.api.Write(theirs, []byte("x"))
+					e.must(err)
+					_, oobn, _, _, err := e.me.api.Recvmsg(mine, make([]byte, 1), make([]byte, 99), 0)
+					e.must(err)
+					return oobn > 0
+				})
 				e.sends("the peer sends", &e.peer, theirs, "abcdef", 0)
 				e.message("look", &e.me, mine, 2, 99, unix.MSG_PEEK)
 				e.message("read", &e.me, mine, 4, 99, 0)

@@ -98,6 +98,12 @@ var otherOptionRows = []row{
 				is, _ := e.me.api.GetsockoptInt(fd, unix.SOL_SOCKET, opt)
 				e.note("set "+show(n), err, is)
 			}
+			stream := e.me.tcp()
+			for _, n := range []int{unix.SOF_TIMESTAMPING_SOFTWARE | unix.SOF_TIMESTAMPING_RX_SOFTWARE, 0, unix.SOF_TIMESTAMPING_TX_SOFTWARE} {
+				err := e.me.api.SetsockoptInt(stream, unix.SOL_SOCKET, opt, n)
+				is, _ := e.me.api.GetsockoptInt(stream, unix.SOL_SOCKET, opt)
+				e.note("tcp set "+show(n), err, is)
+			}
 		}
 	}},
 	{"option: SO_BINDTODEVICE", func(e *env) {

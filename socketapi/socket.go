@@ -89,6 +89,8 @@ type settings struct {
 	mtu6                int // IPV6_MTU; 0: not set
 	stamping            int // SO_TIMESTAMPING
 
+	stamps atomic.Uint32 // what of it is about sending: udp.Stamp, and stampKeys; set with mu held
+
 	wants                  asking
 	multicast4, multicast6 udp.Multicast
 

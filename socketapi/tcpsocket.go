@@ -33,8 +33,8 @@ type tcpSocket struct {
 	backlog    int        // guarded by mu
 	connecting bool       // connect has not said yet how it ended (SS_CONNECTING); guarded by mu
 
-	pending ring.Errno                   // SO_ERROR of a connection that is no more
-	errors  atomic.Pointer[udp.ErrQueue] // what ICMP says of attempts to connect, nil: there was none; stored, and read from, with mu held
+	pending ring.Errno // SO_ERROR of a connection that is no more
+	errors  ring.Late  // what ICMP says of attempts to connect; the core puts in, read from with mu held
 
 	members []*udp.Socket // by core, whom the core knows as the member of groups; nil: never one; guarded by mu
 	groups  *group.Set    // what it has joined; guarded by mu
@@ -362,7 +362,7 @@ func (s *tcpSocket) options(four bool) tcp.Options {
 	o.Device = uint32(s.device)
 	o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.ttl), uint8(s.tos), uint8(s.discover), s.recvErr
 	o.Stamps = s.wants.has(wantTimes)
-	o.Errors = (*ring.Datagrams)(s.errors.Load())
+	o.Errors = &s.errors
 	if !four {
 		o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.hops), uint8(s.tclass), uint8(s.discover6), s.recvErr6
 	}

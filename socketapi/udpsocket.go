@@ -2,6 +2,7 @@ package socketapi
 
 import (
 	"net/netip"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +18,7 @@ type udpSocket struct {
 	settings
 	d    *datagram
 	cork cork
+	keys atomic.Uint32 // SOF_TIMESTAMPING_OPT_ID: of the datagram that is sent next
 }
 
 func newUDPSocket(h *host.Host, family int) (*udpSocket, unix.Errno) {
@@ -120,10 +122,23 @@ func (s *udpSocket) sendMessage(p, oob []byte, to netip.AddrPort, flags int) (in
 	if errno := s.address(&m, oob, to); errno != 0 {
 		return 0, errno
 	}
-	if errno := s.d.send(&m, flags, s.sndTimeo.until(s.host)); errno != 0 {
+	if errno := s.dispatch(&m, flags); errno != 0 {
 		return 0, errno
 	}
 	return len(p), 0
+}
+
+// dispatch sends a message. One whose sending is to be heard of has the next number of those that are.
+func (s *udpSocket) dispatch(m *message, flags int) unix.Errno {
+	keyed := m.Stamp&udp.StampAny != 0 && s.stamps.Load()&stampKeys != 0
+	if keyed {
+		m.Key = s.keys.Add(1) - 1
+	}
+	errno := s.d.send(m, flags, s.sndTimeo.until(s.host))
+	if errno != 0 && keyed {
+		s.keys.Add(^uint32(0))
+	}
+	return errno
 }
 
 // address says where a message goes, and how.
@@ -132,6 +147,7 @@ func (s *udpSocket) address(m *message, oob []byte, to netip.AddrPort) unix.Errn
 		to = s.d.peer()
 	}
 	m.To = toLoopback(to)
+	m.Stamp = udp.Stamp(s.stamps.Load())
 	if to.IsValid() && to.Addr().Is4() && s.family == unix.AF_INET6 {
 		s.mu.Lock()
 		only := s.only6Now()

@@ -144,6 +144,7 @@ const (
 	UDPSocketFull
 	UDPSocketMemory
 	UDPErrorsFull
+	StampsFull
 	UDPFiltered
 
 	// TCP: the segment itself (RFC 9293 §3.1).

@@ -120,6 +120,7 @@ var texts = [reasons]struct{ name, explain string }{
 	UDPNoSocket:        {"udp-no-socket", "No UDP socket is bound to the destination port."},
 	UDPSocketFull:      {"udp-socket-full", "The receive buffer of the UDP socket is full."},
 	UDPSocketMemory:    {"udp-socket-memory", "The buffer memory of the core is used up, so the UDP socket cannot take the datagram."},
+	StampsFull:         {"stamps-full", "The error queue of the socket has no room, so its program does not hear when a datagram was sent; it was sent all the same."},
 	UDPErrorsFull:      {"udp-errors-full", "The error queue of the socket has no room, so the ICMP error was only noted in SO_ERROR."},
 	UDPFiltered:        {"udp-filtered", "A filter of the UDP socket refused the datagram's group, source or interface."},
 

@@ -39,7 +39,7 @@ func (c *Conn) opening() bool {
 // Telling is where the program is told of ICMP errors that end the opening of a connection, nil if there is no opening
 // or, over IPv6, it did not ask: Linux does not look whether it did over IPv4 (ip_icmp_error, ipv6_icmp_error). What
 // is put there comes before Unreachable or Fail.
-func (c *Conn) Telling() *ring.Datagrams {
+func (c *Conn) Telling() *ring.Late {
 	if !c.opening() || !c.opt.RecvErr && !c.key.is4() {
 		return nil
 	}

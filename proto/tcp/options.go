@@ -58,7 +58,7 @@ type Options struct {
 	// Stamps keeps when the bytes of the stream came: see Conn.Came (SO_TIMESTAMP and others).
 	Stamps bool
 	// Errors is where whoever knows ICMP puts what ends the opening of a connection; nil: nowhere. See Telling.
-	Errors *ring.Datagrams
+	Errors *ring.Late
 }
 
 // Options returns c's options.
@@ -115,6 +115,15 @@ func (o *Options) windowMost(n int) int {
 
 // noOptions are those of connections for which nothing was asked.
 var noOptions Options
+
+// slim gives up, once c is open, what Options say of its opening, where they say nothing else: then they need not be
+// c's own.
+func (c *Conn) slim() {
+	o := *c.opt
+	if o.Errors = nil; o == noOptions {
+		c.opt = &noOptions
+	}
+}
 
 // share returns options that connections can point at.
 func (t *TCP) share(o Options) *Options {

@@ -61,5 +61,7 @@ func (s State) sends() bool {
 func (c *Conn) setState(s State) {
 	c.t.states[c.state]--
 	c.t.states[s]++
-	c.state = s
+	if c.state = s; s == Established && c.opt.Errors != nil {
+		c.slim()
+	}
 }

@@ -26,7 +26,11 @@ const (
 	OriginLocal Origin = unix.SO_EE_ORIGIN_LOCAL // this host, before the packet left
 	OriginICMP  Origin = unix.SO_EE_ORIGIN_ICMP
 	OriginICMP6 Origin = unix.SO_EE_ORIGIN_ICMP6
+	OriginStamp Origin = unix.SO_EE_ORIGIN_TIMESTAMPING // no error: it was sent
 )
+
+// Remote says whether another host, or a router, has reported the error (is_icmp_err_skb).
+func (o Origin) Remote() bool { return o == OriginICMP || o == OriginICMP6 }
 
 // An ExtendedError is what struct sock_extended_err says about a packet that a socket has
 // sent, with what recvmsg returns beside it.
@@ -34,9 +38,10 @@ type ExtendedError struct {
 	Errno      unix.Errno
 	Origin     Origin
 	Type, Code uint8  // of the ICMP message
-	Info       uint32 // the MTU of EMSGSIZE, the pointer of a parameter problem
+	Info       uint32 // the MTU of EMSGSIZE, the pointer of a parameter problem, what a stamp is of (SCM_TSTAMP_*)
+	Data       uint32 // the key of a stamp
 
-	To       netip.AddrPort // where the packet was sent to: msg_name
+	To       netip.AddrPort // where the packet was sent to: msg_name; not valid for a stamp
 	Offender netip.Addr     // who reports it: SO_EE_OFFENDER; not valid where the origin is local
 	Iface    uint32         // port of the stack that the report came in by
 	Time     mono.Time      // of its arrival
@@ -63,32 +68,40 @@ func (q *ErrQueue) Free() { q.ring().Free() }
 const quoteMax = 1280
 
 // extendedLen is the length of what stands before the quote in a record.
-const extendedLen = 12
+const extendedLen = 16
 
 // Put queues an error and as much of the packet as was quoted, from behind the transport
-// header on. It says false if there is no room.
+// header on; of a stamp the whole frame. It says false if there is no room.
 func (q *ErrQueue) Put(e *ExtendedError, quote []byte) bool {
 	var b [extendedLen]byte
 	binary.LittleEndian.PutUint32(b[0:], uint32(e.Errno))
 	binary.LittleEndian.PutUint32(b[4:], e.Info)
 	b[8], b[9], b[10] = uint8(e.Origin), e.Type, e.Code
+	binary.LittleEndian.PutUint32(b[12:], e.Data)
+	if e.Origin != OriginStamp {
+		quote = quote[:min(len(quote), quoteMax)]
+	}
 	m := ring.Datagram{From: netip.AddrPortFrom(e.Offender, 0), To: e.To, Iface: e.Iface, Time: int64(e.Time), TTL: e.TTL, TOS: e.TOS}
-	return q.ring().PutParts(&m, b[:], quote[:min(len(quote), quoteMax)])
+	return q.ring().PutParts(&m, b[:], quote)
 }
 
 // Get takes the oldest error, copies as much of its quote into p as fits, and fills in e. It
 // returns how much was copied and how much there was, and false if the queue is empty.
 func (q *ErrQueue) Get(e *ExtendedError, p []byte) (n, whole int, ok bool) {
 	var m ring.Datagram
-	var b [extendedLen + quoteMax]byte
-	got, ok := q.ring().Get(&m, b[:], false)
+	var room [extendedLen + quoteMax]byte
+	b := room[:]
+	if _, ok = q.ring().Get(&m, b[:extendedLen], true); ok && m.Len > len(b) { // the whole frame of a stamp
+		b = make([]byte, m.Len)
+	}
+	got, ok := q.ring().Get(&m, b, false)
 	if !ok {
 		return 0, 0, false
 	}
 	n = copy(p, b[extendedLen:got])
 	*e = ExtendedError{
 		Errno: unix.Errno(binary.LittleEndian.Uint32(b[0:])), Info: binary.LittleEndian.Uint32(b[4:]),
-		Origin: Origin(b[8]), Type: b[9], Code: b[10],
+		Origin: Origin(b[8]), Type: b[9], Code: b[10], Data: binary.LittleEndian.Uint32(b[12:]),
 		To: m.To, Offender: m.From.Addr(), Iface: m.Iface, Time: mono.Time(m.Time), TTL: m.TTL, TOS: m.TOS,
 	}
 	return n, m.Len - extendedLen, true
@@ -107,7 +120,7 @@ func (s *Socket) WantsErrors(dst netip.Addr) bool {
 func (q *ErrQueue) Peek() (unix.Errno, bool) {
 	var m ring.Datagram
 	var b [extendedLen]byte
-	if _, ok := q.ring().Get(&m, b[:], true); !ok || Origin(b[8]) == OriginLocal {
+	if _, ok := q.ring().Get(&m, b[:], true); !ok || !Origin(b[8]).Remote() {
 		return 0, false
 	}
 	return unix.Errno(binary.LittleEndian.Uint32(b[0:])), true

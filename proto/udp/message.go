@@ -15,7 +15,21 @@ type Message struct {
 	HasTTL       bool
 	HasTOS       bool
 	DontFragment bool // IPV6_DONTFRAG
+
+	Stamp Stamp  // what is to be heard of its being sent, by the error queue
+	Key   uint32 // that it is known by there (SOF_TIMESTAMPING_OPT_ID)
 }
+
+// A Stamp says what a program wants to hear of a datagram's way out (SO_TIMESTAMPING).
+type Stamp uint8
+
+const (
+	StampScheduled Stamp = 1 << iota // SOF_TIMESTAMPING_TX_SCHED: when it is given to the interface
+	StampSent                        // SOF_TIMESTAMPING_TX_SOFTWARE: when the interface has it
+	StampOnly                        // SOF_TIMESTAMPING_OPT_TSONLY: without the packet
+
+	StampAny = StampScheduled | StampSent
+)
 
 // Terms returns the TTL or hop limit of a message, ttl where neither it nor the socket says one, its TOS or
 // traffic class, and what is done about the path's MTU. A header that the program writes is not copied into
