@@ -413,7 +413,7 @@ func TestBerkeley(t *testing.T) {
 	if _, err := st.ListenUDP(netip.MustParseAddrPort("0.0.0.0:9")); err != nil { // no row's socket is the last
 		t.Fatal(err)
 	}
-	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, rawRows, errqueueRows, getsockoptRows,
+	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows,
 		pollRows, epollRows, descriptorRows, kernelRows, ioctlRows, vectorRows,
 		tcpOptionRows, optionRows())
 	seen := map[string]bool{}

@@ -31,7 +31,7 @@ func TestStampOfADatagramThatWaits(t *testing.T) {
 			if time.Since(began) > longest {
 				t.Fatal("no stamp")
 			}
-			n, oobn, _, _, err = s.Recvmsg(fd, make([]byte, 9), oob, unix.MSG_ERRQUEUE)
+			n, oobn, _, _, _ = s.Recvmsg(fd, make([]byte, 9), oob, unix.MSG_ERRQUEUE) // EAGAIN, until it has left
 		}
 		messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 		fatal(t, err)

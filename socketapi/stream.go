@@ -154,8 +154,14 @@ func (s *stream) read(p []byte, flags int, until mono.Time) (n int, errno unix.E
 	return s.readAt(p, flags, until, nil)
 }
 
+// A cameBy is when the last byte of a read came, by what a socket knows of that.
+type cameBy struct {
+	of *ring.Arrivals
+	at mono.Time
+}
+
 // readAt is read that says when the last byte came, if that is wanted: not nil.
-func (s *stream) readAt(p []byte, flags int, until mono.Time, came *mono.Time) (n int, errno unix.Errno) {
+func (s *stream) readAt(p []byte, flags int, until mono.Time, came *cameBy) (n int, errno unix.Errno) {
 	if errno := s.begin(); errno != 0 {
 		return 0, errno
 	}
@@ -210,7 +216,7 @@ func (s *stream) takeError() unix.Errno {
 }
 
 // tryRead reads what is there; MSG_PEEK leaves it, and leaves out what comes first.
-func (s *stream) tryRead(p []byte, skip, flags int, came *mono.Time) (n int, errno unix.Errno) {
+func (s *stream) tryRead(p []byte, skip, flags int, came *cameBy) (n int, errno unix.Errno) {
 	var tell bool
 	s.reading.Lock()
 	switch {
@@ -226,7 +232,8 @@ func (s *stream) tryRead(p []byte, skip, flags int, came *mono.Time) (n int, err
 		if flags&unix.MSG_PEEK != 0 {
 			ahead = skip + n
 		}
-		*came = s.conn.Came(ahead)
+		at, _ := came.of.At(s.conn.ReadTo()+uint64(ahead), ahead == 0)
+		came.at = mono.Time(at)
 	}
 	s.reading.Unlock()
 	if tell {

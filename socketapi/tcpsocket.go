@@ -33,8 +33,9 @@ type tcpSocket struct {
 	backlog    int        // guarded by mu
 	connecting bool       // connect has not said yet how it ended (SS_CONNECTING); guarded by mu
 
-	pending ring.Errno // SO_ERROR of a connection that is no more
-	errors  ring.Late  // what ICMP says of attempts to connect; the core puts in, read from with mu held
+	pending ring.Errno    // SO_ERROR of a connection that is no more
+	came    ring.Arrivals // when what a connection has brought came, where somebody asks
+	errors  ring.Late     // what ICMP says of attempts to connect; the core puts in, read from with mu held
 
 	members []*udp.Socket // by core, whom the core knows as the member of groups; nil: never one; guarded by mu
 	groups  *group.Set    // what it has joined; guarded by mu
@@ -94,7 +95,7 @@ func (s *tcpSocket) listen(backlog int) unix.Errno {
 	}
 	s.backlog = backlog
 	if l := s.listener.Load(); l != nil {
-		l.change(backlog, s.options(s.family == unix.AF_INET))
+		l.change(backlog, s.listenerOptions())
 		l.fastOpen(&s.fast, backlog)
 		return 0
 	}
@@ -104,7 +105,7 @@ func (s *tcpSocket) listen(backlog int) unix.Errno {
 		}
 		s.autobound = true
 	}
-	l, errno := listen(s.host, s.hold, backlog, s.options(s.family == unix.AF_INET))
+	l, errno := listen(s.host, s.hold, backlog, s.listenerOptions())
 	if errno == 0 {
 		l.fastOpen(&s.fast, backlog)
 		s.listener.Store(l)
@@ -139,6 +140,9 @@ func (s *tcpSocket) acceptFrom(l *listener, flags int, until mono.Time) (*tcpSoc
 	s.mu.Unlock()
 	conn.lowat.Store(int64(c.rcvLowat))
 	c.conn.Store(conn)
+	if c.wants.has(wantTimes) {
+		c.apply() // the times are its own. It may have ended: then there is nothing to hear of
+	}
 	c.lookout.move(&conn.waiting)
 	if errno := c.host.SocketOpened(); errno != 0 {
 		conn.close(true, unix.EBADF)
@@ -182,13 +186,13 @@ func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
 	}
 	var r received
 	var errno unix.Errno
-	var came *mono.Time
+	var came *cameBy
 	if s.wants.has(wantTimes) {
-		came = new(mono.Time)
+		came = &cameBy{of: &s.came}
 	}
 	r.n, errno = conn.readAt(p, flags, s.rcvTimeo.until(s.host), came)
 	if came != nil {
-		r.m.Time = int64(*came)
+		r.m.Time = int64(came.at)
 	}
 	return r, errno
 }
@@ -361,7 +365,9 @@ func (s *tcpSocket) options(four bool) tcp.Options {
 	o.RcvBuf, o.SndBuf = s.rcvBuf/2, s.sndBuf/2 // half of it is taken for overhead, as tcp_adv_win_scale does
 	o.Device = uint32(s.device)
 	o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.ttl), uint8(s.tos), uint8(s.discover), s.recvErr
-	o.Stamps = s.wants.has(wantTimes)
+	if s.wants.has(wantTimes) {
+		o.Came = &s.came
+	}
 	o.Errors = &s.errors
 	if !four {
 		o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.hops), uint8(s.tclass), uint8(s.discover6), s.recvErr6
@@ -369,10 +375,17 @@ func (s *tcpSocket) options(four bool) tcp.Options {
 	return o
 }
 
+// listenerOptions is what a listener's connections begin with: nothing that is one socket's own. mu is held.
+func (s *tcpSocket) listenerOptions() tcp.Options {
+	o := s.options(s.family == unix.AF_INET)
+	o.Errors, o.Came = nil, nil
+	return o
+}
+
 // apply gives a connection or a listener its changed options. mu is held.
 func (s *tcpSocket) apply() unix.Errno {
 	if l := s.listener.Load(); l != nil {
-		l.change(s.backlog, s.options(s.family == unix.AF_INET))
+		l.change(s.backlog, s.listenerOptions())
 		l.fastOpen(&s.fast, s.backlog)
 	}
 	conn := s.conn.Load()

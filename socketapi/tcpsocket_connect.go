@@ -80,6 +80,7 @@ func (s *tcpSocket) begin(to netip.AddrPort, fast *fastOpen) (conn *stream, unfi
 			local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
 		}
 	}
+	s.came.Forget()
 	conn, errno = dialStream(s.host, local, to, s.hold, s.options(to.Addr().Is4()), fast)
 	if errno != 0 {
 		return nil, 0, errno

@@ -29,8 +29,7 @@ type Conn struct {
 	urg    ring.Word // a mark; see urgent.go
 	edge   ring.Word // offset in rx up to which the peer may send; set by the core, read by the program
 
-	came   ring.Arrivals // when what is in rx came, if Options.Stamps says so; the core marks, the program asks
-	sentTo ring.Word     // offset in tx up to which all has been sent, kept if unsentMost says so; set by the core, read by the program
+	sentTo ring.Word // offset in tx up to which all has been sent, kept if unsentMost says so; set by the core, read by the program
 
 	tm  timer.Timer
 	due [timers]mono.Time // see timers.go

@@ -83,8 +83,8 @@ func (c *Conn) inOrder(s *segment, p []byte, now mono.Time) drop.Reason {
 	published := nxt.Sub(c.rcv.nxt)
 	c.rcv.nxt = nxt
 	c.t.progress = true
-	if c.opt.Stamps && published > 0 {
-		c.came.Mark(c.rx.Tail()+uint64(published), int64(now))
+	if c.opt.Came != nil && published > 0 {
+		c.opt.Came.Mark(c.rx.Tail()+uint64(published), int64(now))
 	}
 	c.rx.Publish(published)
 	if published > 0 {

@@ -63,7 +63,6 @@ func (t *TCP) newConn(k *key, opt *Options) (*Conn, unix.Errno) {
 	c.pseudo = uint32(wire.PseudoSum(local, remote, wire.ProtoTCP, 0).Fold())
 	c.opt = opt
 	c.rx.Init(t.cfg.Pool, t.params.Rmem.Default)
-	c.came.Forget()
 	c.tx.Init(t.cfg.Pool, t.params.Wmem.Default)
 	c.setBuffers()
 	c.setInline()

@@ -55,8 +55,9 @@ type Options struct {
 	// RecvErr makes ICMP errors about an established connection the program's at once, which
 	// goes on all the same (IP_RECVERR, IPV6_RECVERR).
 	RecvErr bool
-	// Stamps keeps when the bytes of the stream came: see Conn.Came (SO_TIMESTAMP and others).
-	Stamps bool
+	// Came is where it is kept when the bytes of the stream came (SO_TIMESTAMP and others); nil: nowhere. A connection has
+	// its own.
+	Came *ring.Arrivals
 	// Errors is where whoever knows ICMP puts what ends the opening of a connection; nil: nowhere. See Telling.
 	Errors *ring.Late
 }
@@ -83,6 +84,9 @@ func (c *Conn) SetOptions(o Options, now mono.Time) unix.Errno {
 	}
 	old := c.opt
 	c.opt = &o
+	if o.Came != nil && old.Came == nil && c.rx.Len() > 0 {
+		o.Came.Mark(c.rx.Tail(), int64(c.lastData)) // what came before a program had it, with the last of that
+	}
 	c.setBuffers()
 	c.setInline()
 	if o.Congestion != old.Congestion {

@@ -34,12 +34,8 @@ func (c *Conn) Read(p []byte) (n int, errno unix.Errno, tell bool) {
 	}
 }
 
-// Came returns when the last of n bytes came that wait to be read, or with none the last that was read; 0: that is not
-// known. The program asks, and is not reading meanwhile.
-func (c *Conn) Came(n int) mono.Time {
-	at, _ := c.came.At(c.rx.Head()+uint64(n), n == 0)
-	return mono.Time(at)
-}
+// ReadTo returns how many bytes of the stream the program has read: the offset that Options.Came knows.
+func (c *Conn) ReadTo() uint64 { return c.rx.Head() }
 
 // Peek copies up to len(p) received bytes, beginning skip bytes after the first unread one, and
 // leaves them there (MSG_PEEK). Its results are those of Read.

@@ -105,8 +105,8 @@ func TestSizes(t *testing.T) {
 	// part of the kilobyte.
 	conn, entry, tw := unsafe.Sizeof(Conn{}), unsafe.Sizeof(entry{}), unsafe.Sizeof(twEntry{})
 	t.Logf("Conn %d, table entry %d, TIME-WAIT entry %d bytes", conn, entry, tw)
-	if conn > 904 {
-		t.Errorf("Conn is %d bytes, want at most 904", conn)
+	if conn > 896 {
+		t.Errorf("Conn is %d bytes, want at most 896", conn)
 	}
 	if entry > 8 || tw > 96 {
 		t.Errorf("table entry %d bytes, TIME-WAIT entry %d", entry, tw)
