@@ -103,7 +103,7 @@ var errqueueRows = slices.Concat(
 			if c.blocking {
 				e.note("connect", <-connected)
 			} else {
-				e.awaits("poll", &e.me, mine, unix.POLLERR)
+				e.awaits("poll", &e.me, mine, unix.POLLHUP) // it is in the queue a moment before the attempt is over
 			}
 			e.polls("poll", &e.me, mine)
 			p, oob := make([]byte, 60), make([]byte, 200)
