@@ -207,34 +207,49 @@ func TestPlanOf(t *testing.T) {
 	}
 }
 
-// A run of one kernel changes that kernel's record alone.
+// A run changes the results of its own kernel and its own parts alone.
 func TestRecordsAreKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kernels.json")
-	first := &row{kernel: catalog[2], took: 5 * time.Second, when: "then", err: errors.New("hangs")}
+	release := report.Event{Kind: report.Kernel, Value: "6.12.1"}
+	check := func(name string, passed int) report.Event {
+		return report.Event{Kind: report.Check, Name: name, Passed: passed}
+	}
+	lack := report.Event{Kind: report.Lack, Name: "netdev-genl"}
 	var table []*row
-	for _, r := range []*row{
-		first,
-		{kernel: catalog[0], took: 3 * time.Second, when: "then", events: []report.Event{{Kind: report.Kernel, Value: "5.10.0-1"}}},
-		{kernel: catalog[4], when: "then", err: errors.New("hangs")},
-		{kernel: catalog[2], when: "now"},
-	} {
-		var err error
-		if table, err = records(path, r); err != nil {
-			t.Fatal(err)
+	run := func(k kernel, when string, err error, events ...report.Event) (got []string) {
+		t.Helper()
+		var fault error
+		if table, fault = records(path, &row{kernel: k, when: when, err: err, events: events}); fault != nil {
+			t.Fatal(fault)
 		}
+		for _, r := range table {
+			got = append(got, fmt.Sprint(r.kernel.name, " ", r.when, " ", r.err))
+			for _, e := range r.events {
+				if e.Kind != report.Kernel {
+					got = append(got, fmt.Sprint(e.Kind, " ", e.Name, " ", e.Passed, " ", e.When))
+				}
+			}
+		}
+		return got
 	}
-	var got []string
-	for _, r := range table {
-		got = append(got, fmt.Sprint(r.kernel.name, " ", r.when, " ", r.took, " ", r.release(), " ", r.err))
-	}
-	want := []string{"5.10 then 3s 5.10.0-1 <nil>", "6.12 now 0s 6.12 <nil>", "7.x then 0s 7.x hangs"}
-	if !slices.Equal(got, want) {
-		t.Errorf("%q", got)
+	run(catalog[2], "1", nil, release, lack, check("info", 1), check("bpf", 3))
+	run(catalog[0], "2", errors.New("hangs"), check("bpf", 4))
+	for _, step := range []struct{ got, want []string }{
+		{run(catalog[2], "3", nil, release, check("bpf", 5)),
+			[]string{"5.10 2 hangs", "check bpf 4 2", "6.12 3 <nil>", "lack netdev-genl 0 1", "check info 1 1", "check bpf 5 3"}},
+		{run(catalog[2], "4", nil, release, check("info", 1)),
+			[]string{"5.10 2 hangs", "check bpf 4 2", "6.12 4 <nil>", "check info 1 4", "check bpf 5 3"}},
+		{run(catalog[2], "5", nil, report.Event{Kind: report.Kernel, Value: "6.12.2"}, check("xsk", 1)),
+			[]string{"5.10 2 hangs", "check bpf 4 2", "6.12 5 <nil>", "check xsk 1 5"}},
+	} {
+		if !slices.Equal(step.got, step.want) {
+			t.Errorf("got  %q\nwant %q", step.got, step.want)
+		}
 	}
 	if err := os.WriteFile(path, []byte("{"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := records(path, first); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := records(path, &row{}); err == nil || !strings.Contains(err.Error(), path) {
 		t.Error(err)
 	}
 }
@@ -254,8 +269,10 @@ func TestMarkdown(t *testing.T) {
 	table := []*row{
 		{kernel: catalog[0], when: "2026-11-22, abcdef0", events: []report.Event{
 			{Kind: report.Kernel, Value: "5.10.0-32-cloud-amd64"},
+			{Kind: report.Check, Name: "bpf", Passed: 30, Skipped: 2, When: "2026-11-22, abcdef0"},
+			{Kind: report.Check, Name: "xsk", Passed: 25, When: "2026-11-21, 1234567"},
+			{Kind: report.Check, Name: "info", Passed: 1, When: "2026-11-22, abcdef0"},
 			{Kind: report.Lack, Name: "XDP_USE_SG (Linux 6.6): none", Value: "invalid argument"},
-			{Kind: report.Check, Name: "bpf", Passed: 30, Skipped: 2},
 			{Kind: report.Figure, Name: "rxdrop", Value: "3 kpps"},
 		}},
 		{kernel: catalog[4], events: []report.Event{
@@ -266,9 +283,10 @@ func TestMarkdown(t *testing.T) {
 	got := string(markdown(table))
 	for _, want := range []string{
 		"| test | 5.10.0-32 | 7.3.4+deb13 |\n",
+		"| xsk | 25 (2026-11-21, 1234567) | – |\n",
 		"| bpf | 30, 2 skipped | **1 failed**, 31 passed |\n",
 		"| run on, at | 2026-11-22, abcdef0 |  |\n",
-		"| to its end | 0 s | **context deadline exceeded** |\n",
+		"| the last run came to its end | yes | **context deadline exceeded** |\n",
 		"| XDP_USE_SG (Linux 6.6): none | invalid argument | – |\n",
 		"| rxdrop | 3 kpps | – |\n",
 	} {

@@ -65,9 +65,6 @@ func main() {
 	if err != nil {
 		usage(err)
 	}
-	if o.docs != "" && *only != "" {
-		usage(errors.New("-docs is of all that a guest can do: without -only"))
-	}
 	if o.limit <= 0 {
 		usage(fmt.Errorf("-timeout %v: more than nothing", o.limit))
 	}

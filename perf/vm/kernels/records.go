@@ -6,19 +6,48 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/xdpsock/xdpsock/perf/vm/kernels/report"
 )
 
-// A record is a row as it is kept from run to run.
+// A record is a row as it is kept from run to run. Of what a guest can do, each part is as it was last
+// done.
 type record struct {
-	When    string         `json:"when"`
-	Seconds float64        `json:"seconds"`
-	Error   string         `json:"error,omitempty"`
-	Events  []report.Event `json:"events"`
+	When   string         `json:"when"` // the last run
+	Error  string         `json:"error,omitempty"`
+	Events []report.Event `json:"events"`
 }
+
+// add puts a run's events into the place of earlier ones of the same name. Those of another release of the
+// kernel go.
+func (k *record) add(r *row) {
+	same := func(e report.Event) bool { return e.Kind == report.Kernel && e.Value == r.release() }
+	if len(r.events) > 0 && !slices.ContainsFunc(k.Events, same) {
+		k.Events = nil
+	}
+	asked := func(e report.Event) bool { return e.Kind == report.Check && e.Name == checkInfo }
+	if slices.ContainsFunc(r.events, asked) { // what is lacked no more is not among the new ones
+		k.Events = slices.DeleteFunc(k.Events, func(e report.Event) bool { return e.Kind == report.Lack })
+	}
+	for _, e := range r.events {
+		e.When = r.when
+		i := slices.IndexFunc(k.Events, func(old report.Event) bool { return old.Kind == e.Kind && old.Name == e.Name })
+		if i < 0 {
+			k.Events = append(k.Events, e)
+		} else {
+			k.Events[i] = e
+		}
+	}
+	k.When, k.Error = r.when, ""
+	if r.err != nil {
+		k.Error = r.err.Error()
+	}
+}
+
+// checkInfo is the check that reports every lack.
+const checkInfo = "info"
 
 // publish puts a row into the file of the tables, beside the rows that earlier runs left.
 func publish(docs string, r *row) error {
@@ -40,17 +69,15 @@ func records(path string, ran *row) (table []*row, err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("what earlier runs left: %s: %w", path, err)
 	}
-	k := record{When: ran.when, Seconds: ran.took.Round(time.Second).Seconds(), Events: ran.events}
-	if ran.err != nil {
-		k.Error = ran.err.Error()
-	}
+	k := kept[ran.kernel.name]
+	k.add(ran)
 	kept[ran.kernel.name] = k
 	for _, k := range catalog {
 		r, ok := kept[k.name]
 		if !ok {
 			continue
 		}
-		again := &row{kernel: k, events: r.Events, when: r.When, took: time.Duration(r.Seconds * float64(time.Second))}
+		again := &row{kernel: k, events: r.Events, when: r.When}
 		if r.Error != "" {
 			again.err = errors.New(r.Error)
 		}

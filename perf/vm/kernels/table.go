@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,8 +90,9 @@ func markdown(table []*row) []byte {
 
 <!-- Made by perf/vm/kernels; do not edit. -->
 
-Kernels of Debian's archive under QEMU's software emulation, each as it was last run by
-`+"`cd perf && go run ./vm/kernels -docs ../docs/kernels.md`"+` (with `+"`-kernels 6.1`"+`, that column alone).
+Kernels of Debian's archive under QEMU's software emulation, by
+`+"`cd perf && go run ./vm/kernels -docs ../docs/kernels.md`"+` (with `+"`-kernels 6.1 -only bpf`"+`, that cell alone): each
+result is the last one, on the day and at the commit that its column names, or at its own where it names one.
 
 ## Passed tests
 
@@ -140,13 +142,12 @@ func across(b *bytes.Buffer, table []*row, head, kind string) {
 	for _, r := range table {
 		fmt.Fprintf(b, " %s |", r.when)
 	}
-	fmt.Fprintf(b, "\n| to its end |")
+	fmt.Fprintf(b, "\n| the last run came to its end |")
 	for _, r := range table {
-		switch {
-		case r.err != nil:
+		if r.err != nil {
 			fmt.Fprintf(b, " **%s** |", strings.ReplaceAll(r.err.Error(), "\n", " "))
-		default:
-			fmt.Fprintf(b, " %.0f s |", r.took.Seconds())
+		} else {
+			fmt.Fprintf(b, " yes |")
 		}
 	}
 	fmt.Fprintln(b)
@@ -169,20 +170,31 @@ func columns(table []*row, kind string) (names []string) {
 // cell is what a kernel has in the line of that name.
 func (r *row) cell(kind, name string) string {
 	for _, e := range r.events {
-		switch {
-		case e.Kind != kind || e.Name != name:
+		if e.Kind != kind || e.Name != name {
 			continue
-		case kind != report.Check:
-			return e.Value
-		case e.Failed > 0:
-			return fmt.Sprintf("**%d failed**, %d passed", e.Failed, e.Passed)
-		case e.Skipped > 0:
-			return fmt.Sprintf("%d, %d skipped", e.Passed, e.Skipped)
 		}
-		return fmt.Sprint(e.Passed)
+		s := e.Value
+		switch {
+		case kind != report.Check:
+		case e.Failed > 0:
+			s = fmt.Sprintf("**%d failed**, %d passed", e.Failed, e.Passed)
+		case e.Skipped > 0:
+			s = fmt.Sprintf("%d, %d skipped", e.Passed, e.Skipped)
+		default:
+			s = fmt.Sprint(e.Passed)
+		}
+		if kind == report.Check && e.When != r.when {
+			s += " (" + e.When + ")"
+		}
+		return s
 	}
-	if kind == report.Lack && r.err == nil {
+	if kind == report.Lack && r.asked() {
 		return "✓"
 	}
 	return "–"
+}
+
+// asked says whether the kernel was asked what it lacks.
+func (r *row) asked() bool {
+	return slices.ContainsFunc(r.events, func(e report.Event) bool { return e.Kind == report.Check && e.Name == checkInfo && e.Failed == 0 })
 }

@@ -44,4 +44,5 @@ type Event struct {
 	Failed  int    `json:"failed,omitempty"`
 	Skipped int    `json:"skipped,omitempty"`
 	Detail  string `json:"detail,omitempty"` // of a failure, its last lines
+	When    string `json:"when,omitempty"`   // the day and the commit; the host's
 }
