@@ -368,3 +368,19 @@ func TestFastOpenBothWaysWithLoss(t *testing.T) {
 		t.Errorf("%d connections were opened by their SYN", early)
 	}
 }
+
+// Linux tcp_v4_err: an ICMP error does not end one that its program has already, though the handshake is not over.
+func TestFastOpenTakenIsAsGoodAsOpen(t *testing.T) {
+	s, cookie := fastServer(t, Params{}, 5)
+	s.in("S 0:10(10) win 5000 <mss 1000,fo " + cookie + ">")
+	s.out("S. 0:0(0) ack 11 <mss 1460>")
+	s.accept()
+	s.read(10)
+	s.wrote = 0
+	s.write(100)
+	s.out("P. 1:101(100) ack 11")
+	if believed := s.h.tcp.Unreachable(s.c.Local(), s.c.Remote(), s.c.snd.una, unix.EHOSTUNREACH, s.now); !believed || s.c.Telling() != nil {
+		t.Errorf("believed %v; told of %v; %d to %d", believed, s.c.Telling() != nil, s.c.snd.una, s.c.snd.nxt)
+	}
+	s.state(SynReceived)
+}

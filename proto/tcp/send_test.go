@@ -489,6 +489,23 @@ func TestICMP(t *testing.T) {
 	s.writeFails(unix.ENETUNREACH)
 }
 
+// What ends the opening of a connection has a place to be told, which an open one does not keep.
+func TestTelling(t *testing.T) {
+	var errors ring.Late
+	s := newScript(t, Params{})
+	s.connect(Options{Errors: &errors})
+	if s.c.Telling() != &errors {
+		t.Error("an opening has nowhere to tell of errors")
+	}
+	s.out("S 0:0(0)")
+	s.in("S. 0:0(0) ack 1 win 5000")
+	s.out(". 1:1(0) ack 1")
+	s.state(Established)
+	if s.c.Telling() != nil || s.c.opt != &noOptions {
+		t.Errorf("an open connection tells of errors: %+v", s.c.opt)
+	}
+}
+
 // IP_RECVERR: an ICMP error about an established connection is the next call's, once, and the connection
 // goes on.
 func TestICMPWanted(t *testing.T) {
