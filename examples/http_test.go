@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,10 +20,7 @@ import (
 // kernel's sockets talks to the server.
 func TestHTTP(t *testing.T) {
 	netlab.RequireRoot(t)
-	dir := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", dir, "./httpserver", "./httpclient").CombinedOutput(); err != nil {
-		t.Fatalf("the examples do not build: %v\n%s", err, out)
-	}
+	dir := build(t, "./httpserver", "./httpclient")
 	const here, there, kernel = "10.97.0.1", "10.97.0.2", "10.97.0.3"
 	a, b := netlab.TestNS(t), netlab.TestNS(t)
 	netlab.TestVeth(t, netlab.End{NS: a, Name: "va"}, netlab.End{NS: b, Name: "vb", Addrs: []netip.Prefix{netip.MustParsePrefix(kernel + "/24")}})

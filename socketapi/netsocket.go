@@ -103,22 +103,11 @@ func (c *conn) fail(op, call string, errno unix.Errno) error {
 	return opError(op, c.network, call, c.LocalAddr(), c.RemoteAddr(), errno)
 }
 
-// abandon closes a socket that no program has had in its hands, and waits for nothing.
-func (s *netSocket) abandon() {
-	s.mark()
-	s.file.socket.(*tcpSocket).abandon()
-}
-
-// keepAlive sets when an idle peer is asked if it is still there, as package net has it.
-func (s *netSocket) keepAlive(idle time.Duration, cfg net.KeepAliveConfig) {
-	if !cfg.Enable {
-		if idle < 0 {
-			return
-		}
-		cfg = net.KeepAliveConfig{Enable: true, Idle: idle}
+// nothing is the error of a call that moves no bytes.
+func (c *conn) nothing(op string) error {
+	if errno := c.wait.begin(); errno != 0 {
+		return c.fail(op, op, errno)
 	}
-	s.setOption(unix.SOL_SOCKET, unix.SO_KEEPALIVE, value{n: 1})
-	for _, o := range keepOptions(cfg) {
-		s.setOption(unix.IPPROTO_TCP, o.name, value{n: o.n})
-	}
+	c.wait.leave()
+	return nil
 }

@@ -52,15 +52,6 @@ func (c *TCPConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// nothing is the error of a call that moves no bytes.
-func (c *TCPConn) nothing(op string) error {
-	if errno := c.s.begin(); errno != 0 {
-		return c.fail(op, op, errno)
-	}
-	c.s.leave()
-	return nil
-}
-
 // Write implements net.Conn: it returns when all of p is in the send buffer.
 func (c *TCPConn) Write(p []byte) (n int, err error) {
 	c.writes.Lock()
@@ -199,4 +190,24 @@ func (c *TCPConn) set(level, name int, v value) error {
 		return c.fail("set", "setsockopt", errno)
 	}
 	return nil
+}
+
+// abandon closes a socket that no program has had in its hands, and waits for nothing.
+func (s *netSocket) abandon() {
+	s.mark()
+	s.file.socket.(*tcpSocket).abandon()
+}
+
+// keepAlive sets when an idle peer is asked if it is still there, as package net has it.
+func (s *netSocket) keepAlive(idle time.Duration, cfg net.KeepAliveConfig) {
+	if !cfg.Enable {
+		if idle < 0 {
+			return
+		}
+		cfg = net.KeepAliveConfig{Enable: true, Idle: idle}
+	}
+	s.setOption(unix.SOL_SOCKET, unix.SO_KEEPALIVE, value{n: 1})
+	for _, o := range keepOptions(cfg) {
+		s.setOption(unix.IPPROTO_TCP, o.name, value{n: o.n})
+	}
 }

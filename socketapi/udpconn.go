@@ -65,15 +65,6 @@ func (c *UDPConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// nothing is the error of a call that moves no bytes.
-func (c *UDPConn) nothing(op string) error {
-	if errno := c.s.begin(); errno != 0 {
-		return c.fail(op, op, errno)
-	}
-	c.s.leave()
-	return nil
-}
-
 // ReadFromUDPAddrPort reads one datagram and says who sent it. What does not fit into
 // p is lost. It allocates nothing.
 func (c *UDPConn) ReadFromUDPAddrPort(p []byte) (n int, from netip.AddrPort, err error) {
