@@ -135,6 +135,12 @@ func (d *Dialer) within(ctx context.Context) (context.Context, context.CancelFun
 
 // connect makes one connection to one address.
 func (d *Dialer) connect(ctx context.Context, network string, local, remote netip.AddrPort) (net.Conn, error) {
+	if local.Addr().IsUnspecified() && local.Addr().Is4() != remote.Addr().Is4() { // of any family
+		local = netip.AddrPortFrom(netip.IPv6Unspecified(), local.Port())
+		if remote.Addr().Is4() {
+			local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
+		}
+	}
 	if network[:3] == "udp" {
 		c, err := d.connectUDP(ctx, network, local, remote)
 		if err != nil {

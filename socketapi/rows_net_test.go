@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -129,6 +130,31 @@ var netRows = []struct {
 		s.must(err)
 		s.say("udp", c.LocalAddr(), c.RemoteAddr())
 		c.Close()
+	}},
+	{"local addresses of any family", func(s *netSide) {
+		for _, at := range []string{"127.0.0.1:0", "[::1]:0"} {
+			l, u := s.server("tcp", at), s.udp("udp", at)
+			for _, any := range []net.IP{nil, net.IPv4zero, net.IPv6unspecified} {
+				_, port, _ := net.SplitHostPort(s.closedPort("udp"))
+				free, _ := strconv.Atoi(port)
+				for _, c := range []struct {
+					network string
+					to      net.Addr
+					local   net.Addr
+				}{
+					{"tcp", l.Addr(), &net.TCPAddr{IP: any}}, {"udp", u.LocalAddr(), &net.UDPAddr{IP: any}},
+					{"udp", u.LocalAddr(), &net.UDPAddr{IP: any, Port: free}},
+				} {
+					x, err := s.dial(background, dialOptions{local: c.local}, c.network, c.to.String())
+					if err != nil {
+						s.say("dial", err)
+						continue
+					}
+					s.say(c.network, x.LocalAddr(), x.RemoteAddr())
+					x.Close()
+				}
+			}
+		}
 	}},
 	{"this host as nobody", func(s *netSide) {
 		l := s.server("tcp", ":0")
