@@ -68,6 +68,11 @@ func (s *Stack) inputFragment(f *ip.Fragment) (whole []byte, reason drop.Reason)
 	if whole, reason = s.reassembly.Input(f, in.now); whole == nil {
 		return nil, reason
 	}
+	if whole[0]>>4 == 4 { // RFC 3168 §5.3, and what sockets hear of the packet
+		in.ttl, in.tos = wire.IPv4(whole).TTL(), wire.IPv4(whole).TOS()
+	} else {
+		in.ttl, in.tos = wire.IPv6(whole).HopLimit(), wire.IPv6(whole).TrafficClass()
+	}
 	link := in.frame[:in.link] // of the fragment that came last
 	in.ip, in.frame = whole, s.reassembly.Frame(whole, in.link)
 	copy(in.frame, link)

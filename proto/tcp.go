@@ -19,6 +19,7 @@ func (s *Stack) tcpConfig(cfg *Config) tcp.Config {
 	t := tcp.Config{
 		Pool: s.Pool, Wheel: s.wheel, Wakes: s.Wakes, Count: &s.Count,
 		Secret: cfg.Secret, Rand: s.rand, Params: cfg.TCP, Lanes: len(s.ports), MSS: s.mss,
+		Packet: s.headers,
 	}
 	if s.peers != nil {
 		t.Miss, t.Claim, t.Disclaim = s.missTCP, s.peers.Claim, s.peers.Disclaim
@@ -34,6 +35,20 @@ func (s *Stack) mss(_, remote netip.Addr) uint16 {
 		mtu = packetMax(remote, s.ports[0].MTU)
 	}
 	return uint16(max(mtu-headerLen(remote)-wire.TCPLen, 0))
+}
+
+// headers are those of the segment in Input: of its link, and those of IP and TCP.
+func (s *Stack) headers() (link, rest []byte) {
+	in := &s.in
+	at := 0
+	if in.ip[0]>>4 == 4 {
+		at = len(in.ip) - len(wire.IPv4(in.ip).Payload())
+	} else {
+		e := wire.WalkExtensions(wire.IPv6(in.ip))
+		at = e.Offset
+	}
+	h := wire.TCP(in.ip[at:])
+	return in.frame[:in.link], in.ip[:at+len(h)-len(h.Payload())]
 }
 
 // missTCP hands the packet in Input over to the core that its connection lives on. Where that

@@ -415,7 +415,7 @@ func TestBerkeley(t *testing.T) {
 	}
 	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows,
 		pollRows, epollRows, descriptorRows, kernelRows, ioctlRows, vectorRows,
-		tcpOptionRows, optionRows())
+		tcpOptionRows, tcpSYNRows, optionRows())
 	seen := map[string]bool{}
 	for i, r := range table {
 		if seen[r.name] {

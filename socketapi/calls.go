@@ -333,6 +333,9 @@ func (t *Table) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn int, recvflag
 		c.sentWith(set, &r.m)
 	case flags&unix.MSG_ERRQUEUE == 0 && set.kind == unix.SOCK_STREAM:
 		c.readWith(set, &r.m)
+		if flags&unix.MSG_OOB == 0 {
+			c.unread(f.socket)
+		}
 	default:
 		c.receivedWith(set, &r.m)
 	}
@@ -364,6 +367,7 @@ func (t *Table) RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) 
 		}
 		c := control{b: oob}
 		c.readWith(f.common(), &r.m)
+		c.unread(f.socket)
 		if c.trunc {
 			r.flags |= unix.MSG_CTRUNC
 		}

@@ -36,6 +36,7 @@ const (
 	wantTClass
 	wantOrigDst6
 	wantAuxData // PACKET_AUXDATA
+	wantInq     // TCP_INQ
 )
 
 // wantTimes are those that want to know when something came.
@@ -134,11 +135,23 @@ func (c *control) receivedWith(s *settings, m *ring.Datagram) {
 	}
 }
 
-// readWith writes what a stream wants to know of the bytes that were read: when the last of them came. It has no
-// other messages, as on Linux.
+// readWith writes what a stream wants to know of the bytes that were read: when the last of them came.
 func (c *control) readWith(s *settings, m *ring.Datagram) {
 	if w := s.wants.load(); w&wantTimes != 0 && m.Time != 0 {
 		c.putTime(w, s.wallClock(mono.Time(m.Time)))
+	}
+}
+
+// unread writes how much a stream has left to read (TCP_INQ).
+func (c *control) unread(s socket) {
+	t, ok := s.(*tcpSocket)
+	if !ok || !t.wants.has(wantInq) {
+		return
+	}
+	if conn := t.conn.Load(); conn != nil && conn.begin() == 0 {
+		n := conn.conn.Inq()
+		conn.leave()
+		c.putInt(unix.IPPROTO_TCP, unix.TCP_CM_INQ, n)
 	}
 }
 

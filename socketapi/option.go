@@ -10,14 +10,15 @@ import (
 
 // value is what an option is set to, by its kind.
 type value struct {
-	n      int // kindInt, kindFlag (0 or 1)
-	linger unix.Linger
-	time   unix.Timeval
-	text   string
-	info   unix.TCPInfo
-	rate   uint64 // kindRate
-	filter unix.ICMPv6Filter
-	stats  unix.TpacketStats
+	n        int // kindInt, kindFlag (0 or 1)
+	linger   unix.Linger
+	time     unix.Timeval
+	text     string
+	info     unix.TCPInfo
+	infoBits [2]byte // the bit fields of info, which stand at infoBitsAt
+	rate     uint64  // kindRate
+	filter   unix.ICMPv6Filter
+	stats    unix.TpacketStats
 }
 
 // kind is the type of an option's value.
@@ -282,8 +283,9 @@ func (v *value) bytes(k kind) []byte {
 		}
 	case kindStats:
 		b = ne.AppendUint32(ne.AppendUint32(b, v.stats.Packets), v.stats.Drops)
-	case kindInfo:
+	case kindInfo: // with the bytes that unix.TCPInfo has no names for
 		b, _ = binary.Append(b, ne, &v.info)
+		b = slices.Insert(b, infoBitsAt, v.infoBits[:]...)
 	case kindText:
 		b = append([]byte(v.text), 0)
 	case kindBytes:

@@ -53,6 +53,9 @@ var tcpOptions = []option{
 	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN_NO_COOKIE, label: "TCP_FASTOPEN_NO_COOKIE", on: onTCP, get: getFastNoCookie, set: setFastNoCookie},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN_KEY, label: "TCP_FASTOPEN_KEY", kind: kindBytes, on: onTCP, get: getFastKey, set: setFastKey},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_DEFER_ACCEPT, label: "TCP_DEFER_ACCEPT", on: onTCP, get: getDeferAccept, set: setDeferAccept},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_SAVE_SYN, label: "TCP_SAVE_SYN", on: onTCP, get: getSaveSYN, set: setSaveSYN},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_SAVED_SYN, label: "TCP_SAVED_SYN", kind: kindBytes, on: onTCP, get: getSavedSYN},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_INQ, label: "TCP_INQ", on: onTCP, get: getInq, set: setInq},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_WINDOW_CLAMP, label: "TCP_WINDOW_CLAMP", on: onTCP, get: getWindowClamp, set: setWindowClamp},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_NOTSENT_LOWAT, label: "TCP_NOTSENT_LOWAT", on: onTCP,
 		get: func(s socket, v *value) unix.Errno { v.n = int(int32(s.(*tcpSocket).opt.NotSentLow)); return 0 },
@@ -133,6 +136,53 @@ func setQuickACK(s socket, v *value) unix.Errno {
 	if conn := t.conn.Load(); conn != nil {
 		return conn.do(func(c *tcp.Conn, now mono.Time) unix.Errno { c.QuickACK(v.n, now); return 0 })
 	}
+	return 0
+}
+
+func getSaveSYN(s socket, v *value) unix.Errno {
+	v.n = int(s.(*tcpSocket).opt.SaveSYN)
+	return 0
+}
+
+func setSaveSYN(s socket, v *value) unix.Errno {
+	if v.n < 0 || v.n > 2 {
+		return unix.EINVAL
+	}
+	s.(*tcpSocket).opt.SaveSYN = uint8(v.n)
+	return 0
+}
+
+// getSavedSYN tells what the SYN of an accepted connection came with, once. Nothing is told to who has no room for all of it.
+func getSavedSYN(s socket, v *value) unix.Errno {
+	room := len(v.text)
+	v.text = ""
+	conn := s.(*tcpSocket).conn.Load()
+	if conn == nil {
+		return 0
+	}
+	return conn.do(func(c *tcp.Conn, _ mono.Time) unix.Errno {
+		syn := c.SavedSYN()
+		if room < len(syn) {
+			return unix.EINVAL
+		}
+		if syn != nil {
+			v.text = string(syn)
+			c.DropSYN()
+		}
+		return 0
+	})
+}
+
+func getInq(s socket, v *value) unix.Errno {
+	v.n = number(s.common().wants.has(wantInq))
+	return 0
+}
+
+func setInq(s socket, v *value) unix.Errno {
+	if v.n < 0 || v.n > 1 {
+		return unix.EINVAL
+	}
+	s.common().wants.set(wantInq, v.n != 0)
 	return 0
 }
 

@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"encoding/binary"
 	"math"
 	"time"
 
@@ -25,12 +26,17 @@ const (
 	infoScale      = 4
 	infoECN        = 8
 	infoECNSeen    = 16
+	infoSynData    = 32
+	infoFastChild  = 128
 
 	infoDisorder = 1
 	infoCWR      = 2
 	infoRecovery = 3
 	infoLoss     = 4
 )
+
+// infoBitsAt is where tcpi_snd_wscale, tcpi_rcv_wscale, tcpi_delivery_rate_app_limited and tcpi_fastopen_client_fail are.
+const infoBitsAt = 6
 
 func getTCPInfo(s socket, v *value) unix.Errno {
 	t := s.(*tcpSocket)
@@ -42,7 +48,9 @@ func getTCPInfo(s socket, v *value) unix.Errno {
 	}
 	if conn := t.conn.Load(); conn != nil {
 		return conn.do(func(c *tcp.Conn, now mono.Time) unix.Errno {
-			layInfo(&v.info, c.Info(now))
+			i := c.Info(now)
+			layInfo(&v.info, i)
+			v.infoBits = infoBits(&i)
 			return 0
 		})
 	}
@@ -71,7 +79,7 @@ func layInfo(to *unix.TCPInfo, i tcp.Info) {
 	}
 	to.Retransmits, to.Probes, to.Backoff = uint8(i.Retransmits), uint8(i.Probes), uint8(i.Backoff)
 	to.Options = uint8(number(i.Timestamps)*infoTimestamps | number(i.SACK)*infoSACK | number(i.Scale)*infoScale |
-		number(i.ECN)*infoECN | number(i.ECNSeen)*infoECNSeen)
+		number(i.ECN)*infoECN | number(i.ECNSeen)*infoECNSeen | number(i.SynData)*infoSynData | number(i.FastChild)*infoFastChild)
 	to.Rto, to.Rtt, to.Rttvar, to.Min_rtt, to.Rcv_rtt = usec(i.RTO), usec(i.RTT), usec(i.RTTVar), usec(i.MinRTT), usec(i.RcvRTT)
 	to.Ato = usec(i.ATO)
 	to.Snd_mss, to.Rcv_mss, to.Advmss, to.Pmtu = uint32(i.SndMSS), uint32(i.RcvMSS), uint32(i.AdvMSS), uint32(i.PMTU)
@@ -86,7 +94,7 @@ func layInfo(to *unix.TCPInfo, i tcp.Info) {
 	to.Notsent_bytes = uint32(i.NotSent)
 	to.Bytes_acked, to.Bytes_received, to.Bytes_sent, to.Bytes_retrans = i.BytesAcked, i.BytesRecv, i.BytesSent, i.BytesRetrans
 	to.Segs_in, to.Segs_out, to.Data_segs_in, to.Data_segs_out = uint32(i.SegsIn), uint32(i.SegsOut), uint32(i.DataSegsIn), uint32(i.DataSegsOut)
-	to.Delivered, to.Dsack_dups, to.Reord_seen, to.Rcv_ooopack = uint32(i.Delivered), uint32(i.DSACKs), uint32(i.ReordSeen), uint32(i.OutOfOrder)
+	to.Delivered, to.Delivered_ce, to.Dsack_dups, to.Reord_seen, to.Rcv_ooopack = uint32(i.Delivered), uint32(i.DeliveredCE), uint32(i.DSACKs), uint32(i.ReordSeen), uint32(i.OutOfOrder)
 	to.Pacing_rate, to.Max_pacing_rate, to.Delivery_rate = i.PacingRate, i.MaxPacingRate, i.DeliveryRate
 	if to.Max_pacing_rate == 0 {
 		to.Max_pacing_rate = math.MaxUint64
@@ -94,6 +102,16 @@ func layInfo(to *unix.TCPInfo, i tcp.Info) {
 	to.Busy_time, to.Rwnd_limited, to.Sndbuf_limited = long(i.Busy), long(i.RwndLimited), long(i.SndbufLimited)
 	to.Total_rto, to.Total_rto_recoveries, to.Total_rto_time = uint16(i.Timeouts), uint16(i.Outages), msec(i.OutageTime)
 	to.Last_data_sent, to.Last_data_recv, to.Last_ack_recv = msec(i.LastDataSent), msec(i.LastDataRecv), msec(i.LastAckRecv)
+}
+
+// infoBits are the bit fields as compilers lay them out: from the lowest bit on where the machine is little endian, else
+// from the highest.
+func infoBits(i *tcp.Info) (b [2]byte) {
+	send, receive, limited, fail := i.SndScale&15, i.RcvScale&15, byte(number(i.AppLimited)), byte(i.FastFail&3)
+	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
+		return [2]byte{send | receive<<4, limited | fail<<1}
+	}
+	return [2]byte{send<<4 | receive, limited<<7 | fail<<5}
 }
 
 // GetsockoptTCPCCVegasInfo, GetsockoptTCPCCDCTCPInfo and GetsockoptTCPCCBBRInfo return TCP_CC_INFO, which is all zeros of

@@ -25,7 +25,7 @@ func (c *Conn) blackHole(now mono.Time) {
 	if p.MTUProbing == 0 {
 		return
 	}
-	s := &c.faulty().search
+	s := &c.needRare().search
 	s.size = 0
 	if s.low == 0 {
 		*s = search{low: uint16(min(p.BaseMSS, int(c.mssMost()))), high: c.mssMost(), at: tsClock(now)}
@@ -36,7 +36,7 @@ func (c *Conn) blackHole(now mono.Time) {
 }
 
 // searching says whether c's segments are what a search says.
-func (c *Conn) searching() bool { return c.faults != nil && c.faults.search.low != 0 }
+func (c *Conn) searching() bool { return c.rare != nil && c.rare.search.low != 0 }
 
 // startSearch begins with small segments, where that is wanted for every connection.
 func (c *Conn) startSearch(now mono.Time) {
@@ -48,7 +48,7 @@ func (c *Conn) startSearch(now mono.Time) {
 // probeSize returns, of a connection that is searching, how many bytes of unsent ones a probe has that may go out now in place of a full segment, 0 if none
 // may. There is to be so much more behind it that its loss would be seen at once.
 func (c *Conn) probeSize(unsent, header int, buf []byte, now mono.Time) int {
-	s, p := &c.faults.search, &c.t.params
+	s, p := &c.rare.search, &c.t.params
 	mss := int(c.snd.mss)
 	if s.size != 0 || c.flight != nil && (c.flight.phase != phaseOpen || c.flight.sacked > 0) || int(c.cc.cwnd) < searchWindow*mss {
 		return 0
@@ -75,7 +75,7 @@ func (c *Conn) probePassed(una wire.Seq) {
 	if !c.searching() {
 		return
 	}
-	if s := &c.faults.search; s.size != 0 && una.AtOrAfter(s.end) {
+	if s := &c.rare.search; s.size != 0 && una.AtOrAfter(s.end) {
 		s.low, s.size = s.size, 0
 		c.resetMSS()
 	}
@@ -86,7 +86,7 @@ func (c *Conn) probeDropped(lost span, now mono.Time) bool {
 	if !c.searching() {
 		return false
 	}
-	s := &c.faults.search
+	s := &c.rare.search
 	if s.size == 0 || lost.start.AtOrAfter(s.end) || lost.end.AtOrBefore(s.start) {
 		return false
 	}

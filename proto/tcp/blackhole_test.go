@@ -26,11 +26,11 @@ func TestRFC4821_BlackHole(t *testing.T) {
 			continue
 		}
 		if f.read != f.size {
-			t.Errorf("mode %d, %d: %d of %d bytes came through; %+v", c.mode, c.longest, f.read, f.size, ca.faults)
+			t.Errorf("mode %d, %d: %d of %d bytes came through; %+v", c.mode, c.longest, f.read, f.size, ca.rare)
 		}
 		// Probes are of steps that end within tcp_probe_threshold.
 		if got := ca.sendMSS(); got > c.longest || got < c.longest-2*8 {
-			t.Errorf("mode %d: segments of %d are sent where %d pass; %+v", c.mode, got, c.longest, ca.faults)
+			t.Errorf("mode %d: segments of %d are sent where %d pass; %+v", c.mode, got, c.longest, ca.rare)
 		}
 	}
 }

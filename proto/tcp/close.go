@@ -140,6 +140,7 @@ func (c *Conn) finish(errno unix.Errno, now mono.Time) {
 		c.counted = false
 		t.orphans--
 	}
+	c.fastEnded(now)
 	c.setState(Closed)
 	c.want = 0
 	c.stopAll()

@@ -82,7 +82,7 @@ type Conn struct {
 	}
 	cc     congestion
 	tally  tally
-	faults *faults   // nil if there was none
+	rare   *rare     // nil if there was none of that
 	paceAt mono.Time // the next segment goes out then, if there is a rate; see pace.go
 
 	rxTune struct { // receive buffer autotuning

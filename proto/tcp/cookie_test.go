@@ -12,12 +12,12 @@ import (
 func (s *script) flooded() *script {
 	s.t.Helper()
 	s.listen(5)
-	for range 8 {
+	for range 6 { // one more than the backlog
 		s.in("S 0:0(0) win 5000 <mss 1000>")
 		s.pull()
 		s.rport++
 	}
-	if n := s.h.tcp.Count(SynReceived); n != 8 {
+	if n := s.h.tcp.Count(SynReceived); n != 6 {
 		s.t.Fatal(n, "half-open connections")
 	}
 	return s
@@ -29,7 +29,7 @@ func TestSYNCookie(t *testing.T) {
 	s := newScript(t, Params{}).flooded()
 	s.in("S 0:0(0) win 5000 <mss 1400,sackOK,TS 5000 0,wscale 5>")
 	s.out("S. 0:0(0) ack 1 win 65535 <mss 1460,sackOK,TS _ 5000,wscale 10>")
-	if n := s.h.tcp.Len(); n != 8 {
+	if n := s.h.tcp.Len(); n != 6 {
 		t.Fatalf("%d connections: the SYN was kept", n)
 	}
 	s.after(300 * time.Millisecond)
@@ -123,8 +123,8 @@ func TestSYNCookieMSS(t *testing.T) {
 // With cookies a flood does not stop a new connection: the queue is full all the time, and each
 // handshake ends.
 func TestConnectDuringFlood(t *testing.T) {
-	w := newWorld(t, 3, Params{MaxSynBacklog: 16})
-	l, _ := w.b.tcp.Listen(w.b.at(80), ListenConfig{Backlog: 64})
+	w := newWorld(t, 3, Params{})
+	l, _ := w.b.tcp.Listen(w.b.at(80), ListenConfig{Backlog: 16})
 	buf := make([]byte, 64)
 	flood := func() {
 		for i := range 64 {
@@ -150,8 +150,8 @@ func TestConnectDuringFlood(t *testing.T) {
 
 // A flood of SYNs does not stop a connection that there is.
 func TestEstablishedDuringFlood(t *testing.T) {
-	w := newWorld(t, 4, Params{MaxSynBacklog: 16})
-	l, _ := w.b.tcp.Listen(w.b.at(80), ListenConfig{Backlog: 64})
+	w := newWorld(t, 4, Params{})
+	l, _ := w.b.tcp.Listen(w.b.at(80), ListenConfig{Backlog: 16})
 	ca, cb := w.connectTo(l, 4000, Options{})
 	w.drop = func(h *host, seg wire.TCP) bool { return h == w.b && seg.DstPort() >= 20000 } // to nobody
 	up := &flow{w: w, src: ca, dst: cb, size: 1 << 20, close: true, chunk: 10000, readEach: 10000}

@@ -244,8 +244,8 @@ func TestSYNCookieKeepsECN(t *testing.T) {
 		{"mss 1000,TS 700 0", "S. 0:0(0) ack 1", -1, false},
 		{"mss 1000", "S. 0:0(0) ack 1", ECNAccept, false},
 	} {
-		s := newScript(t, Params{MaxSynBacklog: 1, ECN: c.mode})
-		s.listen(5)
+		s := newScript(t, Params{ECN: c.mode})
+		s.listen(0)
 		s.rport = 4999
 		s.in("S 0:0(0) win 5000 <mss 1000>")
 		s.out("S. 0:0(0) ack 1")

@@ -54,6 +54,9 @@ const (
 	fastGive                     // our SYN-ACK gives a cookie
 	fastTaken                    // made by a SYN with a cookie: the program has it before the handshake is over
 	fastPending                  // and that is not over yet
+	fastAcked                    // the data of the SYN was taken, by whichever end it is
+	fastResent                   // its data was not taken, and the SYN had to go again
+	fastTrial                    // opened when a pause had ended: see blackHoled
 )
 
 // A fastPeer is what is known of a peer that Fast Open was tried with.
@@ -93,7 +96,7 @@ func (t *TCP) FastOpenReady(remote netip.Addr, opt *Options, now mono.Time) bool
 
 // fastCookie returns the cookie for a peer; ok says that data may go out with it.
 func (t *TCP) fastCookie(remote [2]uint64, opt *Options, now mono.Time) (cookie []byte, ok bool) {
-	if t.params.FastOpen&FastOpenClient == 0 {
+	if t.params.FastOpen&FastOpenClient == 0 || t.fastPaused(now) {
 		return nil, false
 	}
 	e := t.fastPeer(remote, false)
@@ -157,6 +160,12 @@ func (c *Conn) synData(buf []byte, o *wire.TCPOptions, now mono.Time) (n int) {
 	if c.tfo&fastAsk == 0 || c.retrans > 0 {
 		return 0
 	}
+	if c.t.fastPause.times > 0 {
+		if c.t.fastPaused(now) {
+			return 0
+		}
+		c.tfo |= fastTrial
+	}
 	cookie, ok := c.t.fastCookie(c.key.remote, c.opt, now)
 	if o.FastOpen = cookie; !ok {
 		o.FastOpen = noCookie
@@ -193,7 +202,11 @@ func (c *Conn) fastAnswered(s *segment, now mono.Time) {
 		}
 	}
 	if c.tfo&fastData != 0 {
+		if acked == 0 && c.retrans > 0 {
+			c.tfo |= fastResent
+		}
 		if acked > 0 {
+			c.tfo |= fastAcked
 			c.t.stats.FastOpenActive++
 		} else {
 			c.t.stats.FastOpenActiveFails++
@@ -287,6 +300,7 @@ func (c *Conn) openFast(s *segment, now mono.Time) {
 		s.payload = s.payload[:n]
 	}
 	if len(s.payload) > 0 {
+		c.tfo |= fastAcked
 		data := segment{seq: c.rcv.nxt, payload: s.payload}
 		if reason := c.inOrder(&data, s.payload, now); reason != drop.None {
 			c.t.count.Count(reason)

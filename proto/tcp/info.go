@@ -39,6 +39,7 @@ type Info struct {
 	SegsIn, SegsOut          int
 	DataSegsIn, DataSegsOut  int
 	Delivered                int           // segments that have arrived at the peer, our SYN included
+	DeliveredCE              int           // of these, what the peer told to have met with congestion when it acknowledged it
 	DSACKs                   int           // segments that the peer had already
 	ReordSeen                int           // how often the path has been seen to reorder
 	OutOfOrder               int           // segments that came beyond a hole
@@ -47,6 +48,9 @@ type Info struct {
 	LastAckRecv              time.Duration
 	Recovering, InLoss       bool
 	ECN, ECNSeen             bool // agreed on; the peer's data says so too
+	SynData                  bool // the SYN's data was taken (Fast Open)
+	FastChild                bool // made by a SYN with a cookie
+	FastFail                 int  // why the SYN's data was not: 1 there was no cookie, 2 it was not acknowledged, 3 the SYN had to go again
 	InCWR                    bool // the window shrinks since the peer told of congestion
 	Disorder                 bool // something is missing and nothing is held for lost yet
 	Congestion               Algorithm
@@ -64,9 +68,9 @@ type Info struct {
 
 // Info returns what is known of c.
 func (c *Conn) Info(now mono.Time) Info {
-	t, faults := &c.tally, c.faults
-	if faults == nil {
-		faults = &noFaults
+	t, r := &c.tally, c.rare
+	if r == nil {
+		r = &noRare
 	}
 	i := Info{
 		State: c.state, Probes: int(c.probes), Backoff: int(c.backoff), Retransmits: int(c.expired),
@@ -78,15 +82,16 @@ func (c *Conn) Info(now mono.Time) Info {
 		TotalRetrans: int(c.retrans), Reordering: dupThresh,
 		SndCwnd: int(c.cc.cwnd), SndSsthresh: int(c.cc.ssthresh),
 		SndWnd: int(c.snd.wnd), RcvWnd: max(0, c.rcv.adv.Sub(c.rcv.wup)), RcvSsthresh: c.rx.Limit(), RcvSpace: int(c.rxTune.copied),
-		BytesAcked: c.tx.Head(), BytesRecv: c.rx.Tail(), BytesSent: c.tx.Head() + t.again, BytesRetrans: t.again,
+		BytesAcked: c.bytesAcked(), BytesRecv: c.rx.Tail(), BytesSent: c.bytesAcked() + t.again, BytesRetrans: t.again,
 		SegsIn: int(c.segsIn), SegsOut: int(c.segsOut), DataSegsIn: int(t.dataIn), DataSegsOut: int(t.dataOut),
-		DSACKs: int(faults.copies), ReordSeen: int(faults.reordered), OutOfOrder: int(faults.outOfOrder),
+		SynData: c.tfo&fastAcked != 0, FastChild: c.tfo&fastTaken != 0, FastFail: c.fastFail(), DeliveredCE: int(r.marked),
+		DSACKs: int(r.copies), ReordSeen: int(r.reordered), OutOfOrder: int(r.outOfOrder),
 		LastDataSent: since(now, c.lastSend), LastDataRecv: since(now, c.lastData), LastAckRecv: since(now, c.lastRecv),
 		ECN: c.ecn&ecnOK != 0, ECNSeen: c.ecn&ecnSeen != 0,
 		Congestion: c.cc.algorithm, PacingRate: c.pacingRate(), MaxPacingRate: c.opt.MaxPacingRate,
 		DeliveryRate: uint64(t.rate), AppLimited: t.rateIdle,
 		RwndLimited: c.spentOn(limitPeer, now), SndbufLimited: c.spentOn(limitBuffer, now),
-		Timeouts: int(faults.timeouts), Outages: int(faults.outages), OutageTime: time.Duration(faults.outageTime) * time.Millisecond,
+		Timeouts: int(r.timeouts), Outages: int(r.outages), OutageTime: time.Duration(r.outageTime) * time.Millisecond,
 	}
 	i.Busy = c.spentOn(limitPath, now) + i.RwndLimited + i.SndbufLimited
 	if c.tsOK {
@@ -98,8 +103,13 @@ func (c *Conn) Info(now mono.Time) Info {
 		i.Recovering, i.InLoss = f.phase == phaseRecovery, f.phase == phaseLoss
 		i.Disorder = f.phase == phaseOpen && f.sacked > 0
 	}
+	if c.snd.una != c.snd.iss {
+		i.BytesSent += uint64(i.Unacked)
+		if c.finSent && i.Unacked > 0 {
+			i.BytesSent--
+		}
+	}
 	if c.state.synchronized() {
-		i.BytesSent += min(uint64(i.Unacked), uint64(c.tx.Len())) // without the FIN
 		// Each segment of data counts once, and so do our SYN and our FIN.
 		flying := segments(i.Unacked-i.Sacked, i.SndMSS)
 		i.Delivered = max(1+int(t.dataOut)-int(c.retrans)-flying, 1)
@@ -110,8 +120,25 @@ func (c *Conn) Info(now mono.Time) Info {
 	return i
 }
 
-// noFaults is never written to.
-var noFaults faults
+// bytesAcked is how many bytes the peer has acknowledged. When a connection has ended there is nothing left in its buffer
+// that was not, but the numbers tell.
+func (c *Conn) bytesAcked() uint64 {
+	head := c.tx.Head()
+	switch {
+	case c.snd.una == c.snd.iss:
+		return 0
+	case c.state != Closed:
+		return head
+	}
+	n := uint32(c.snd.una.Sub(c.snd.iss)) - 1
+	if c.finAcked() {
+		n--
+	}
+	return head - uint64(uint32(head)-n)
+}
+
+// noRare is never written to.
+var noRare rare
 
 // segments is how many segments n bytes are, in full ones.
 func segments(n, mss int) int { return (n + mss - 1) / mss }

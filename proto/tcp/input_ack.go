@@ -5,6 +5,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 // Read first: RFC 9293 §3.10.7.4 fifth, RFC 5961 §5, RFC 5681 §2-3, RFC 6675 §5.
@@ -66,6 +67,9 @@ func (c *Conn) delivered(s *segment, duplicate bool, now mono.Time) {
 	}
 	limited := c.cwndLimited || c.cc.slowStart() && 2*flying > int(c.cc.cwnd)
 	c.respond(s, &d, limited, duplicate)
+	if s.flags&wire.ECE != 0 && c.ecn&ecnOK != 0 && d.delivered > 0 {
+		c.needRare().marked += uint32(segments(d.delivered, c.sendMSS()))
+	}
 	switch f := c.flight; {
 	case f == nil:
 	case c.snd.una == c.snd.nxt:
@@ -106,7 +110,7 @@ func (c *Conn) acknowledge(s *segment, d *delivery) {
 		f.ackTo(d, s.ack)
 	}
 	if c.expired > 0 && c.stuckSince != mono.Never {
-		c.faulty().outageTime += uint32(d.now.Sub(c.stuckSince) / time.Millisecond)
+		c.needRare().outageTime += uint32(d.now.Sub(c.stuckSince) / time.Millisecond)
 	}
 	c.expired, c.stuckSince = 0, mono.Never
 }

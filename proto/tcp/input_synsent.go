@@ -143,7 +143,7 @@ func (c *Conn) establish(s *segment, now mono.Time) {
 	c.noteSent()
 	c.startSearch(now)
 	c.status.Or(statusConnected)
-	c.armKeepalive(now)
+	c.armKeepalive(now, now)
 	if c.tx.Sealed() { // the program has closed it meanwhile
 		c.setState(FinWait1)
 	}

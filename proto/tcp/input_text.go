@@ -126,7 +126,7 @@ func (c *Conn) beyondHole(seq wire.Seq, p []byte) drop.Reason {
 	if n > 0 {
 		h.add(span{seq, seq.Add(n)})
 		c.t.stats.OutOfOrder++
-		c.faulty().outOfOrder++
+		c.needRare().outOfOrder++
 	}
 	if len(h.spans) == 0 {
 		c.dropHoles()

@@ -16,8 +16,8 @@ import (
 
 // ListenConfig says how to listen.
 type ListenConfig struct {
-	// Backlog is how many connections wait for Accept at most: one more than
-	// this, as on Linux.
+	// Backlog is how many connections wait for Accept at most, and how many handshakes are under way before
+	// SYNs are answered by cookies: one more than this each, as on Linux.
 	Backlog int
 	// Options are what connections begin with.
 	Options Options
@@ -246,16 +246,16 @@ func (l *Listener) inputListen(k *key, s *segment, iss *wire.Seq, now mono.Time)
 	case l.overflows():
 		t.stats.ListenOverflows++
 		return drop.TCPBacklogFull
-	case l.half.n >= min(max(l.cfg.Backlog+1, 8), t.params.MaxSynBacklog):
-		if t.params.NoSynCookies {
-			return drop.TCPSYNQueueFull
-		}
+	case l.half.n > l.cfg.Backlog && !t.params.NoSynCookies:
 		return l.sendCookie(k, s, now)
+	case t.params.NoSynCookies && l.half.n >= min(l.cfg.Backlog+1, t.params.MaxSynBacklog):
+		return drop.TCPSYNQueueFull
 	}
 	c, reason := l.newHalfOpen(k, s, now)
 	if c == nil {
 		return reason
 	}
+	c.saveSYN()
 	if iss != nil {
 		c.setISS(*iss)
 	} else {

@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,8 +39,9 @@ type Options struct {
 
 	OOBInline bool // SO_OOBINLINE: the urgent byte is read with the others
 
-	FastOpenNoCookie bool // TCP_FASTOPEN_NO_COOKIE
-	DeferAccept      int  // TCP_DEFER_ACCEPT: for so many timeouts of the SYN-ACK a connection without data is not made
+	FastOpenNoCookie bool  // TCP_FASTOPEN_NO_COOKIE
+	SaveSYN          uint8 // TCP_SAVE_SYN: 1 keeps the headers of SYNs from IP on, 2 from the link's on
+	DeferAccept      int   // TCP_DEFER_ACCEPT: for so many timeouts of the SYN-ACK a connection without data is not made
 
 	MaxPacingRate uint64 // SO_MAX_PACING_RATE, bytes a second of segments with their headers; 0: no limit
 
@@ -92,8 +94,11 @@ func (c *Conn) SetOptions(o Options, now mono.Time) unix.Errno {
 	if o.Congestion != old.Congestion {
 		c.cc.choose(c.algorithm())
 	}
-	if o.KeepAlive != old.KeepAlive || o.KeepIdle != old.KeepIdle {
-		c.armKeepalive(now)
+	switch {
+	case o.KeepAlive != old.KeepAlive:
+		c.armKeepalive(now, now)
+	case o.KeepIdle != old.KeepIdle: // the silence that has been counts
+		c.armKeepalive(c.lastRecv, now)
 	}
 	if o.Cork != old.Cork && o.Cork {
 		c.arm(timerCork, now.Add(corkMax))
@@ -167,6 +172,29 @@ func (c *Conn) InQuickACK() bool { return !c.pingpong }
 
 // Timestamp is what our next timestamp says (TCP_TIMESTAMP).
 func (c *Conn) Timestamp(now mono.Time) uint32 { return c.tsNow(now) }
+
+// SavedSYN returns the headers that the peer's SYN came with (TCP_SAVED_SYN), nil if none were kept.
+func (c *Conn) SavedSYN() []byte {
+	if c.rare == nil {
+		return nil
+	}
+	return c.rare.syn
+}
+
+// DropSYN forgets them: they have been told.
+func (c *Conn) DropSYN() { c.needRare().syn = nil }
+
+// saveSYN keeps them, where the listener is to.
+func (c *Conn) saveSYN() {
+	if c.opt.SaveSYN == 0 || c.t.cfg.Packet == nil {
+		return
+	}
+	link, rest := c.t.cfg.Packet()
+	if c.opt.SaveSYN == 1 {
+		link = nil
+	}
+	c.needRare().syn = slices.Concat(link, rest)
+}
 
 // setNotSentLow lets the program know how much may wait to be sent.
 func (c *Conn) setNotSentLow() {

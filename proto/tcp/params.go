@@ -24,7 +24,7 @@ type Params struct {
 	Rmem            Memory        // tcp_rmem: the receive buffer's least, first and largest size
 	Wmem            Memory        // tcp_wmem: the send buffer's
 	Mem             Memory        // tcp_mem, in pages of 4096 bytes: what the buffers of a core may hold; the pool's limit
-	MaxSynBacklog   int           // tcp_max_syn_backlog: half-open connections of one listener; more get SYN cookies
+	MaxSynBacklog   int           // tcp_max_syn_backlog: half-open connections of one listener, where there are no SYN cookies
 	MaxConns        int           // connections of this core, half-open ones included
 	MaxOrphans      int           // tcp_max_orphans: connections of this core that their programs have closed; a close beyond is a reset
 	MaxTimeWait     int           // tcp_max_tw_buckets
@@ -42,6 +42,7 @@ type Params struct {
 	FastOpen        int           // tcp_fastopen, the sum of its bits; in a Config 0 is -1, and 0 the default
 	StdURG          bool          // tcp_stdurg: the urgent pointer of a peer is at the urgent byte, not behind it
 	ECN             int           // tcp_ecn; in a Config ECNOff is -1, 0 the default
+	FastOpenPause   time.Duration // tcp_fastopen_blackhole_timeout_sec, 0: Fast Open is never given up
 	NoECNFallback   bool          // tcp_ecn_fallback = 0: a SYN that asks for ECN asks for it each time
 	NoTuning        bool          // tcp_moderate_rcvbuf = 0
 	AbortOverflow   bool          // tcp_abort_on_overflow

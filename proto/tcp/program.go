@@ -118,6 +118,16 @@ func (c *Conn) Buffered() int {
 	return n
 }
 
+// Inq is what TCP_INQ tells with what was read: how many bytes are left, and one more when the peer's FIN has come, so that
+// there is a reason to read on (tcp_inq_hint of Linux).
+func (c *Conn) Inq() int {
+	end := 0
+	if c.rx.Sealed() { // before the length is read, which is final then
+		end = 1
+	}
+	return c.rx.Len() + end
+}
+
 // Unacked returns how many bytes written have not been acknowledged (TIOCOUTQ).
 func (c *Conn) Unacked() int { return c.tx.Len() }
 

@@ -77,7 +77,7 @@ func (c *Conn) respond(s *segment, d *delivery, limited, duplicate bool) {
 	}
 	if d.reordered && c.sackOK {
 		c.reordered = true
-		c.faulty().reordered++
+		c.needRare().reordered++
 	}
 	if d.acked > 0 && f.phase < phaseRecovery {
 		c.dupacks = 0

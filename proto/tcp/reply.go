@@ -117,7 +117,7 @@ func (c *Conn) challenge(now mono.Time) {
 // tooSoon says whether c has answered a segment that did not fit less than
 // Params.InvalidLimit ago, and otherwise notes that it does so now.
 func (c *Conn) tooSoon(now mono.Time) bool {
-	f := c.faulty()
+	f := c.needRare()
 	if f.challenged != 0 && now.Sub(f.challenged) < c.t.params.InvalidLimit {
 		return true
 	}

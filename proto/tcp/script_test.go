@@ -385,6 +385,8 @@ func (s *script) accept() *Conn {
 	return s.h.own(s.c)
 }
 
+func (s *script) remoteAt() netip.AddrPort { return netip.AddrPortFrom(s.remote, s.rport) }
+
 func (s *script) connect(o Options) {
 	s.t.Helper()
 	c, errno := s.h.tcp.Connect(s.h.at(s.lport), netip.AddrPortFrom(s.remote, s.rport), o, s.now)

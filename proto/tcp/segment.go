@@ -67,7 +67,7 @@ func (c *Conn) sendMSS() int {
 func (c *Conn) resetMSS() {
 	c.snd.mss = c.mssMost()
 	if c.searching() {
-		c.snd.mss = max(min(c.snd.mss, c.faults.search.low), mssMin)
+		c.snd.mss = max(min(c.snd.mss, c.rare.search.low), mssMin)
 	}
 }
 

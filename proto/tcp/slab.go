@@ -53,7 +53,7 @@ func (t *TCP) release(c *Conn, now mono.Time) {
 	t.conns--
 	t.wheel.Stop(&c.tm)
 	t.wakes.Forget(&c.Gate)
-	c.Gate, c.faults = ring.Gate{}, nil
+	c.Gate, c.rare = ring.Gate{}, nil
 	c.next = t.free
 	t.free = c.index + 1
 }

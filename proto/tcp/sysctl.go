@@ -51,7 +51,7 @@ var Knobs = []knob{
 	sysctl.NotFlag("net.ipv4.tcp_moderate_rcvbuf", "Whether the receive buffer grows by itself.",
 		func(p *Params) *bool { return &p.NoTuning }),
 
-	number("tcp_max_syn_backlog", "", 0, 1<<31-1, "How many half-open connections a listener has at most; its backlog may say less. SYNs beyond that are answered by cookies.",
+	number("tcp_max_syn_backlog", "", 0, 1<<31-1, "How many half-open connections a listener has at most without SYN cookies. Its backlog may say less, and with them is all that counts.",
 		func(p *Params) *int { return &p.MaxSynBacklog }),
 	sysctl.NotFlag("net.ipv4.tcp_syncookies", "Whether a SYN that finds no room is answered by a cookie. 0: it is dropped.",
 		func(p *Params) *bool { return &p.NoSynCookies }),
@@ -101,6 +101,8 @@ var Knobs = []knob{
 		func(p *Params) *bool { return &p.NoECNFallback }),
 	number("tcp_fastopen", "", 0, 0x607, "Fast Open (RFC 7413), the sum of: 1 clients, 2 servers, 4 clients without a cookie, 512 servers without one, 1024 all listeners and not only those with TCP_FASTOPEN.",
 		func(p *Params) *int { return &p.FastOpen }),
+	seconds("tcp_fastopen_blackhole_timeout_sec", 0, 1<<31-1, "For how long clients leave Fast Open alone when a path seems to swallow what it says; twice as long each further time. 0: they do not.",
+		func(p *Params) *time.Duration { return &p.FastOpenPause }),
 	sysctl.Flag("net.ipv4.tcp_stdurg", "Whether a peer's urgent pointer is at the urgent byte, and not behind it.",
 		func(p *Params) *bool { return &p.StdURG }),
 	sysctl.NotFlag("net.ipv4.tcp_slow_start_after_idle", "Whether the congestion window shrinks while nothing is sent (RFC 5681 §4.1).",

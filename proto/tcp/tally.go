@@ -20,8 +20,8 @@ type tally struct {
 	rateIdle        bool // rate is the program's, not the path's
 }
 
-// Faults are what a connection on a sound path has none of: only one that met with something has the record.
-type faults struct {
+// A rare is what most connections have none of: those of a sound path whose program asked for nothing special.
+type rare struct {
 	search     search    // for the path's MTU
 	challenged mono.Time // the last answer to a segment that did not fit
 	copies     uint32    // segments that the peer had already, as it says (DSACK)
@@ -30,14 +30,16 @@ type faults struct {
 	timeouts   uint32    // expired retransmission timers
 	outages    uint32    // times in which at least one timeout passed without progress
 	outageTime uint32    // ms, of these
+	marked     uint32    // segments whose acknowledgement told of congestion (ECN)
+	syn        []byte    // the headers of the peer's SYN, for TCP_SAVED_SYN; nil: not kept, or taken
 }
 
-// faulty returns c's record of faults, which it has from now on.
-func (c *Conn) faulty() *faults {
-	if c.faults == nil {
-		c.faults = new(faults)
+// needRare returns c's record of what is rare, which it has from now on.
+func (c *Conn) needRare() *rare {
+	if c.rare == nil {
+		c.rare = new(rare)
 	}
-	return c.faults
+	return c.rare
 }
 
 // A limit is what keeps a connection from sending more (RFC 4898, tcpEStatsPerfSndLim; TCP_CHRONO of Linux).

@@ -30,6 +30,10 @@ type Config struct {
 	// MTU of the interface less the headers of IP and 20. It is asked once a connection.
 	MSS func(local, remote netip.Addr) uint16
 
+	// Packet returns the packet of the segment in Input: its link header, and the rest up to the end of its TCP header. It is
+	// asked for a SYN that a listener wants to keep (TCP_SAVE_SYN); nil: there are none.
+	Packet func() (link, rest []byte)
+
 	// Miss is asked when a segment finds no connection on this core, before a
 	// listener or a reset answers it. True says that another core owns it and has it now.
 	// It is nil on a host with one core.
@@ -60,6 +64,7 @@ type TCP struct {
 	tw        twSlab
 	fastPeers []fastPeer     // nil: Fast Open has asked nobody
 	fastKeys  [1]siphash.Key // of cookies
+	fastPause fastPause
 
 	train    *Train // what OutputTrain may write; nil: Output is under way, or nothing
 	lanes    []lane // of connections with something to say
@@ -115,6 +120,7 @@ type Stats struct {
 	FastOpenActiveFails  uint64 // and those whose data was not
 	FastOpenPassive      uint64 // connections opened by a SYN with a cookie
 	FastOpenPassiveFails uint64 // cookies that were none of ours
+	FastOpenBlackHoles   uint64 // how often Fast Open was given up for a time
 	FastOpenOverflows    uint64 // SYNs that found as many pending as may be
 	AbortOnData          uint64 // closed with data unread, or data came after the close
 	AbortOnMemory        uint64

@@ -147,11 +147,14 @@ func (c *Conn) expireSYN(now mono.Time) {
 		}
 		stuck = int(c.expired) >= tries+p.SynLinear || c.expired > 0 && now.Sub(c.stuckSince) >= limit
 	}
+	if c.state == SynSent {
+		c.swallowed(stuck, now)
+	}
 	if stuck {
 		c.end(c.why(), now)
 		return
 	}
-	c.faulty().timeouts++
+	c.needRare().timeouts++
 	if c.expired++; c.state != SynSent || int(c.expired) > p.SynLinear {
 		c.backoff++
 	}
@@ -184,12 +187,12 @@ func (c *Conn) why() unix.Errno {
 // expireData is the retransmission timeout (RFC 6298 §5.4-5.6).
 func (c *Conn) expireData(now mono.Time) {
 	c.t.stats.Timeouts++
-	faults := c.faulty()
-	faults.timeouts++
+	r := c.needRare()
+	r.timeouts++
 	first := c.stuckSince == mono.Never
 	if first {
 		c.stuckSince = now
-		faults.outages++
+		r.outages++
 	}
 	limit := retryLimit(c.t.params.Retries2, c.rtoMax())
 	switch {
@@ -198,7 +201,9 @@ func (c *Conn) expireData(now mono.Time) {
 	case c.orphan:
 		limit = retryLimit(c.t.params.OrphanRetries, c.rtoMax())
 	}
-	if !first && now.Sub(c.stuckSince) >= limit {
+	stuck := !first && now.Sub(c.stuckSince) >= limit
+	c.swallowed(stuck, now)
+	if stuck {
 		c.t.stats.AbortOnTimeout++
 		c.end(c.why(), now)
 		return
@@ -278,11 +283,11 @@ func (c *Conn) expirePersist(now mono.Time) {
 	c.t.ready(c)
 }
 
-// armKeepalive begins to watch for a silent peer, or stops (§3.8.4).
-func (c *Conn) armKeepalive(now mono.Time) {
+// armKeepalive begins to watch for a peer that is silent since a time, or stops (§3.8.4).
+func (c *Conn) armKeepalive(since, now mono.Time) {
 	c.disarm(timerKeepalive)
 	if c.opt.KeepAlive && c.state.synchronized() {
-		c.arm(timerKeepalive, now.Add(orDefault(c.opt.KeepIdle, c.t.params.KeepIdle)))
+		c.arm(timerKeepalive, max(since.Add(orDefault(c.opt.KeepIdle, c.t.params.KeepIdle)), now))
 	}
 }
 
@@ -292,9 +297,12 @@ func (c *Conn) expireKeepalive(now mono.Time) {
 	}
 	idle := orDefault(c.opt.KeepIdle, c.t.params.KeepIdle)
 	silent := now.Sub(c.lastRecv)
-	if c.snd.nxt != c.snd.una || c.persisting || silent < idle {
-		// Something else is asking already, or there is no need to.
-		c.arm(timerKeepalive, max(c.lastRecv.Add(idle), now.Add(time.Second)))
+	switch {
+	case c.snd.nxt != c.snd.una || c.tx.Len() > 0: // something else is asking already
+		c.arm(timerKeepalive, now.Add(idle))
+		return
+	case silent < idle:
+		c.arm(timerKeepalive, c.lastRecv.Add(idle))
 		return
 	}
 	count := c.t.params.KeepCount

@@ -142,7 +142,7 @@ func (c *Conn) sentAgain(s span, now mono.Time) {
 // twice by our doing: a peer, or a network that repeats, cannot have the window widened by reports of anything else.
 func (c *Conn) duplicateReported(start, end wire.Seq, d *delivery) {
 	d.dsack, d.dsackEnd = true, end
-	c.faulty().copies += uint32(segments(end.Sub(start), c.sendMSS()))
+	c.needRare().copies += uint32(segments(end.Sub(start), c.sendMSS()))
 	u := c.repair
 	if u == nil || !u.duplicate(span{start, end}) {
 		return
