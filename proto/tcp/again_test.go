@@ -113,7 +113,7 @@ func TestDuplicatesOfARepairAreNoLoss(t *testing.T) {
 func TestSmallerPiecesAreNoCongestion(t *testing.T) {
 	s := newScript(t, Params{}).sent(10)
 	cwnd, threshold := s.c.cc.cwnd, s.c.cc.ssthresh
-	s.c.SetPMTU(540, s.now)
+	s.c.SetPMTU(s.mtu(540), s.now)
 	s.out(". 1:501(500) ack 1")
 	s.drain()
 	s.after(10 * ms)

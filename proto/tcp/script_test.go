@@ -47,7 +47,13 @@ type script struct {
 
 func newScript(t *testing.T, p Params) *script {
 	s := &script{t: t, now: 1e9, remote: netip.MustParseAddr("192.0.2.2"), lport: 80, rport: 5000, irs: 0xfffffff0, tsval: 5000}
-	s.h = newHost(t, "192.0.2.1", s.now, 1, p)
+	if strings.HasPrefix(t.Name(), ipv6Prefix) {
+		s.remote = netip.MustParseAddr("2001:db8::2")
+		s.h = newHost(t, "2001:db8::1", s.now, 1, p)
+		s.h.tcp.cfg.MSS = func(_, _ netip.Addr) uint16 { return 1460 } // of a path with an MTU that is 20 larger, for the script's sake
+	} else {
+		s.h = newHost(t, "192.0.2.1", s.now, 1, p)
+	}
 	t.Cleanup(func() {
 		if !t.Failed() {
 			s.none()
@@ -383,6 +389,14 @@ func (s *script) accept() *Conn {
 		s.t.Fatal("nothing to accept")
 	}
 	return s.h.own(s.c)
+}
+
+// mtu is that of an IPv4 path, or of an IPv6 path with the same MSS.
+func (s *script) mtu(mtu int) int {
+	if s.h.addr.Is6() {
+		return mtu + wire.IPv6Len - wire.IPv4Len
+	}
+	return mtu
 }
 
 func (s *script) remoteAt() netip.AddrPort { return netip.AddrPortFrom(s.remote, s.rport) }

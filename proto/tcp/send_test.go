@@ -539,7 +539,7 @@ func TestPathMTU(t *testing.T) {
 	s.write(2000)
 	s.out(". 1:1001(1000) ack 1")
 	s.out("P. 1001:2001(1000) ack 1")
-	if !s.h.tcp.TooBig(s.c.Local(), s.c.Remote(), s.c.snd.una, 640, s.now) {
+	if !s.h.tcp.TooBig(s.c.Local(), s.c.Remote(), s.c.snd.una, s.mtu(640), s.now) {
 		t.Fatal("not believed")
 	}
 	s.out(". 1:601(600) ack 1")
