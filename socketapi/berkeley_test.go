@@ -69,6 +69,7 @@ type side struct {
 
 	index int // of the interface
 	mac   net.HardwareAddr
+	tap   *tap // of the wire, for packetRows
 }
 
 // note writes down what a call brought.
@@ -451,6 +452,12 @@ func TestBerkeley(t *testing.T) {
 
 // compare wants the same notes of both stacks, but for the differences that are listed.
 func compare(t *testing.T, name string, want, got []string) {
+	t.Helper()
+	compareWith(t, differences[name], want, got)
+}
+
+func compareWith(t *testing.T, known difference, want, got []string) {
+	t.Helper()
 	var diff []string
 	for i := range max(len(want), len(got)) {
 		line := func(notes []string) string {
@@ -463,7 +470,7 @@ func compare(t *testing.T, name string, want, got []string) {
 			diff = append(diff, fmt.Sprintf("linux %s | engine %s", a, b))
 		}
 	}
-	if known := differences[name]; !slices.Equal(diff, known.lines) {
+	if !slices.Equal(diff, known.lines) {
 		t.Errorf("differences:\n\t%s\nlisted (%s):\n\t%s", strings.Join(diff, "\n\t"), known.why, strings.Join(known.lines, "\n\t"))
 	}
 }

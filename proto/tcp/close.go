@@ -109,7 +109,7 @@ func (c *Conn) Abort(now mono.Time) {
 // abort resets the connection where the peer knows of it, and ends it.
 func (c *Conn) abort(errno unix.Errno, now mono.Time) {
 	if c.state >= SynReceived && c.state != TimeWait {
-		c.t.resetConn(c)
+		c.t.resetConn(c, now)
 	}
 	c.end(errno, now)
 }

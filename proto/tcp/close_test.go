@@ -140,7 +140,7 @@ func TestDataAfterClose(t *testing.T) {
 	s.out("F. 1:1(0) ack 1")
 	s.in(". 1:1(0) ack 2 win 60000")
 	s.drops("P. 1:11(10) ack 2 win 60000", drop.TCPAfterClose)
-	s.out("R. 2:2(0) ack 1")
+	s.out("R 2:2(0)")
 	s.gone()
 }
 

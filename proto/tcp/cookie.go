@@ -92,8 +92,9 @@ func (l *Listener) sendCookie(k *key, s *segment, now mono.Time) drop.Reason {
 	buffer := l.bufferSize()
 	r := reply{
 		key: *k, flags: wire.SYN | wire.ACK, seq: t.cookie(k, s.seq, told, now), ack: s.seq.Add(1),
-		wnd: uint16(min(buffer, windowMax)), mss: max(mss, mssMin), scale: -1,
+		mss: max(mss, mssMin), scale: -1,
 	}
+	segment := int(r.mss)
 	if r.ts = s.opt.TS && !p.NoTimestamps; r.ts {
 		bits := uint32(cookieScale)
 		if s.opt.WScale >= 0 && !p.NoWindowScaling {
@@ -112,7 +113,9 @@ func (l *Listener) sendCookie(k *key, s *segment, now mono.Time) drop.Reason {
 			clock -= 1 << cookieTSBits // never ahead of the clock that the connection will have
 		}
 		r.tsVal, r.tsEcr = t.tsOffset(k)+clock, s.opt.TSVal
+		segment -= wire.TCPTimestampsLen
 	}
+	r.wnd = uint16(wholeSegments(min(buffer, windowMax), segment))
 	l.cookieAt = max(now, 1)
 	t.stats.CookiesSent++
 	t.answer(r)

@@ -28,7 +28,7 @@ func (s *script) flooded() *script {
 func TestSYNCookie(t *testing.T) {
 	s := newScript(t, Params{}).flooded()
 	s.in("S 0:0(0) win 5000 <mss 1400,sackOK,TS 5000 0,wscale 5>")
-	s.out("S. 0:0(0) ack 1 win 65535 <mss 1460,sackOK,TS _ 5000,wscale 10>")
+	s.out("S. 0:0(0) ack 1 win 65160 <mss 1460,sackOK,TS _ 5000,wscale 10>")
 	if n := s.h.tcp.Len(); n != 6 {
 		t.Fatalf("%d connections: the SYN was kept", n)
 	}

@@ -65,7 +65,7 @@ func (c *Conn) takeSYN(s *segment, now mono.Time) {
 	c.rcv.nxt = s.seq.Add(1)
 	c.rcv.wup, c.rcv.adv = c.rcv.nxt, c.rcv.nxt
 	if c.state == SynSent {
-		c.rcv.adv = c.rcv.nxt.Add(min(c.rx.Room(), windowMax)) // as our SYN has offered
+		c.rcv.adv = c.rcv.nxt.Add(int(c.windowSYN())) // as our SYN has offered
 	}
 	c.snd.wnd = s.wnd // of a SYN, never scaled
 	c.snd.maxWnd = max(c.snd.maxWnd, s.wnd)

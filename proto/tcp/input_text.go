@@ -19,9 +19,11 @@ func (c *Conn) inputText(s *segment, now mono.Time) drop.Reason {
 	}
 	seq, p, fin := s.seq, s.payload, s.flags&wire.FIN != 0
 	if c.orphan && s.end().After(c.rcv.nxt) && len(p) > 0 {
-		// Nobody will read it: the peer hears of it now (RFC 2525 §2.17, MAY-1 of RFC 9293).
+		// Nobody will read it: the peer hears of it now (RFC 2525 §2.17, MAY-1 of RFC 9293), by the reset of a connection that is
+		// no more, as from Linux.
 		c.t.stats.AbortOnData++
-		c.abort(0, now)
+		c.t.reset(&c.key, s)
+		c.end(0, now)
 		return drop.TCPAfterClose
 	}
 	if old := c.rcv.nxt.Sub(seq); old > 0 { // the front has come before

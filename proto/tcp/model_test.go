@@ -292,7 +292,8 @@ func (m *model) text(s *segment) {
 	}
 	p, fin := span{s.seq, s.seq.Add(len(s.payload))}, s.flags&wire.FIN != 0
 	if m.orphan && p.end != p.start && s.end().After(m.rcvNxt) {
-		m.abort() // nobody reads it (RFC 1122 §4.2.2.13)
+		m.unknown(s) // nobody reads it (RFC 1122 §4.2.2.13)
+		m.dead()
 		return
 	}
 	p.start = p.start.Max(m.rcvNxt)

@@ -16,7 +16,7 @@ func TestPassiveOpenWithAllOptions(t *testing.T) {
 	s := newScript(t, Params{})
 	s.listen(5)
 	s.in("S 0:0(0) win 65535 <mss 1460,sackOK,TS 700 0,wscale 9>")
-	s.out("S. 0:0(0) ack 1 win 65535 <mss 1460,sackOK,TS _ 700,wscale 10>")
+	s.out("S. 0:0(0) ack 1 win 65160 <mss 1460,sackOK,TS _ 700,wscale 10>")
 	if s.l.Pending() != 0 {
 		t.Fatal("half-open and in the accept queue")
 	}
@@ -35,7 +35,7 @@ func TestPassiveOpenWithoutOptions(t *testing.T) {
 	s := newScript(t, Params{})
 	s.listen(5)
 	s.in("S 0:0(0) win 5000 <>")
-	s.out("S. 0:0(0) ack 1 win 65535 <mss 1460>")
+	s.out("S. 0:0(0) ack 1 win 64240 <mss 1460>")
 	s.in(". 1:1(0) ack 1 win 5000")
 	s.accept()
 	want := 536 // MUST-15
@@ -50,7 +50,7 @@ func TestPassiveOpenWithoutOptions(t *testing.T) {
 func TestActiveOpen(t *testing.T) {
 	s := newScript(t, Params{})
 	s.connect(Options{})
-	s.out("S 0:0(0) win 65535 <mss 1460,sackOK,TS _ 0,wscale 10>")
+	s.out("S 0:0(0) win 64240 <mss 1460,sackOK,TS _ 0,wscale 10>")
 	s.state(SynSent)
 	s.readFails(unix.EAGAIN)
 	s.writeFails(unix.EAGAIN)
@@ -72,7 +72,7 @@ func TestActiveOpen(t *testing.T) {
 func TestSimultaneousOpen(t *testing.T) {
 	s := newScript(t, Params{NoSACK: true, NoTimestamps: true, NoWindowScaling: true})
 	s.connect(Options{})
-	s.out("S 0:0(0) win 65535 <mss 1460>")
+	s.out("S 0:0(0) win 64240 <mss 1460>")
 	s.in("S 0:0(0) win 5000 <mss 1000>")
 	s.state(SynReceived)
 	s.out("S. 0:0(0) ack 1 <mss 1460>")

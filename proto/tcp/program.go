@@ -106,8 +106,11 @@ func (c *Conn) reopened() bool {
 func (c *Conn) wider() bool {
 	room := c.rx.Room()
 	offered := int(c.edge.Load() - c.rx.Tail())
-	return offered >= 0 && room >= 2*offered && room-offered >= min(c.rx.Limit()/2, 2*1460)
+	return offered >= 0 && room >= 2*offered && room-offered >= c.news()
 }
+
+// news is how much wider a window is at least for the peer to be told of it for its own sake.
+func (c *Conn) news() int { return min(c.rx.Limit()/2, 2*1460) }
 
 // Buffered returns how many bytes can be read, to the mark if there is one (FIONREAD; tcp_inq of Linux).
 func (c *Conn) Buffered() int {
@@ -304,7 +307,7 @@ func (c *Conn) Kick(now mono.Time) {
 	if c.state == Closed {
 		return
 	}
-	if c.state.receives() && c.window() > uint32(max(0, c.rcv.adv.Sub(c.rcv.nxt))) && c.wider() {
+	if c.state.receives() && int(c.window())-max(0, c.rcv.adv.Sub(c.rcv.nxt)) >= c.news() && c.wider() {
 		c.want |= wantACK
 	}
 	c.firstWrite(now)

@@ -240,7 +240,7 @@ func TestACKRange(t *testing.T) {
 func TestReceiveWindow(t *testing.T) {
 	s := newScript(t, Params{})
 	s.listen(1)
-	s.l.SetOptions(Options{RcvBuf: 4000})
+	s.l.SetOptions(Options{RcvBuf: 4000, MaxSeg: 1000})
 	s.in("S 0:0(0) win 5000 <mss 1000>")
 	s.out("S. 0:0(0) ack 1 win 4000")
 	s.in(". 1:1(0) ack 1 win 5000")
@@ -270,7 +270,7 @@ func TestReceiveWindow(t *testing.T) {
 func TestTextBeyondTheWindow(t *testing.T) {
 	s := newScript(t, Params{})
 	s.listen(1)
-	s.l.SetOptions(Options{RcvBuf: 4000})
+	s.l.SetOptions(Options{RcvBuf: 4000, MaxSeg: 1000})
 	s.in("S 0:0(0) win 5000 <mss 1000>")
 	s.out("S. 0:0(0) ack 1 win 4000")
 	s.in(". 1:1(0) ack 1 win 5000")

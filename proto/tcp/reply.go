@@ -89,10 +89,14 @@ func (t *TCP) reset(k *key, s *segment) {
 	t.answer(r)
 }
 
-// resetConn tells the peer that c is no more.
-func (t *TCP) resetConn(c *Conn) {
+// resetConn tells the peer that c is no more, with its window and timestamps as any segment of its (RFC 7323 §3.2).
+func (t *TCP) resetConn(c *Conn, now mono.Time) {
 	t.stats.ResetsOut++
-	t.answer(reply{key: c.key, flags: wire.RST | wire.ACK, seq: c.snd.nxt, ack: c.rcv.nxt})
+	r := reply{key: c.key, flags: wire.RST | wire.ACK, seq: c.snd.nxt, ack: c.rcv.nxt, wnd: c.advertise()}
+	if c.tsOK {
+		r.ts, r.tsVal, r.tsEcr = true, c.tsNow(now), c.ts.recent
+	}
+	t.answer(r)
 }
 
 // challenge answers a suspicious segment by an acknowledgement, so that a peer that

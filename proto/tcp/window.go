@@ -1,5 +1,7 @@
 package tcp
 
+import "github.com/xdpsock/xdpsock/proto/wire"
+
 // Read first: RFC 9293 §3.8.6, RFC 1122 §4.2.3.3, RFC 7323 §2.
 //
 //	   rcv.wup        rcv.nxt                    rcv.adv
@@ -48,9 +50,26 @@ func (c *Conn) advertise() uint16 {
 
 // advertiseSYN is advertise for a SYN, whose window is never scaled (RFC 7323 §2.2).
 func (c *Conn) advertiseSYN() uint16 {
-	wnd := uint32(min(c.rx.Room(), c.windowMost(), windowMax))
+	wnd := c.windowSYN()
 	c.offer(wnd)
 	return uint16(wnd)
+}
+
+// windowSYN is what a SYN offers: whole segments, as by Linux (tcp_select_initial_window).
+func (c *Conn) windowSYN() uint32 {
+	wnd, mss := min(c.rx.Room(), c.windowMost(), windowMax), int(c.advMSS())
+	if c.passive && c.tsOK {
+		mss -= wire.TCPTimestampsLen
+	}
+	return uint32(wholeSegments(wnd, mss))
+}
+
+// wholeSegments is a window less what no whole segment fills, if it holds one.
+func wholeSegments(wnd, mss int) int {
+	if wnd <= mss {
+		return wnd
+	}
+	return wnd / mss * mss
 }
 
 func (c *Conn) offer(wnd uint32) {
