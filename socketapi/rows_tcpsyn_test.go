@@ -91,6 +91,32 @@ var tcpSYNRows = []row{
 		e.me.set(mine, unix.IPPROTO_TCP, unix.TCP_INQ, 0)
 		e.message("not asked for", &e.me, mine, 100, 64, 0)
 	}},
+	{"tcp option: TCP_INFO of both sides of a transfer", func(e *env) {
+		mine, theirs := e.me.connected(&e.peer)
+		const up, down = 60_000, 30_000
+		e.must(e.me.api.Sendto(mine, make([]byte, up), 0, nil))
+		e.reads("", &e.peer, theirs, up, unix.MSG_WAITALL)
+		e.must(e.peer.api.Sendto(theirs, make([]byte, down), 0, nil))
+		e.reads("", &e.me, mine, down, unix.MSG_WAITALL)
+		e.notes = nil
+		info := func(s *side, fd int) *unix.TCPInfo {
+			i, err := s.api.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+			e.must(err)
+			return i
+		}
+		e.until("the acknowledgements", func() bool { return info(&e.me, mine).Unacked+info(&e.peer, theirs).Unacked == 0 })
+		i, j := info(&e.me, mine), info(&e.peer, theirs)
+		e.note("what one sent is what the other received", i.Bytes_sent-i.Bytes_retrans == j.Bytes_received, j.Bytes_sent-j.Bytes_retrans == i.Bytes_received, i.Bytes_received, j.Bytes_received)
+		e.note("acknowledged, but for a SYN", i.Bytes_acked-up <= 1, j.Bytes_acked-down <= 1)
+		e.note("no more segments came than were sent", i.Data_segs_out >= j.Data_segs_in, j.Data_segs_out >= i.Data_segs_in, i.Segs_out >= j.Segs_in, j.Segs_out >= i.Segs_in)
+		e.note("all were delivered", i.Delivered+i.Total_retrans >= i.Data_segs_out, i.Delivered <= i.Data_segs_out+1)
+		e.note("segments", i.Snd_mss, j.Rcv_mss, i.Rcv_mss, j.Snd_mss, i.Advmss, j.Advmss, i.Pmtu, j.Pmtu)
+		e.note("agreed on", i.State, j.State, i.Options, j.Options)
+		e.note("round trips", i.Rtt > 0, i.Rto >= 200_000, i.Min_rtt > 0, i.Min_rtt <= i.Rtt+4*i.Rttvar)
+		e.note("nothing is on its way", i.Sacked, i.Lost, i.Retrans, i.Notsent_bytes, i.Probes, i.Backoff, i.Retransmits)
+		e.note("windows", i.Snd_wnd > 0, i.Rcv_wnd > 0, i.Snd_cwnd >= 10, i.Rcv_space > 0)
+		e.note("the time that was spent on it", i.Busy_time >= i.Rwnd_limited+i.Sndbuf_limited)
+	}},
 	{"tcp option: TCP_INFO's bit fields", func(e *env) {
 		mine, _ := e.me.connected(&e.peer)
 		p := make([]byte, unix.SizeofTCPInfo)

@@ -135,7 +135,11 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 		seed = &[2]uint64{binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])}
 	}
 	random := rand.New(rand.NewPCG(seed[0], seed[1]))
-	h.Ports = newPorts(rand.New(rand.NewPCG(random.Uint64(), random.Uint64())))
+	var key [32]byte // of a generator whose next number does not follow from those before: peers see the ports (RFC 6056 §3.3)
+	for i := 0; i < len(key); i += 8 {
+		binary.LittleEndian.PutUint64(key[i:], random.Uint64())
+	}
+	h.Ports = newPorts(rand.New(rand.NewChaCha8(key)))
 	h.directory = newDirectory()
 	h.ports = len(devices)
 	h.setIndexes(cfg)

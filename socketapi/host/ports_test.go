@@ -56,3 +56,44 @@ func TestChosenPortsAreOfOnePeer(t *testing.T) {
 	}
 	take("192.0.2.1:80", unix.EADDRINUSE) // bound by somebody
 }
+
+// RFC 6056 §3.1, §3.3.1: what is chosen next does not follow from what was chosen: all of the range has its turn alike, few
+// are beside the one before, and another secret has another order.
+func TestChosenPortsAreSpread(t *testing.T) {
+	const draws, parts = 16_000, 16
+	draw := func(seed uint64) (ports []int) {
+		p := newPorts(rand.New(rand.NewPCG(seed, 2)))
+		for range draws {
+			h := &Hold{Protocol: wire.ProtoTCP, Local: netip.MustParseAddrPort("192.0.2.1:0")}
+			if errno := p.Take(h); errno != 0 {
+				t.Fatal(errno)
+			}
+			ports = append(ports, int(h.Local.Port()))
+			p.Drop(h)
+		}
+		return ports
+	}
+	first, second := draw(1), draw(2)
+	var in [parts]int
+	beside, same := 0, 0
+	for i, port := range first {
+		if port < ephemeralFirst || port > ephemeralLast {
+			t.Fatalf("port %d", port)
+		}
+		in[(port-ephemeralFirst)*parts/(ephemeralLast-ephemeralFirst+1)]++
+		if i > 0 && max(port-first[i-1], first[i-1]-port) < 10 {
+			beside++
+		}
+		if port == second[i] {
+			same++
+		}
+	}
+	for i, n := range in {
+		if n < draws/parts*8/10 || n > draws/parts*12/10 {
+			t.Errorf("%d of %d in part %d of %d", n, draws, i, parts)
+		}
+	}
+	if beside > draws/500 || same > draws/500 {
+		t.Errorf("%d are beside the one before, %d the same with another secret", beside, same)
+	}
+}
