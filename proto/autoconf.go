@@ -13,7 +13,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
-// Read first: RFC 4861 §6.1.2, §8.1 (what makes advertisements and redirects valid); RFC 4862
+// Read first: RFC 4861 §6.1.2, §8.1 (what makes advertisements valid); RFC 4862
 // §5.4.3-5.4.4; package autoconf for all the rest.
 //
 // The machines of package autoconf live in the stack of one core, [AutoconfCore]. What
@@ -146,28 +146,6 @@ func (s *Stack) notRouter(target netip.Addr) {
 	}
 }
 
-// inputRedirect takes a redirect (RFC 4861 §8.1).
-func (s *Stack) inputRedirect(icmp wire.ICMP6) drop.Reason {
-	in := &s.in
-	m, ok := wire.ParseRedirect(icmp)
-	switch {
-	case !ok:
-		return drop.NDPShort
-	case !in.src.IsLinkLocalUnicast():
-		return drop.NDPBadSource
-	case !s.ndp.Parse(m.Options()), s.ndp.Target.IsMulticast():
-		return drop.NDPOptionBad
-	}
-	if r, done := s.elsewhere(drop.ICMP6RedirectRefused); done {
-		return r
-	}
-	r := in.port.conf.V6.Redirected(in.src.WithZone(""), m, in.now)
-	if r == drop.None && !s.ndp.Target.IsZero() { // §8.3
-		s.sighted(neigh.Sighting{Port: in.port.number, Addr: in.port.scoped(m.Target()), MAC: s.ndp.Target, Override: true, Create: true}, in.now)
-	}
-	return r
-}
-
 // inputARPConflict takes ARP of another station about an address that is ours, or about to be.
 func (s *Stack) inputARPConflict(arp wire.ARP) drop.Reason {
 	if r, done := s.elsewhere(drop.ARPConflict); done {
@@ -210,11 +188,7 @@ func (l *link6) SolicitRouters(source netip.Addr) {
 
 // FirstHop is where packets to dst go now.
 func (l *link6) FirstHop(dst netip.Addr) netip.Addr {
-	r, ok := l.stack.route(dst)
-	if !ok || r.Port != l.port.number {
-		return netip.Addr{}
-	}
-	return r.Hop(dst).WithZone("")
+	return l.stack.firstHop(l.port, dst).WithZone("")
 }
 
 func (l *link6) Changed(now mono.Time) { l.changed(now) }

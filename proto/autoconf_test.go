@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ type confHost struct {
 	t    testing.TB
 	now  mono.Time
 	sent [][]byte
+
+	static []route.Route
 }
 
 func newConfHost(t testing.TB, mac wire.MAC, seed uint64, auto bool) *confHost {
@@ -38,8 +41,8 @@ func (h *confHost) take() {
 		addrs = append(addrs, route.Addr{Prefix: a.Prefix, State: a.State})
 	}
 	h.PutAddrs(0, addrs)
-	var routes []route.Route
-	for _, r := range h.conf.V6.Routes() {
+	routes := slices.Clone(h.static)
+	for _, r := range append(h.conf.V6.Routes(), h.conf.V4.Routes()...) {
 		routes = append(routes, route.Route{Prefix: r.Prefix, Gateway: r.Gateway, Metric: r.Rank, Redirected: r.Redirected})
 	}
 	h.SetRoutes(route.New(routes))

@@ -400,10 +400,14 @@ type member struct {
 	at int
 }
 
-func (m *member) Owner(_, _ netip.AddrPort) (int, bool) { return 0, false }
-func (m *member) Claim(_, _ netip.AddrPort) bool        { return true }
-func (m *member) Disclaim(_, _ netip.AddrPort)          {}
-func (m *member) Sighted(neigh.Sighting)                {}
+func (m *member) Owner(_, _ netip.AddrPort) (int, bool)        { return 0, false }
+func (m *member) Claim(_, _ netip.AddrPort) bool               { return true }
+func (m *member) Disclaim(_, _ netip.AddrPort)                 {}
+func (m *member) Sighted(neigh.Sighting)                       {}
+func (m *member) MayReport(dst netip.Addr, now mono.Time) bool { return true }
+func (m *member) Redirected(port int, from, dst, gateway netip.Addr) {
+	m.c.cores[AutoconfCore].Redirected(port, from, dst, gateway, 1)
+}
 func (m *member) PathMTU(dst netip.Addr, p ip.PathMTU) {
 	for i, s := range m.c.cores {
 		if i != m.at {

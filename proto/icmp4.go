@@ -29,7 +29,7 @@ func (s *Stack) inputICMP4(b []byte) drop.Reason {
 	case t == wire.ICMP4EchoReply:
 		return s.deliverEcho(icmp.Ident(), icmp, drop.ICMP4EchoUnmatched)
 	case t == wire.ICMP4Redirect:
-		return drop.ICMP4RedirectRefused // RFC 1122 §3.3.1.2 would have it followed; it cannot be told from a forged one
+		return s.inputRedirect4(icmp)
 	case t.IsError():
 		return s.inputError4(icmp)
 	}
@@ -114,7 +114,9 @@ func isError4(h wire.IPv4) bool {
 }
 
 // mayReport says whether an error may be sent to the source of the packet in Input now. What stays
-// inside the host costs nobody anything (as Linux has it).
+// inside the host costs nobody anything (as Linux has it). The core's own limit, which is the whole host's, comes first, so
+// that a flood does not have cores wait for each other at the host's.
 func (s *Stack) mayReport() bool {
-	return s.in.port.Loop || s.icmp.Take(s.in.src, s.in.now) == drop.None
+	in := &s.in
+	return in.port.Loop || s.icmp.Take(in.src, in.now) == drop.None && (s.peers == nil || s.peers.MayReport(in.src, in.now))
 }

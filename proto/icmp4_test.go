@@ -109,7 +109,7 @@ func TestErrorsThatAreNeverSent4(t *testing.T) {
 		"from a group":                                {forgeUDP(netip.MustParseAddrPort("224.0.0.9:1"), portB(7), "x"), drop.IP4BadSource},
 		"a request for the time":                      {forgeICMP(ipA, ipB, wire.ICMP4Timestamp, 0, 1, make([]byte, 12)), drop.ICMP4UnknownType},
 		"RFC 6633: a source quench":                   {forgeICMP(ipA, ipB, wire.ICMP4SourceQuench, 0, 0, forgeUDP(portB(1), portA, "x")[wire.EthernetLen:]), drop.ICMP4UnknownType},
-		"a redirect, which is not done":               {forgeICMP(ipA, ipB, wire.ICMP4Redirect, 1, 0, forgeUDP(portB(1), portA, "x")[wire.EthernetLen:]), drop.ICMP4RedirectRefused},
+		"a redirect by no router":                     {forgeICMP(ipA, ipB, wire.ICMP4Redirect, 1, 0, forgeUDP(portB(1), portA, "x")[wire.EthernetLen:]), drop.ICMP4RedirectRefused},
 		"RFC 1122 §3.2.2.6: a broadcast echo request": {toAll(forgeICMP(ipA, directed, wire.ICMP4Echo, 0, 1, nil)), drop.ICMP4Broadcast},
 		"a loose source route, RFC 7126 §4.3":         {optioned(131, 7, 4, 10, 9, 0, 9, 0), drop.IP4SourceRoute},
 		"a strict one that has come to its end":       {optioned(137, 7, 8, 10, 9, 0, 2, 0), drop.IP4SourceRoute},

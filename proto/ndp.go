@@ -34,7 +34,7 @@ func (s *Stack) inputNDP(icmp wire.ICMP6) drop.Reason {
 	case wire.ICMP6RouterAdvertisement:
 		return s.inputRouter(icmp)
 	case wire.ICMP6Redirect:
-		return s.inputRedirect(icmp)
+		return s.inputRedirect6(icmp)
 	}
 	return drop.ICMP6UnknownType // router solicitations are for routers (§6.2.6)
 }

@@ -23,6 +23,7 @@ type quote struct {
 	hard          bool              // it does not pass by itself
 	mtu           int               // of the next hop, with EMSGSIZE
 	drops         *quoteDrops
+	redirect      netip.Addr // the gateway of a redirect, which is no error; not valid: it is none
 }
 
 // quoteDrops are the reasons of a family for not believing an error.
@@ -38,6 +39,9 @@ var (
 func (s *Stack) inputQuote(q *quote) drop.Reason {
 	if !s.in.port.Loop && s.local(q.remote) {
 		return q.drops.unknown // what goes to ourselves meets no router
+	}
+	if q.redirect.IsValid() {
+		return s.inputQuoted(q) // that a raw socket is open says nothing of what was sent
 	}
 	raw := s.errorRaw(q)
 	if r := s.inputQuoted(q); r != q.drops.unknown || !raw {
@@ -106,6 +110,9 @@ func (s *Stack) reportError(sock *udp.Socket, q *quote, data []byte) drop.Reason
 		return q.drops.unknown
 	}
 	in := &s.in
+	if q.redirect.IsValid() {
+		return s.redirected(q)
+	}
 	if q.err.Errno == unix.EMSGSIZE {
 		discover := sock.DiscoveryTo(q.remote)
 		if discover.Believes() {

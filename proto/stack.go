@@ -76,6 +76,10 @@ type Peers interface {
 	HandOver(core, port int, frame []byte) bool
 	// Sighted tells the others of a neighbour.
 	Sighted(neigh.Sighting)
+	// Redirected tells AutoconfCore where a router has redirected what goes to dst over IPv4.
+	Redirected(port int, from, dst, gateway netip.Addr)
+	// MayReport takes the host's right to send one ICMP error to dst.
+	MayReport(dst netip.Addr, now mono.Time) bool
 	// PathMTU tells the others what a router has said of a path.
 	PathMTU(dst netip.Addr, p ip.PathMTU)
 }
@@ -111,6 +115,7 @@ type Stack struct {
 	answering  bool      // the path that is looked for is of an answer
 	pathGen    uint32    // of routes, addresses and neighbour entries; a path of another generation is void
 
+	params Params
 	silent []hop // those that routes name and that do not answer, longest first
 
 	in      packet                    // the packet that Input is looking at
@@ -134,7 +139,7 @@ type Stack struct {
 	reassembly *ip.Reassembly
 	mtus       *ip.PathMTUs
 	idents     *ip.Idents
-	icmp       *ip.Limit // the right to send ICMP errors
+	icmp       *ip.Limit // the right to send ICMP errors, of which the other cores use a part
 }
 
 // port is one link and what waits to leave by it.
@@ -220,7 +225,8 @@ func New(cfg Config) *Stack {
 	s.reassembly = ip.New(ip.Config{Wheel: s.wheel, Count: &s.Count, Key: s.key, TimedOut: s.reassemblyTimedOut})
 	s.mtus = ip.NewPathMTUs(s.key)
 	s.idents = ip.NewIdents(s.key, s.core, s.cores)
-	s.icmp = ip.NewLimit(s.key, s.cores, cfg.Start)
+	s.params = defaultParams
+	s.icmp = ip.NewLimit(s.key, s.params.ICMP, cfg.Start)
 	s.TCP = tcp.New(s.tcpConfig(&cfg))
 	return s
 }

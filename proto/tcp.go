@@ -107,7 +107,11 @@ func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, q *quote) d
 		}
 	}
 	believed := false
-	if q.err.Errno == unix.EMSGSIZE {
+	if q.redirect.IsValid() {
+		if s.TCP.InFlight(local, remote, seq) {
+			return s.redirected(q)
+		}
+	} else if q.err.Errno == unix.EMSGSIZE {
 		if mtu, ok := 0, false; s.TCP.InFlight(local, remote, seq) {
 			if !udp.Discovery(s.TCP.Lookup(local, remote).Discover()).Believes() {
 				return drop.None

@@ -47,7 +47,7 @@ const (
 	GiveUp
 )
 
-// An Interface4 is the IPv4 addresses of an interface. An address that is lost is a Duplicate
+// An Interface4 is the IPv4 addresses of an interface, and what routers have redirected on its link. An address that is lost is a Duplicate
 // until it is removed.
 type Interface4 struct {
 	cfg       Config4
@@ -56,6 +56,7 @@ type Interface4 struct {
 	conflicts int       // while probing, since one was last won
 	next      mono.Time // when probing may begin again, after conflictsMax
 	local     localChoice
+	redirects redirects
 	changed   bool
 }
 
@@ -141,6 +142,7 @@ func (i *Interface4) probe(a *address4, now mono.Time) {
 // that were probed for are probed for once more, the others are announced. One in use stays so until another station
 // objects, as in Interface6.
 func (i *Interface4) Restart(now mono.Time) {
+	i.redirects, i.changed = nil, i.changed || i.redirects != nil
 	for _, a := range i.addrs {
 		switch {
 		case a.State == route.Duplicate && a.Origin == Leased: // its server has been told
@@ -175,6 +177,7 @@ func (i *Interface4) Expire(_ *timer.Timer, now mono.Time) {
 			i.run(a, now)
 		}
 	}
+	i.changed = i.redirects.run(now) || i.changed
 	i.settle(now)
 }
 
@@ -249,7 +252,7 @@ func (i *Interface4) lose(a *address4, rival wire.MAC, now mono.Time) {
 
 // settle ends every change: it sets the timer for what comes next and tells the news.
 func (i *Interface4) settle(now mono.Time) {
-	next := mono.Never
+	next := i.redirects.next()
 	for _, a := range i.addrs {
 		next = min(next, a.step)
 	}

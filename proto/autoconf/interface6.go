@@ -54,7 +54,7 @@ type Interface6 struct {
 	addrs     []*address
 	prefixes  []prefix
 	routers   []*router
-	redirects []redirect
+	redirects redirects
 	servers   []Server
 	domains   []Domain
 	params    Params
@@ -132,6 +132,7 @@ func (i *Interface6) Expire(_ *timer.Timer, now mono.Time) {
 	i.runDoubt(now)
 	i.runAddrs(now)
 	i.runRouters(now)
+	i.changed = i.redirects.run(now) || i.changed
 	i.runResolver(now)
 	i.runAsk(now)
 	i.settle(now)
@@ -139,7 +140,7 @@ func (i *Interface6) Expire(_ *timer.Timer, now mono.Time) {
 
 // settle ends every change: it sets the timer for what comes next and tells the news.
 func (i *Interface6) settle(now mono.Time) {
-	next := min(i.ask.at, i.doubt.decided)
+	next := min(i.ask.at, i.doubt.decided, i.redirects.next())
 	for _, a := range i.addrs {
 		next = min(next, a.next())
 	}

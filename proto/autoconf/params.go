@@ -22,6 +22,10 @@ const (
 	// once more.
 	redirectsMax = 64
 
+	// redirectLife is how long a redirect counts, so that no mistaken or forged one lasts (Linux: ip_rt_gc_timeout).
+	// The router says it once more then.
+	redirectLife = 5 * time.Minute
+
 	// serversMax and domainsMax are how many DNS servers and search domains are kept. RFC 8106
 	// §5.3.1 calls three sufficient, from two routers there may be different ones.
 	serversMax = 8

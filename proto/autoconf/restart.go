@@ -21,6 +21,7 @@ type doubting struct {
 // well until one is heard: what none confirms then is of another link.
 func (i *Interface6) Restart(now mono.Time) {
 	i.spoken = false
+	i.redirects, i.changed = nil, i.changed || i.redirects != nil
 	i.doubt = doubting{on: true, decided: mono.Never}
 	for _, r := range i.routers {
 		r.doubted = true

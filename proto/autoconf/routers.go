@@ -101,7 +101,7 @@ func (i *Interface6) setRouter(src netip.Addr, ra wire.RouterAdvertisement, now 
 // dropRouter forgets a router, and with it where it has redirected to.
 func (i *Interface6) dropRouter(r *router, now mono.Time) {
 	i.routers = slices.DeleteFunc(i.routers, func(x *router) bool { return x == r })
-	i.redirects = slices.DeleteFunc(i.redirects, func(d redirect) bool { return d.from == r.addr })
+	i.redirects.drop(func(d redirect) bool { return d.from == r.addr })
 	i.changed = true
 	if len(i.routers) == 0 {
 		i.beginAsking(now)
@@ -179,14 +179,7 @@ func (i *Interface6) Routes() []Route {
 	for rank, r := range best {
 		list = append(list, Route{Prefix: everywhere, Gateway: r.addr, Rank: rank, Until: r.until})
 	}
-	for _, d := range i.redirects {
-		r := Route{Prefix: netip.PrefixFrom(d.dst, 128), Until: mono.Never, Redirected: true}
-		if d.target != d.dst {
-			r.Gateway = d.target
-		}
-		list = append(list, r)
-	}
-	return list
+	return append(list, i.redirects.routes()...)
 }
 
 var everywhere = netip.PrefixFrom(unspecified, 0)

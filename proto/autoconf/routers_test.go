@@ -251,6 +251,7 @@ func TestRedirects(t *testing.T) {
 		"no way there":         redirect(routerA, routerB, netip.MustParseAddr("2001:db8:98::1")),
 		"to our own address":   redirect(routerA, w.one(net1).Prefix.Addr(), w.one(net1).Prefix.Addr()),
 		"from the destination": redirect(routerA, routerB, routerA),
+		"to where it goes":     redirect(routerA, routerA, far),
 	} {
 		w.want(name, r, drop.ICMP6RedirectRefused)
 	}
@@ -269,6 +270,22 @@ func TestRedirects(t *testing.T) {
 	w.want("routes", len(w.Routes()), 2+redirectsMax)
 	w.advertise(routerA, advert{})
 	w.want("when the router goes", w.ways(), "2001:db8:1::/64")
+
+	w.advertise(routerA, auto(time.Hour, time.Hour, net1))
+	base = w.ways()
+	w.hops[far] = routerA
+	redirect(routerA, routerB, far)
+	w.KeepRedirects(func(a netip.Addr) bool { return a == routerA }, w.now)
+	w.pass(redirectLife - time.Second)
+	w.want("for a while", w.ways(), base+", 2001:db8:99::1/128 via fe80::b")
+	w.pass(2 * time.Second)
+	w.want("and no longer", w.ways(), base)
+	redirect(routerA, routerB, far)
+	w.KeepRedirects(func(netip.Addr) bool { return false }, w.now)
+	w.want("of a router that is none", w.ways(), base)
+	redirect(routerA, routerB, far)
+	w.Restart(w.now)
+	w.want("on another link, perhaps", w.ways(), base)
 }
 
 // RFC 8106 §5, §7.1.

@@ -71,7 +71,7 @@ var texts = [reasons]struct{ name, explain string }{
 	ICMP4QuoteShort:       {"icmp4-quote-short", "The ICMP error quotes too little to find whose packet it is about."},
 	ICMP4QuoteUnknown:     {"icmp4-quote-unknown", "The ICMP error quotes a packet of no connection or socket of ours."},
 	ICMP4QuoteImplausible: {"icmp4-quote-implausible", "The ICMP error quotes a sequence number or an MTU that cannot be right."},
-	ICMP4RedirectRefused:  {"icmp4-redirect-refused", "ICMP redirects are not followed over IPv4, where nothing tells one from a forged one."},
+	ICMP4RedirectRefused:  {"icmp4-redirect-refused", "The ICMP redirect comes from a station that is not the gateway in use, or names none, or redirects are off."},
 	ICMP4EchoUnmatched:    {"icmp4-echo-unmatched", "The ICMP echo reply belongs to no socket."},
 
 	ICMP6Short:            {"icmp6-short", "The ICMPv6 message is shorter than its header."},

@@ -168,7 +168,7 @@ func TestPathMTUsAreBoundedAndKeepTheNewest(t *testing.T) {
 }
 
 func TestLimitOfOneDestination(t *testing.T) {
-	l := NewLimit(key, 1, 0)
+	l := NewLimit(key, DefaultLimit, 0)
 	sent := 0
 	for range 100 {
 		if l.Take(dst[0], 1) == drop.None {
@@ -198,7 +198,7 @@ func TestLimitOfOneDestination(t *testing.T) {
 func TestLimitOfAll(t *testing.T) {
 	var bursts []int
 	now := mono.Time(0)
-	l := NewLimit(key, 1, 0)
+	l := NewLimit(key, DefaultLimit, 0)
 	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}) }
 	peer := 0
 	for range 200 {
@@ -221,37 +221,72 @@ func TestLimitOfAll(t *testing.T) {
 	}
 }
 
-// What a host may say does not grow with its cores.
+// What a host may say neither grows nor shrinks with its cores, each of which asks its own limit and then the host's:
+// not to one destination, whose packets come by one core or by all, and not to many.
 func TestLimitIsTheHosts(t *testing.T) {
 	for _, cores := range []int{1, 2, 4, 8} {
-		var limits []*Limit
+		host := NewLimit(key, DefaultLimit, 0)
+		var own []*Limit
 		for range cores {
-			limits = append(limits, NewLimit(key, cores, 0))
+			own = append(own, NewLimit(key, DefaultLimit, 0))
 		}
-		now, one, all := mono.Time(0), 0, 0
-		for i := range 10_000 { // ten seconds, each packet at every core
+		take := func(core int, dst netip.Addr, now mono.Time) int {
+			now -= mono.Time(core) // their clocks
+			if own[core].Take(dst, now) == drop.None && host.Take(dst, now) == drop.None {
+				return 1
+			}
+			return 0
+		}
+		now, one, another, all := mono.Time(time.Second), 0, 0, 0
+		for i := range 10_000 { // ten seconds
 			now = now.Add(time.Millisecond)
-			for _, l := range limits {
-				if i%4 == 0 && l.Take(dst[0], now) == drop.None {
-					one++
-				}
-				if l.Take(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), now) == drop.None {
-					all++
+			if i%4 == 0 {
+				another += take(cores-1, dst[1], now)
+			}
+			for core := range cores {
+				if i%4 == 0 {
+					one += take(core, dst[0], now)
 				}
 			}
 		}
-		if most := 10 + max(limitPeerBurst, cores); one < 8 || one > most {
-			t.Errorf("%d cores: %d errors to one destination in ten seconds", cores, one)
+		for i := range 10_000 { // ten more, of a flood from everywhere
+			now = now.Add(time.Millisecond)
+			for core := range cores {
+				all += take(core, netip.AddrFrom4([4]byte{10, byte(core), byte(i >> 8), byte(i)}), now)
+			}
 		}
-		if all > 10*limitPerSecond*105/100+limitBurst || all < 10*limitPerSecond*9/10 {
+		for _, n := range []int{one, another} {
+			if n < 12 || n > 10+limitPeerBurst {
+				t.Errorf("%d cores: %d errors to one destination in ten seconds", cores, n)
+			}
+		}
+		if most := DefaultLimit.PerSecond; all > 10*most*105/100+DefaultLimit.Burst || all < 10*most*9/10 {
 			t.Errorf("%d cores: %d errors in ten seconds", cores, all)
 		}
 	}
 }
 
+func TestLimitIsTurned(t *testing.T) {
+	l := NewLimit(key, DefaultLimit, 0)
+	l.SetParams(LimitParams{PerSecond: 1000, Burst: 1000, Interval6: time.Second})
+	l.Take(dst[0], 0)
+	four, six, now := 0, 0, mono.Time(10*time.Second)
+	for range 100 {
+		if l.Take(netip.AddrFrom4([4]byte{10, 1, 1, 1}), now) == drop.None {
+			four++
+		}
+		if l.Take(netip.IPv6LinkLocalAllNodes(), now) == drop.None {
+			six++
+		}
+	}
+	if four != 100 || six != limitPeerBurst {
+		t.Errorf("%d without a limit, %d with one", four, six)
+	}
+}
+
 // A host that had nothing to say for a year may say something.
 func TestLimitAfterALongTime(t *testing.T) {
-	l := NewLimit(key, 1, 0)
+	l := NewLimit(key, DefaultLimit, 0)
 	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}) }
 	n := 0
 	for ; l.Take(addr(n), 1) == drop.None; n++ {

@@ -170,14 +170,23 @@ func (k *Knob[T]) Range() string {
 	return fmt.Sprintf("%d to %d", k.Min, k.Max)
 }
 
-// Find returns the knob of a table by its name, whole or from the last dot on, with dots or slashes;
-// nil if there is none.
+// Find returns the knob of a table by its name, whole or, where it is the only one, from the last dot on, with dots or
+// slashes; nil if there is none.
 func Find[T any](table []Knob[T], name string) *Knob[T] {
 	name = strings.ReplaceAll(name, "/", ".")
+	var found *Knob[T]
+	several := false
 	for i := range table {
-		if full := table[i].Name; full == name || full[strings.LastIndexByte(full, '.')+1:] == name {
+		full := table[i].Name
+		if full == name {
 			return &table[i]
 		}
+		if full[strings.LastIndexByte(full, '.')+1:] == name {
+			found, several = &table[i], found != nil
+		}
 	}
-	return nil
+	if several {
+		return nil
+	}
+	return found
 }

@@ -217,6 +217,19 @@ func (p *peers) Sighted(seen neigh.Sighting) {
 	}
 }
 
+func (p *peers) Redirected(port int, from, dst, gateway netip.Addr) {
+	to := p.host.cores[proto.AutoconfCore]
+	to.inbox.push(&Post{Do: func(now mono.Time) { to.Stack.Redirected(port, from, dst, gateway, now) }})
+	p.to[proto.AutoconfCore], p.sent = true, true
+}
+
+func (p *peers) MayReport(dst netip.Addr, now mono.Time) bool {
+	r := &p.host.reports
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.limit.Take(dst, now) == drop.None
+}
+
 func (p *peers) PathMTU(dst netip.Addr, m ip.PathMTU) {
 	for i, other := range p.host.cores {
 		if i == p.Index {
@@ -231,6 +244,12 @@ func (p *peers) PathMTU(dst netip.Addr, m ip.PathMTU) {
 		box.full.Store(true)
 		p.to[i], p.sent = true, true
 	}
+}
+
+// reports is the right of all cores to send ICMP errors.
+type reports struct {
+	mu    sync.Mutex
+	limit *ip.Limit
 }
 
 // sightingsMax is how many sightings of neighbours, and how many reports of paths, wait for one core. A

@@ -188,7 +188,7 @@ func (h *Host) takeNews() error {
 	c.Lock()
 	for j, p := range h.detection.ports {
 		if p != nil {
-			all[j] = found{append(p.V6.Addrs(), p.V4.Addrs()...), p.V6.Routes(), p.V6.Params()}
+			all[j] = found{append(p.V6.Addrs(), p.V4.Addrs()...), append(p.V6.Routes(), p.V4.Routes()...), p.V6.Params()}
 		}
 	}
 	c.Unlock()
@@ -265,7 +265,7 @@ func routeOf(r autoconf.Route, port int) route.Route {
 	case !r.Prefix.IsSingleIP():
 		metric = metric6
 	}
-	return route.Route{Prefix: r.Prefix, Port: port, Gateway: r.Gateway, Metric: metric, Redirected: r.Redirected}
+	return route.Route{Prefix: r.Prefix, Port: port, Gateway: r.Gateway, Metric: metric, Redirected: r.Redirected, OnLink: r.Redirected}
 }
 
 // stateOf is the state of an address that is to be detected: what has been found out so far.

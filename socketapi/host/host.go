@@ -18,9 +18,11 @@ import (
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/proto"
 	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/ip"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/route"
+	"github.com/xdpsock/xdpsock/proto/siphash"
 )
 
 // A Host is the cores of a program and what they share.
@@ -33,6 +35,7 @@ type Host struct {
 	net       networks
 	detection detection
 	sysctls   sysctls
+	reports   reports
 	groups    groups
 	mirrored  mirrored
 	directory *directory
@@ -152,6 +155,7 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 	binary.LittleEndian.PutUint64(secret[:], random.Uint64())
 	binary.LittleEndian.PutUint64(secret[8:], random.Uint64())
 
+	h.reports.limit = ip.NewLimit(siphash.New(secret), ip.DefaultLimit, h.clock.Now())
 	count := len(devices[h.over[0]])
 	for i := range count {
 		c := &Core{Index: i, host: h, to: make([]bool, count)}

@@ -234,6 +234,7 @@ func (h *Host) install(n *network, addrs [][]route.Addr) {
 			c.Stack.PutAddrs(port, addrs[port])
 		}
 		c.Stack.SetRoutes(table)
+		c.Stack.KeepRedirects(c.Now())
 		c.Flush()
 		c.Unlock()
 	}

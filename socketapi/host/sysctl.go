@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/xdpsock/xdpsock/proto"
 	"github.com/xdpsock/xdpsock/proto/sysctl"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 )
@@ -18,7 +19,8 @@ import (
 
 // tunables are what the knobs of a host turn.
 type tunables struct {
-	tcp                 tcp.Params // of each core
+	ip                  proto.Params // of each core
+	tcp                 tcp.Params   // likewise
 	somaxconn           int
 	rcvBufMax           int // bytes
 	sndBufMax           int
@@ -51,6 +53,9 @@ var portRange = func() sysctl.Knob[tunables] {
 }()
 
 func lifted() (list []sysctl.Knob[tunables]) {
+	for _, k := range proto.Knobs {
+		list = append(list, sysctl.Within(k, func(t *tunables) *proto.Params { return &t.ip }))
+	}
 	for _, k := range tcp.Knobs {
 		list = append(list, sysctl.Within(k, func(t *tunables) *tcp.Params { return &t.tcp }))
 	}
@@ -82,6 +87,7 @@ type Sysctl struct {
 // startSysctls takes what the cores have begun with, and the configuration's changes.
 func (h *Host) startSysctls(set map[string]string) error {
 	h.sysctls.now = tunables{
+		ip:        h.cores[0].Stack.Params(),
 		tcp:       h.cores[0].Stack.TCP.Params(),
 		somaxconn: 4096, rcvBufMax: 4 << 20, sndBufMax: 4 << 20,
 		portFirst: ephemeralFirst, portLast: ephemeralLast,
@@ -134,8 +140,12 @@ func (h *Host) SetSysctl(name, value string) error {
 	}
 	h.sysctls.now = t
 	h.Ports.setRange(t.portFirst, t.portLast)
+	h.reports.mu.Lock()
+	h.reports.limit.SetParams(t.ip.ICMP)
+	h.reports.mu.Unlock()
 	for _, c := range h.cores {
 		c.Lock()
+		c.Stack.SetParams(t.ip)
 		c.Stack.TCP.SetParams(t.tcp)
 		c.Unlock()
 	}

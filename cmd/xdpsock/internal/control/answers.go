@@ -25,8 +25,12 @@ func neighbours(h *host.Host) (list []Neighbour) {
 
 func routes(h *host.Host) (list []Route) {
 	for _, r := range h.Routes() {
+		kind := r.Kind.String()
+		if r.Redirected {
+			kind = "redirected"
+		}
 		list = append(list, Route{
-			Type: r.Kind.String(), Prefix: r.Prefix.String(), Gateway: nameOf(h, r.Gateway), Interface: r.Interface,
+			Type: kind, Prefix: r.Prefix.String(), Gateway: nameOf(h, r.Gateway), Interface: r.Interface,
 			Source: nameOf(h, r.Source), Metric: r.Metric, MTU: r.MTU, Weight: r.Weight,
 		})
 	}

@@ -80,7 +80,7 @@ type Neighbour struct {
 
 // Route is one route, in the words of ip-route(8).
 type Route struct {
-	Type      string `json:"type"` // unicast, blackhole, prohibit, ...
+	Type      string `json:"type"` // unicast, redirected, blackhole, prohibit, ...
 	Prefix    string `json:"prefix"`
 	Gateway   string `json:"gateway,omitempty"`
 	Interface string `json:"interface,omitempty"`
