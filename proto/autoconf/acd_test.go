@@ -313,3 +313,30 @@ func TestConflictsAreRateLimited(t *testing.T) {
 		t.Errorf("%d addresses are kept", len(w.addrs))
 	}
 }
+
+// As over IPv6: what is probed for waits for a carrier (RFC 5227 §2.1).
+func TestNothingIsProbedForWithoutACarrier(t *testing.T) {
+	w := newWorld4(t)
+	want := func(what string, got, want any) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	w.Down(w.now)
+	w.Add(ours, Manual, DefendAlways, true, w.now)
+	w.pass(time.Hour)
+	want("without a carrier", w.Addrs()[0].State, route.Tentative)
+	want("probes", len(w.heard("probe")), 0)
+	w.Restart(w.now)
+	w.pass(10 * time.Second)
+	want("with one", w.Addrs()[0].State, route.Preferred)
+	want("probes", len(w.heard("probe")), probeCount)
+	w.Restart(w.now)
+	w.pass(2 * time.Second)
+	w.Down(w.now)
+	w.heard("probe")
+	w.pass(time.Hour)
+	want("in use, and it goes while it is checked", w.Addrs()[0].State, route.Preferred)
+	want("probes", len(w.heard("probe")), 0)
+}

@@ -100,6 +100,9 @@ func (i *Interface6) probe(a *address, now mono.Time) {
 	if !i.spoken || a.Origin == Stateless {
 		a.step = now.Add(i.delay(solicitDelayMax))
 	}
+	if i.down {
+		a.step = mono.Never
+	}
 }
 
 // assign ends the detection: nobody else has the address.

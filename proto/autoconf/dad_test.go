@@ -319,3 +319,32 @@ func TestStableIdentifiers(t *testing.T) {
 		}
 	}
 }
+
+// Without a carrier nobody would object: what is tentative stays so until there is one, and is detected then (Linux: IF_READY).
+func TestNothingIsDetectedWithoutACarrier(t *testing.T) {
+	w := newWorld6(t, manualOnly)
+	a := netip.MustParsePrefix("fd99::2/64")
+	w.Down(w.now)
+	w.Start(w.now)
+	w.Add(a, w.now)
+	w.pass(time.Hour)
+	w.want("probes", len(w.heard("NS")), 0)
+	w.want("without a carrier", w.Addrs()[0].State, route.Tentative)
+	w.Restart(w.now)
+	w.pass(500 * time.Millisecond)
+	w.Down(w.now) // it is lost again before the detection is over
+	w.heard("NS")
+	w.pass(time.Hour)
+	w.want("lost again", w.Addrs()[0].State, route.Tentative)
+	w.want("probes", len(w.heard("NS")), 0)
+	w.Restart(w.now)
+	w.pass(3 * time.Second)
+	w.want("detected", w.Addrs()[0].State, route.Preferred)
+	w.want("probes", len(w.heard("NS")), 1)
+	w.Down(w.now)
+	w.want("in use, and the carrier goes", w.Addrs()[0].State, route.Preferred)
+	w.Restart(w.now)
+	w.Down(w.now)
+	w.pass(time.Hour)
+	w.want("in use, and it goes while it is checked", w.Addrs()[0].State, route.Preferred)
+}

@@ -57,6 +57,7 @@ type Interface4 struct {
 	next      mono.Time // when probing may begin again, after conflictsMax
 	local     localChoice
 	redirects redirects
+	down      bool // nobody would hear: see Down
 	changed   bool
 }
 
@@ -136,12 +137,27 @@ func (i *Interface4) add(a *address4, probe bool, now mono.Time) {
 func (i *Interface4) probe(a *address4, now mono.Time) {
 	a.probes = probeCount
 	a.step = max(now.Add(i.between(0, probeWait)), i.next)
+	if i.down {
+		a.step = mono.Never
+	}
+}
+
+// Down is called when the interface has no carrier, as that of Interface6.
+func (i *Interface4) Down(now mono.Time) {
+	i.down, i.changed = true, true
+	for _, a := range i.addrs {
+		if a.detecting() {
+			a.checking, a.step = false, mono.Never
+		}
+	}
+	i.settle(now)
 }
 
 // Restart is called when the interface has come up again, perhaps on another link (RFC 5227 §2.1): addresses
 // that were probed for are probed for once more, the others are announced. One in use stays so until another station
 // objects, as in Interface6.
 func (i *Interface4) Restart(now mono.Time) {
+	i.down = false
 	i.redirects, i.changed = nil, i.changed || i.redirects != nil
 	for _, a := range i.addrs {
 		switch {

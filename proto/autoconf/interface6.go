@@ -62,6 +62,7 @@ type Interface6 struct {
 	told      int // the MTU that routers have said, 0: none
 	ask       asking
 	spoken    bool // something has been sent since the interface came up
+	down      bool // nobody would hear: see Down
 	changed   bool
 }
 

@@ -63,7 +63,7 @@ type Interface struct {
 	// LinkLocal gives the interface an IPv4 link-local address that nobody else has (RFC 3927).
 	LinkLocal bool
 	// Detect says which of Addrs, and of those that AddAddr adds, are probed for before they are used.
-	// Open waits for it and fails with a [DuplicateError].
+	// Open waits for it and fails with a [DuplicateError]. Without a carrier it does not wait: they stay tentative until there is one.
 	Detect Detection
 
 	Checksums Checksums

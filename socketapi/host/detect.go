@@ -99,6 +99,10 @@ func (h *Host) startDetection(cfg *Config) error {
 		if p == nil {
 			continue
 		}
+		if h.dark(j) {
+			p.V6.Down(now)
+			p.V4.Down(now)
+		}
 		p.V6.Start(now)
 		p.V4.LinkLocal(cfg.Interfaces[j].LinkLocal, now)
 	}
@@ -150,6 +154,19 @@ func (h *Host) stopDetection() {
 		close(h.detection.quit)
 		h.detection.done.Wait()
 	}
+}
+
+// stopProbing is called when a port's link has lost its carrier.
+func (h *Host) stopProbing(port int) {
+	p := h.detection.ports[port]
+	if p == nil {
+		return
+	}
+	c, now := h.cores[proto.AutoconfCore], h.clock.Now()
+	c.Lock()
+	defer c.Unlock()
+	p.V6.Down(now)
+	p.V4.Down(now)
 }
 
 // restartDetection is called when a port's link has come up again: it may be another one now. Addresses are
@@ -354,13 +371,14 @@ func (h *Host) portAddrs(port int) []route.Addr {
 	return first.Stack.Addrs(port)
 }
 
-// awaitDetection waits until the addresses of the configuration can be used.
+// awaitDetection waits until the addresses of the configuration can be used. Those of a link without a carrier stay
+// tentative until it has one, and nobody knows when that is.
 func (h *Host) awaitDetection() error {
 	ctx, cancel := context.WithTimeout(context.Background(), detectMax)
 	defer cancel()
 	for j := range h.ports {
 		err := h.Await(ctx, j, func(list []route.Addr) bool {
-			return !slices.ContainsFunc(list, func(a route.Addr) bool { return a.State == route.Tentative && h.detects(j, a.Prefix.Addr()) })
+			return h.dark(j) || !slices.ContainsFunc(list, func(a route.Addr) bool { return a.State == route.Tentative && h.detects(j, a.Prefix.Addr()) })
 		})
 		if err != nil {
 			return fmt.Errorf("host: detect duplicates on %s: %w", h.names[j], err)

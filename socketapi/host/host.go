@@ -148,6 +148,7 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 	h.setIndexes(cfg)
 	h.net.now, h.net.gone = newNetwork(h.ports), make([]bool, h.ports)
 	h.link.states, h.link.changed = make([]LinkState, h.ports), make(chan struct{})
+	h.link.heard = make([]bool, h.ports)
 	h.room = make([]int, h.ports)
 	h.net.own.Store(new(map[netip.Addr]struct{}))
 	h.setDevices(cfg, devices)

@@ -2,6 +2,7 @@ package host
 
 import (
 	"sync"
+	"time"
 
 	"github.com/xdpsock/xdpsock/engine"
 )
@@ -18,6 +19,7 @@ type LinkState struct {
 type links struct {
 	mu      sync.Mutex
 	states  []LinkState   // by port
+	heard   []bool        // by port: the kernel has said something of it
 	changed chan struct{} // closed, and made anew, when one of them is another
 }
 
@@ -28,6 +30,10 @@ func (h *Host) Link(port int) (LinkState, <-chan struct{}) {
 	return h.link.states[port], h.link.changed
 }
 
+// firstNewsMax is how long Open waits for the kernel to say how the links are. It takes as long as one netlink request; without
+// an answer detection begins as if there were a carrier, and the answer comes later.
+const firstNewsMax = time.Second
+
 // watchLinks follows what happens to the links. A sleeping core hears nothing by itself when its interface goes
 // (poll(2) does not report it).
 func (h *Host) watchLinks() (err error) {
@@ -35,6 +41,12 @@ func (h *Host) watchLinks() (err error) {
 		return nil
 	}
 	known := make([]bool, h.ports) // the watching goroutine's alone
+	unknown, all := 0, make(chan struct{})
+	for port := range h.ports {
+		if h.byPort[port] != nil && h.over[port] == port {
+			unknown++
+		}
+	}
 	h.watcher, err = engine.WatchLinks(func(ev engine.LinkEvent) {
 		port, ok := h.PortOf(ev.Link.Index)
 		if !ok || port >= h.ports || h.byPort[port] == nil {
@@ -48,21 +60,33 @@ func (h *Host) watchLinks() (err error) {
 		}
 		first := !known[port]
 		h.carried(port, func(port int) { h.linkChanged(port, &ev.Link, first) })
-		known[port] = true
+		if known[port] = true; first {
+			if unknown--; unknown == 0 {
+				close(all)
+			}
+		}
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	select { // whether there is a carrier is to be known before anything is probed for
+	case <-all:
+	case <-time.After(firstNewsMax):
+	}
+	return nil
 }
 
 // linkChanged takes in what the kernel says of a port's link, which it has said something of before unless first.
 func (h *Host) linkChanged(port int, l *engine.Link, first bool) {
 	h.link.mu.Lock()
 	was := h.link.states[port]
+	h.link.heard[port] = true
 	h.link.mu.Unlock()
 	is := LinkState{Up: l.Up && l.Carrier, Ups: was.Ups, MTU: min(l.MTU, h.room[port]), LinkMTU: l.MTU}
 	if is.Up && !was.Up && !first {
 		is.Ups++
 	}
-	if is == was {
+	if is == was && !first {
 		return
 	}
 	if is.MTU != was.MTU && h.setMTU(port, is.MTU) != nil {
@@ -71,14 +95,24 @@ func (h *Host) linkChanged(port int, l *engine.Link, first bool) {
 	if was.Up && !is.Up {
 		h.FlushNeighbours(port) // another link may be at the end of the cable when it comes back (Linux: neigh_carrier_down)
 	}
-	if is.Ups != was.Ups {
-		h.restartDetection(port)
-	}
 	h.link.mu.Lock()
 	h.link.states[port] = is
 	close(h.link.changed)
 	h.link.changed = make(chan struct{})
 	h.link.mu.Unlock()
+	switch {
+	case is.Ups != was.Ups:
+		h.restartDetection(port)
+	case !is.Up:
+		h.stopProbing(port)
+	}
+}
+
+// dark says whether a port is known to be an interface without a carrier.
+func (h *Host) dark(port int) bool {
+	h.link.mu.Lock()
+	defer h.link.mu.Unlock()
+	return h.link.heard[port] && !h.link.states[port].Up
 }
 
 // setMTU has all cores send packets of another length. An error is one of the kernel's rules, for IPv6 addresses
