@@ -3,6 +3,7 @@ package proto
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/neigh"
@@ -17,7 +18,7 @@ const silentMax = 8
 
 // silentInterval is how often a gateway that another one stands in for is asked whether it is back (RFC 4191 §3.2:
 // no more than once a minute), while there is traffic that would go by it.
-const silentInterval = mono.Time(60e9)
+const silentInterval = time.Minute
 
 // hop is a next hop that routes name and that does not answer.
 type hop struct {
@@ -35,7 +36,7 @@ func (s *Stack) fallSilent(e *neigh.Entry, now mono.Time) {
 	if len(s.silent) == silentMax {
 		s.silent = slices.Delete(s.silent, 0, 1)
 	}
-	s.silent = append(s.silent, hop{e.Port, e.Addr, now + silentInterval})
+	s.silent = append(s.silent, hop{e.Port, e.Addr, now.Add(silentInterval)})
 	s.reroute()
 }
 
@@ -83,9 +84,9 @@ func (s *Stack) forgetSilent() {
 
 // askSilent asks for those that it is time for, as if there were something to send to them.
 func (s *Stack) askSilent(now mono.Time) {
-	for i := range s.silent {
+	for i := 0; i < len(s.silent); i++ { // to ask for one may push another one out of the table, and of this list
 		if h := &s.silent[i]; h.ask.Due(now) {
-			h.ask = now + silentInterval
+			h.ask = now.Add(silentInterval)
 			if e := s.Neigh.Want(h.port, h.addr, now); e != nil {
 				e.Use(now)
 			}

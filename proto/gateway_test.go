@@ -364,3 +364,46 @@ func TestSilentGatewaysAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// To ask for one dead gateway may push another one out of a full table.
+func TestSilentGatewaysInAFullTable(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f *family) {
+		g, routes := f.gateways()
+		l := newLAN(t, f, routes...)
+		l.there[g[1]] = macG[1]
+		l.talk(far[f], 10*time.Second)
+		delete(l.there, g[1])
+		l.talk(far[f], time.Minute)
+		if len(l.silent) != 2 {
+			t.Fatalf("%d are silent", len(l.silent))
+		}
+		for end := l.now.Add(5 * time.Minute); l.Neigh.Lookup(0, g[0]) != nil && l.now < end; {
+			l.pass(100 * time.Millisecond)
+		}
+		if l.Neigh.Lookup(0, g[0]) != nil || l.state(g[1]) != neigh.Unreachable {
+			t.Fatalf("%v and %v", l.state(g[0]), l.state(g[1]))
+		}
+		full := 0
+		for i := 0; l.Neigh.Len() != full; i++ { // stations that are there, and known to be
+			full = l.Neigh.Len()
+			b := f.b.AsSlice()
+			b[len(b)-1], b[len(b)-2] = byte(i), byte(100+i>>8)
+			a, _ := netip.AddrFromSlice(b)
+			if full < 1024 {
+				l.Neigh.See(neigh.Sighting{Addr: a, MAC: macB, Create: true}, l.now)
+				l.Neigh.See(neigh.Sighting{Addr: a, MAC: macB, Solicited: true}, l.now)
+			}
+		}
+		slices.SortFunc(l.silent, func(a, b hop) int { return a.addr.Compare(b.addr) }) // the one that pushes the other out first
+		for i := range l.silent {
+			l.silent[i].ask = 0
+		}
+		l.pathGen++
+		if _, errno := l.path(far[f], l.now); errno != 0 && errno != unix.ENOBUFS {
+			t.Error(errno)
+		}
+		if l.Neigh.Lookup(0, g[0]) == nil || l.Neigh.Lookup(0, g[1]) != nil {
+			t.Error("the second one's entry was not the one to go: this test shows nothing")
+		}
+	})
+}

@@ -55,7 +55,7 @@ func (s *Stack) path(dst netip.Addr, now mono.Time) (*path, unix.Errno) {
 	found.gen, found.id = s.pathGen, s.pathsFound*pathsMax+slot
 	found.reduce(s.mtus, now)
 	if len(s.silent) > 0 { // one that is asked for may answer, and one whose time has come is asked for
-		found.until = min(found.until, now+silentInterval)
+		found.until = min(found.until, now.Add(silentInterval))
 	}
 	*w = found
 	return w, 0
