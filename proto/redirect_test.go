@@ -10,6 +10,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/autoconf"
 	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/wire"
@@ -177,5 +178,28 @@ func TestRedirectsEnd4(t *testing.T) {
 	}
 	if _, errno := h.path(far4, h.now); errno != unix.ENETUNREACH {
 		t.Error(errno)
+	}
+}
+
+// A redirect that comes by another core than the one that keeps them is judged there, where the socket is, and kept by that one.
+func TestRedirectAtAnotherCore(t *testing.T) {
+	c := &crowd{t: t}
+	for i := range 2 {
+		s := New(Config{Ports: []PortConfig{{MAC: macB, MTU: 1500}}, Seed: [2]uint64{7, uint64(i)}, Secret: [16]byte{5}, Peers: &member{c, i}, Core: i, Cores: 2})
+		setAddr(s, ipB)
+		s.SetRoutes(route.New(append([]route.Route{{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: gateway4}}, s.Routes.Routes()...)))
+		c.cores = append(c.cores, s)
+	}
+	conf := c.cores[AutoconfCore].SetAutoconf(0, &AutoconfConfig{Changed: func(mono.Time) {}})
+	sock := newSocket(c.cores[1], &c.cores[1].UDP, "10.9.0.2:5000")
+	quoted := forgeUDP(sock.Local, netip.AddrPortFrom(far4, 9), "x")[wire.EthernetLen:][:28]
+	if r := input(t, c.cores[1], redirect4(other4, spare4, 1, quoted), 1); r != drop.ICMP4RedirectRefused || len(conf.V4.Routes()) != 0 {
+		t.Errorf("a stranger's: %v", r)
+	}
+	if r := input(t, c.cores[1], redirect4(gateway4, spare4, 1, quoted), 1); r != drop.None {
+		t.Error(r)
+	}
+	if list := conf.V4.Routes(); len(list) != 1 || list[0].Gateway != spare4 || list[0].Prefix.Addr() != far4 {
+		t.Errorf("kept: %v", list)
 	}
 }

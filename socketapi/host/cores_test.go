@@ -733,3 +733,31 @@ func TestTurnDoesNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+// All cores take from one right to send ICMP errors, which the knobs turn.
+func TestCoresShareTheRightToReport(t *testing.T) {
+	h, err := Open(Config{Manual: true, Interfaces: []Interface{{Devices: []engine.Device{engine.NewLoop(), engine.NewLoop()}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	sent := func(dst netip.Addr) (n int) {
+		for range 10 {
+			for _, c := range h.cores {
+				if (*peers)(c).MayReport(dst, c.Now()) {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	if n := sent(peerAddr); n != 6 {
+		t.Errorf("%d errors to one destination at once, want 6", n)
+	}
+	if err := h.SetSysctl("net.ipv4.icmp_ratelimit", "0"); err != nil {
+		t.Fatal(err)
+	}
+	if n := sent(peerAddr); n != 20 {
+		t.Errorf("%d of 20 without a limit", n)
+	}
+}
