@@ -6,7 +6,7 @@ type difference struct {
 	lines []string
 }
 
-// differences is every one that there is, by row.
+// differences is every one that there is, by row, whoever the peer is.
 var differences = map[string]difference{
 	"bind: a listener's port while its connection lives": {
 		"connections hold a port with what their listener was told when it was bound, not one by one",

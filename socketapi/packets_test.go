@@ -396,7 +396,7 @@ func TestPacketsAsLinux(t *testing.T) {
 				t.Run("engine", func(t *testing.T) { t.Parallel(); got = play(t, r, port, engineMe, enginePeer) })
 			})
 			if !t.Failed() {
-				compareWith(t, packetDifferences[r.name], want, got)
+				compare(t, packetDifferences[r.name], want, got)
 			}
 			if len(want) == 0 {
 				t.Error("nothing was seen")

@@ -196,7 +196,10 @@ func openOver(t testing.TB, dev *pipe, addrs ...string) *Stack {
 		}
 		in.Addrs = append(in.Addrs, netip.PrefixFrom(a, bits))
 	}
-	st, err := Open(host.Config{Interfaces: []host.Interface{in}})
+	st, err := Open(host.Config{
+		Interfaces: []host.Interface{in},
+		Sysctls:    map[string]string{"net.ipv4.icmp_ratelimit": "0"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,13 +99,13 @@ var epollRows = []row{
 			}
 			return err != nil
 		})
-		go func() {
+		e.beside(func() {
 			for {
 				if n, _, err := e.peer.api.Recvfrom(theirs, p, 0); n <= 0 || err != nil {
 					return
 				}
 			}
-		}()
+		})
 		e.epolls("room again", ep, 4, epollLong)
 		e.must(e.me.api.Shutdown(mine, unix.SHUT_WR))
 		e.until("the peer has all", func() bool { return e.peer.state(theirs) != linuxEstablished })
@@ -231,10 +231,10 @@ var epollRows = []row{
 		e.note("add", e.me.watches(ep, pair[0], unix.EPOLLIN|unix.EPOLLRDHUP, 1))
 		e.note("add", e.me.watches(ep, mine, unix.EPOLLIN, 2))
 		e.epolls("nothing", ep, 4, epollShort)
-		time.AfterFunc(20*time.Millisecond, func() { e.me.api.Write(pair[1], []byte("x")) })
+		e.soon(func() { e.me.api.Write(pair[1], []byte("x")) })
 		e.epolls("the kernel's", ep, 4, epollLong)
 		e.reads("read", &e.me, pair[0], 9, 0)
-		time.AfterFunc(20*time.Millisecond, func() { e.peer.api.Sendto(theirs, []byte("y"), 0, nil) })
+		e.soon(func() { e.peer.api.Sendto(theirs, []byte("y"), 0, nil) })
 		e.epolls("ours", ep, 4, epollLong)
 		e.reads("read", &e.me, mine, 9, 0)
 		e.me.close(pair[1])
@@ -257,7 +257,7 @@ var epollRows = []row{
 		ep := e.me.epoll()
 		e.must(e.me.watches(ep, mine, unix.EPOLLIN, 1))
 		e.polls("nothing", &e.me, ep)
-		time.AfterFunc(20*time.Millisecond, func() { e.peer.api.Sendto(theirs, []byte("y"), 0, nil) })
+		e.soon(func() { e.peer.api.Sendto(theirs, []byte("y"), 0, nil) })
 		n, revents, err := e.me.poll1(ep, unix.POLLIN, 10000)
 		e.note("poll", n, revents, err)
 		e.reads("read", &e.me, mine, 9, 0)
@@ -269,10 +269,10 @@ var epollRows = []row{
 		e.must(e.me.watches(ep, mine, unix.EPOLLIN|unix.EPOLLET, 1))
 		told := make(chan int, 4)
 		for range 4 {
-			go func() {
+			e.beside(func() {
 				n, _ := e.me.api.EpollWait(ep, make([]unix.EpollEvent, 4), 300)
 				told <- n
-			}()
+			})
 		}
 		time.Sleep(30 * time.Millisecond)
 		e.sends("the peer sends", &e.peer, theirs, "abc", 0)

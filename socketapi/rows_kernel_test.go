@@ -3,7 +3,6 @@ package socketapi
 import (
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,12 +43,12 @@ var kernelRows = []row{
 		e.note("listen", e.me.api.Listen(l, 4))
 		e.polls("nobody", &e.me, l)
 		c := e.me.open(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-		time.AfterFunc(20*time.Millisecond, func() { e.me.api.Connect(c, at) })
+		e.soon(func() { e.me.api.Connect(c, at) })
 		fd, _, err := e.me.api.Accept(l)
 		e.me.keep(fd, err)
 		sa, err := e.me.api.Getsockname(fd)
 		e.note("name", filepath.Base(sa.(*unix.SockaddrUnix).Name), err)
-		time.AfterFunc(20*time.Millisecond, func() { e.me.api.Write(c, []byte("hello")) })
+		e.soon(func() { e.me.api.Write(c, []byte("hello")) })
 		p := make([]byte, 9)
 		n, err := e.me.api.Read(fd, p)
 		e.note("read", p[:n], err)
@@ -175,7 +174,7 @@ var kernelRows = []row{
 			func() { e.peer.api.Sendto(theirs, []byte("x"), 0, nil) },
 			func() { e.me.api.Shutdown(pair[1], unix.SHUT_RDWR) },
 		} {
-			time.AfterFunc(20*time.Millisecond, send)
+			e.soon(send)
 			n, err := e.me.api.Poll(fds, 10000)
 			e.note("poll", n, err)
 			for _, x := range fds {

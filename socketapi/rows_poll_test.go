@@ -225,7 +225,7 @@ var pollRows = concatRows([]row{
 			func() { e.peer.api.Sendto(u, []byte("x"), 0, dat) },
 			func() { e.peer.api.Connect(c, at) },
 		} {
-			time.AfterFunc(20*time.Millisecond, send)
+			e.soon(send)
 			n, err := e.me.api.Poll(fds, 10000)
 			e.note("poll", n, err)
 			for _, x := range fds {
@@ -238,16 +238,16 @@ var pollRows = concatRows([]row{
 	{"poll: asked for nothing, told of the end", func(e *env) {
 		mine, theirs := e.me.connected(&e.peer)
 		e.must(e.me.api.Shutdown(mine, unix.SHUT_WR))
-		time.AfterFunc(20*time.Millisecond, func() { e.peer.api.Shutdown(theirs, unix.SHUT_WR) })
+		e.soon(func() { e.peer.api.Shutdown(theirs, unix.SHUT_WR) })
 		n, revents, err := e.me.poll1(mine, 0, 10000)
 		e.note("poll", n, revents, err)
 	}},
 	{"poll: shutdown by another goroutine", func(e *env) {
 		mine, _ := e.me.connected(&e.peer)
-		time.AfterFunc(20*time.Millisecond, func() { e.me.api.Shutdown(mine, unix.SHUT_RD) })
+		e.soon(func() { e.me.api.Shutdown(mine, unix.SHUT_RD) })
 		n, revents, err := e.me.poll1(mine, unix.POLLRDHUP, 10000)
 		e.note("poll", n, revents, err)
-		time.AfterFunc(20*time.Millisecond, func() { e.me.api.Shutdown(mine, unix.SHUT_WR) })
+		e.soon(func() { e.me.api.Shutdown(mine, unix.SHUT_WR) })
 		n, revents, err = e.me.poll1(mine, 0, 10000)
 		e.note("poll", n, revents, err)
 	}},

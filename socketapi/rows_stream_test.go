@@ -77,13 +77,13 @@ var streamRows = []row{
 	}},
 	{"stream: MSG_WAITALL", func(e *env) {
 		mine, theirs := e.me.connected(&e.peer)
-		go func() {
+		e.beside(func() {
 			for _, text := range []string{"ab", "cd", "ef"} {
 				e.peer.api.Sendto(theirs, []byte(text), 0, nil)
 				time.Sleep(20 * time.Millisecond)
 			}
 			e.peer.api.Shutdown(theirs, unix.SHUT_WR)
-		}()
+		})
 		e.reads("4 of 6", &e.me, mine, 4, unix.MSG_WAITALL)
 		e.reads("the end comes first", &e.me, mine, 9, unix.MSG_WAITALL)
 	}},

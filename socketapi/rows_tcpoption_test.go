@@ -111,10 +111,10 @@ var tcpOptionRows = []row{
 		e.sends("the peer sends", &e.peer, theirs, "abc", 0)
 		e.arrived(&e.me, mine, 3)
 		e.reads("less than that is asked for", &e.me, mine, 2, 0)
-		go func() {
+		e.beside(func() {
 			time.Sleep(30 * time.Millisecond)
 			e.peer.api.Write(theirs, []byte("defghij")) // Linux wakes a reader for so much that is new
-		}()
+		})
 		e.reads("as much", &e.me, mine, 10, 0)
 		e.sends("the peer sends", &e.peer, theirs, "xy", 0)
 		e.arrived(&e.me, mine, 2)

@@ -77,12 +77,12 @@ var vectorRows = []row{
 	}},
 	{"vector: all of it", func(e *env) {
 		mine, theirs := e.me.connected(&e.peer)
-		go func() {
+		e.beside(func() {
 			for _, text := range []string{"ab", "cd", "ef"} {
 				e.peer.api.Sendto(theirs, []byte(text), 0, nil)
 				time.Sleep(10 * time.Millisecond)
 			}
-		}()
+		})
 		list := room(3, 3)
 		n, _, _, _, err := e.me.api.RecvmsgBuffers(mine, list, nil, unix.MSG_WAITALL)
 		e.note("receive", n, err, list[0], list[1])

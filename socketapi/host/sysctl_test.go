@@ -79,6 +79,7 @@ func TestSysctlsAtOpenAndLive(t *testing.T) {
 	for _, c := range []struct{ name, value, is, fails string }{
 		{"net.ipv4.tcp_fin_timeout", "7", "7", ""},
 		{"net/core/somaxconn", "12", "12", ""},
+		{"icmp_ratelimit", "20", "20", ""},
 		{"tcp_fin_timeout", "-1", "7", "-1 is not from 0 to"},
 		{"tcp_rmem", "4096 8192 16384", "4096\t8192\t16384", ""},
 		{"tcp_rmem", "4096 8192", "4096\t8192\t16384", "has 2 numbers, and takes 3"},
