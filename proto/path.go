@@ -307,7 +307,9 @@ func (s *Stack) from(w *path, local netip.Addr) (netip.Addr, unix.Errno) {
 	switch {
 	case local == w.src || !local.IsValid() || local.IsUnspecified(), local.IsMulticast(), w.port.broadcast4(local):
 		return w.src, 0
-	case local.Is4() != w.dst.Is4():
+	case local.Is4() && w.dst.Is6():
+		return netip.Addr{}, unix.EAFNOSUPPORT // Linux: ip6_dst_lookup_tail
+	case local.Is6() && w.dst.Is4():
 		return netip.Addr{}, unix.ENETUNREACH
 	case local.IsLoopback() && !w.port.Loop:
 		return netip.Addr{}, unix.EINVAL // such a source never leaves a host (Linux: ip_route_output_key)

@@ -173,11 +173,17 @@ func (t *Table) Connect(fd int, sa unix.Sockaddr) error {
 	if s, ok := f.socket.(*packetSocket); ok {
 		return s.without()
 	}
-	a, errno := addrOf(sa, f.common().family)
-	if errno != 0 {
-		return errno
+	a, errno := f.addrOf(sa)
+	if s, ok := f.socket.(*tcpSocket); ok && errno != 0 && s.engaged() {
+		a, errno = s.unspecified(), 0 // who has a peer is not asked for another
 	}
-	return failure(f.connect(a, f.flags(0)))
+	if errno == 0 {
+		errno = f.connect(a, f.flags(0))
+	}
+	if errno != 0 && sa != nil {
+		f.autobind()
+	}
+	return failure(errno)
 }
 
 // Shutdown ends one direction or both: SHUT_RD, SHUT_WR, SHUT_RDWR.
@@ -220,8 +226,8 @@ func (t *Table) Read(fd int, p []byte) (n int, err error) {
 	if f == nil {
 		return t.other(fd).read(p)
 	}
-	if len(p) == 0 && f.common().kind == unix.SOCK_STREAM {
-		return 0, nil // read(2) of nothing does not ask the socket
+	if len(p) == 0 {
+		return 0, nil // read(2) of nothing does not ask the socket (sock_read_iter)
 	}
 	r, errno := f.recv(p, f.flags(0))
 	if errno != 0 {
@@ -284,19 +290,42 @@ func (t *Table) send(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int,
 	} else {
 		var a netip.AddrPort
 		if c := f.common(); c.kind != unix.SOCK_STREAM || flags&unix.MSG_FASTOPEN != 0 { // a stream does not look at it otherwise
-			if a, errno = addrOf(to, c.family); errno != 0 {
-				return -1, errno
+			a, errno = f.addrOf(to)
+			if errno != 0 && flags&unix.MSG_OOB != 0 {
+				errno = unix.EOPNOTSUPP // looked at first
 			}
 		}
-		n, errno = f.send(p, oob, a, f.flags(flags))
+		if errno == 0 {
+			n, errno = f.send(p, oob, a, f.flags(flags))
+		}
 	}
 	if errno == unix.EPIPE {
 		t.broken(f.common().kind, flags)
 	}
 	if errno != 0 {
+		f.autobind()
 		return -1, errno
 	}
 	return n, nil
+}
+
+// addrOf reads the address of a peer. To UDP over IPv6 one of IPv4 may be said in its own form (udpv6_sendmsg,
+// __ip6_datagram_connect).
+func (f *file) addrOf(sa unix.Sockaddr) (netip.AddrPort, unix.Errno) {
+	c := f.common()
+	if _, four := sa.(*unix.SockaddrInet4); four && c.family == unix.AF_INET6 && c.class() == onUDP {
+		return addrOf(sa, unix.AF_INET)
+	}
+	return addrOf(sa, c.family)
+}
+
+// autobind gives a socket of datagrams a port, as a connect or send does that fails (Linux: inet_autobind).
+func (f *file) autobind() {
+	if s, ok := f.socket.(datagramSocket); ok {
+		if d := s.datagrams(); !d.raw && d.ended.Load() == 0 {
+			d.bound()
+		}
+	}
 }
 
 // Recvfrom reads as Read does and says who sent a datagram; of a stream it does not.

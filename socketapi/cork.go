@@ -28,7 +28,7 @@ const udpDataMax = 0xffff
 // sendCorked adds to the datagram, and sends it if this is the last piece. It goes where the first piece
 // goes. What is too long is forgotten whole.
 func (s *udpSocket) sendCorked(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
-	if flags&^(sendFlags|unix.MSG_MORE) != 0 {
+	if s.refuses(flags, to) {
 		return 0, unix.EOPNOTSUPP
 	}
 	var m message

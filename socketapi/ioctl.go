@@ -109,6 +109,8 @@ func (t *Table) IoctlBytes(fd int, req uint, arg []byte) error {
 	switch {
 	case f == nil:
 		return unix.EBADF
+	case f.epoll != nil:
+		return unix.EINVAL // ep_eventpoll_ioctl
 	case f.socket == nil || ioctlSize(req) == 0:
 		return unix.ENOTTY
 	case len(arg) < ioctlSize(req):
@@ -161,17 +163,25 @@ func ioctlSize(req uint) int {
 // queued is how much there is to read: bytes of a stream, or the next datagram (SIOCINQ).
 func (f *file) queued() (n int, errno unix.Errno) {
 	s, ok := f.socket.(*tcpSocket)
+	if !ok && f.common().class() == onPing {
+		return 0, unix.ENOTTY // their protocol has no such call (Linux: ping_prot)
+	}
 	if !ok {
 		return f.socket.(datagramSocket).datagrams().nextLen(), 0
 	}
-	return s.queue(func(c *tcp.Conn) int { return c.Buffered() })
+	return s.queue(func(c *tcp.Conn) int { return c.Buffered() }) // what came before a reset too
 }
 
 // unsent is how much has been written and not been acknowledged, or of datagrams not been sent (SIOCOUTQ).
 func (f *file) unsent() (n int, errno unix.Errno) {
 	s, ok := f.socket.(*tcpSocket)
 	if ok {
-		return s.queue(func(c *tcp.Conn) int { return c.Unacked() })
+		return s.queue(func(c *tcp.Conn) int {
+			if c.State() == tcp.Closed {
+				return 0
+			}
+			return c.Unacked()
+		})
 	}
 	for _, end := range f.socket.(datagramSocket).datagrams().ends {
 		n += end.Send.Charged()
@@ -195,7 +205,7 @@ func (s *tcpSocket) queue(of func(*tcp.Conn) int) (n int, errno unix.Errno) {
 		return 0, 0
 	}
 	conn.do(func(c *tcp.Conn, _ mono.Time) unix.Errno {
-		if c.State() >= tcp.Established {
+		if state := c.State(); state != tcp.SynSent && state != tcp.SynReceived {
 			n = of(c)
 		}
 		return 0

@@ -209,6 +209,9 @@ func (o other) write(p []byte) (n int, err error) {
 		}
 		return unix.Write(fd, p)
 	})
+	if err != nil {
+		n = -1
+	}
 	return n, err
 }
 

@@ -152,10 +152,14 @@ func (s *tcpSocket) polledAs() ring.Events {
 	if conn := s.conn.Load(); conn != nil {
 		return conn.polled()
 	}
-	if s.pending.Peek() != 0 {
-		return ring.Out | ring.Hup | ring.Err
+	ev := ring.Out | ring.Hup
+	if s.shut.Load()&(unix.SHUT_RD+1) != 0 {
+		ev |= ring.In | ring.RdHup
 	}
-	return ring.Out | ring.Hup
+	if s.pending.Peek() != 0 {
+		ev |= ring.Err
+	}
+	return ev
 }
 
 // polled is what poll(2) says of a socket of datagrams.

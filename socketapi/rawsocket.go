@@ -13,7 +13,7 @@ import (
 // Read first: raw(7), ipv6(7), RFC 3542 §3; net/ipv4/raw.c, net/ipv6/raw.c.
 
 // A rawSocket is a Berkeley raw socket of an IP protocol. Its port is the number of the protocol;
-// ports in addresses say nothing.
+// ports in addresses say nothing, but where one of IPv6 sends to.
 type rawSocket struct {
 	udpSocket
 	raw udp.Raw // what its ends are told; guarded by mu
@@ -55,6 +55,9 @@ func (s *rawSocket) connect(to netip.AddrPort, flags int) unix.Errno {
 
 func (s *rawSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
 	if to.IsValid() {
+		if s.family == unix.AF_INET6 && to.Port() != 0 && int(to.Port()) != s.proto { // rawv6_sendmsg: the protocol, if it says one
+			return 0, unix.EINVAL
+		}
 		to = netip.AddrPortFrom(to.Addr(), 0)
 	}
 	return s.sendMessage(p, oob, to, flags)

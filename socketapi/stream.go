@@ -148,7 +148,7 @@ func (s *stream) connected(flags int, until mono.Time) unix.Errno {
 }
 
 // read reads what is there, at least one byte; 0 without an error is the end of the
-// stream. MSG_PEEK leaves what it reads, MSG_TRUNC throws it away, MSG_WAITALL
+// stream. MSG_PEEK leaves what it reads, MSG_TRUNC throws it away, both count it, MSG_WAITALL
 // reads until p is full.
 func (s *stream) read(p []byte, flags int, until mono.Time) (n int, errno unix.Errno) {
 	return s.readAt(p, flags, until, nil)
@@ -172,9 +172,9 @@ func (s *stream) readAt(p []byte, flags int, until mono.Time, came *cameBy) (n i
 	if errno := s.left.Take(); errno != 0 {
 		return 0, unix.Errno(errno)
 	}
-	least := min(max(int(s.lowat.Load()), 1), len(p))
+	least := max(min(max(int(s.lowat.Load()), 1), len(p)), 1)
 	if flags&unix.MSG_WAITALL != 0 {
-		least = len(p)
+		least = max(len(p), 1)
 	}
 	for {
 		m, errno := s.tryRead(p[n:], n, flags, came)
@@ -185,7 +185,11 @@ func (s *stream) readAt(p []byte, flags int, until mono.Time, came *cameBy) (n i
 		case errno == 0:
 			errno = unix.Errno(s.ended.Load())
 		case errno == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0:
-			errno = s.wait(ring.In, need{bytes: least - n}, &s.waiting.read, until)
+			more := least - n
+			if flags&unix.MSG_PEEK != 0 { // what has been seen is still there
+				more = least
+			}
+			errno = s.wait(ring.In, need{bytes: more}, &s.waiting.read, until)
 		}
 		if errno != 0 {
 			return s.partly(n, errno)
@@ -220,6 +224,12 @@ func (s *stream) tryRead(p []byte, skip, flags int, came *cameBy) (n int, errno 
 	var tell bool
 	s.reading.Lock()
 	switch {
+	case len(p) == 0 && skip == 0: // nothing is asked for: whether there is something
+		if _, errno = s.conn.PeekLen(1, 0); errno != 0 {
+			break
+		}
+	case flags&unix.MSG_PEEK != 0 && flags&unix.MSG_TRUNC != 0:
+		n, errno = s.conn.PeekLen(len(p), skip)
 	case flags&unix.MSG_PEEK != 0:
 		n, errno = s.conn.Peek(p, skip)
 	case flags&unix.MSG_TRUNC != 0:

@@ -36,6 +36,7 @@ type tcpSocket struct {
 	pending ring.Errno    // SO_ERROR of a connection that is no more
 	came    ring.Arrivals // when what a connection has brought came, where somebody asks
 	errors  ring.Late     // what ICMP says of attempts to connect; the core puts in, read from with mu held
+	shut    atomic.Uint32 // the directions that shutdown was told of without a connection: a bit each, as in SHUT_RD + 1
 
 	members []*udp.Socket // by core, whom the core knows as the member of groups; nil: never one; guarded by mu
 	groups  *group.Set    // what it has joined; guarded by mu
@@ -62,11 +63,15 @@ func (s *tcpSocket) bind(local netip.AddrPort) unix.Errno {
 	if s.closed {
 		return unix.EBADF
 	}
+	bound := s.hold != nil || s.conn.Load() != nil
+	if bound && s.family == unix.AF_INET6 {
+		return unix.EINVAL // before it looks at the address, other than with AF_INET (__inet6_bind, __inet_bind)
+	}
 	local = s.onLink(local)
 	if errno := s.bindable(local.Addr()); errno != 0 {
 		return errno
 	}
-	if s.hold != nil || s.conn.Load() != nil {
+	if bound {
 		return unix.EINVAL
 	}
 	return s.take(local)
@@ -170,19 +175,18 @@ func (s *tcpSocket) broken(errno unix.Errno) unix.Errno {
 	return s.without(errno)
 }
 
-const streamRecvFlags = unix.MSG_OOB | unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL | unix.MSG_NOSIGNAL
-
-// recv reads. A stream does not say who sent.
+// recv reads. A stream does not say who sent. Flags that say nothing to it are passed over, as on Linux.
 func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
 	conn := s.conn.Load()
-	if flags&unix.MSG_OOB != 0 && flags&^streamRecvFlags == 0 {
+	if flags&unix.MSG_OOB != 0 {
 		return s.recvUrgent(conn, p, flags)
 	}
-	if flags&^streamRecvFlags != 0 || flags&unix.MSG_PEEK != 0 && flags&(unix.MSG_WAITALL|unix.MSG_TRUNC) != 0 {
-		return received{}, unix.EOPNOTSUPP
-	}
 	if conn == nil {
-		return received{}, s.broken(unix.ENOTCONN)
+		errno := s.broken(unix.ENOTCONN)
+		if errno == unix.ENOTCONN && s.shut.Load()&(unix.SHUT_RD+1) != 0 {
+			errno = 0
+		}
+		return received{}, errno
 	}
 	var r received
 	var errno unix.Errno
@@ -197,16 +201,8 @@ func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
 	return r, errno
 }
 
-const (
-	sendFlags       = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
-	streamSendFlags = sendFlags | unix.MSG_OOB | unix.MSG_MORE | unix.MSG_FASTOPEN
-)
-
-// send writes. The address of a sendto on a stream is ignored, as on Linux.
+// send writes. The address of a sendto on a stream is ignored, as on Linux, and flags that say nothing to it.
 func (s *tcpSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
-	if flags&^streamSendFlags != 0 {
-		return 0, unix.EOPNOTSUPP
-	}
 	if errno := sendControl(&udp.Message{}, oob, &s.settings); errno != 0 {
 		return 0, errno
 	}
@@ -242,8 +238,10 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 	case l != nil:
 		s.mu.Unlock()
 		return 0
-	case conn == nil:
+	case conn == nil: // which poll and recv know all the same (inet_shutdown)
+		s.shut.Or(uint32(how + 1))
 		s.mu.Unlock()
+		s.lookout.alarm()
 		return unix.ENOTCONN
 	case s.connecting && conn.state() == tcp.SynSent:
 		s.conn.Store(nil)

@@ -29,6 +29,9 @@ func (s *tcpSocket) connect(to netip.AddrPort, flags int) unix.Errno {
 	return s.finish(conn, unfinished, flags)
 }
 
+// engaged says whether connect does not look at its address: there is a connection, or the socket listens.
+func (s *tcpSocket) engaged() bool { return s.conn.Load() != nil || s.listener.Load() != nil }
+
 // finish waits until a connection attempt has ended, and says how.
 func (s *tcpSocket) finish(conn *stream, unfinished unix.Errno, flags int) unix.Errno {
 	errno := conn.connected(flags, s.sndTimeo.until(s.host))
@@ -86,6 +89,7 @@ func (s *tcpSocket) begin(to netip.AddrPort, fast *fastOpen) (conn *stream, unfi
 		return nil, 0, errno
 	}
 	s.pending.Take()
+	s.shut.Store(0)
 	conn.lowat.Store(int64(s.rcvLowat))
 	s.conn.Store(conn)
 	s.lookout.move(&conn.waiting)
@@ -104,6 +108,7 @@ func (s *tcpSocket) disconnect() unix.Errno {
 	conn, l := s.conn.Swap(nil), s.listener.Swap(nil)
 	s.lookout.move(nil)
 	s.connecting = false
+	s.shut.Store(0)
 	s.mu.Unlock()
 	if conn != nil {
 		switch conn.state() { // Linux: tcp_disconnect

@@ -45,6 +45,9 @@ func (s *udpSocket) datagrams() *datagram { return s.d }
 func (s *udpSocket) bind(local netip.AddrPort) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.family == unix.AF_INET6 && s.class() == onUDP && s.d.placed.Load() {
+		return unix.EINVAL // before it looks at the address, other than with AF_INET (__inet6_bind, __inet_bind)
+	}
 	local = s.onLink(local)
 	if errno := s.bindable(local.Addr()); errno != 0 {
 		return errno
@@ -113,9 +116,24 @@ func (s *udpSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix
 	return s.sendMessage(p, oob, to, flags)
 }
 
+// refuses says whether a datagram cannot be sent with some flags. Linux has no urgent datagrams either, though it passes the
+// flag over with UDP over IPv6, but routes that can be left out it has. Flags that say nothing are passed over.
+func (s *udpSocket) refuses(flags int, to netip.AddrPort) bool {
+	switch {
+	case flags&unix.MSG_DONTROUTE != 0:
+		return true
+	case flags&unix.MSG_OOB == 0:
+		return false
+	}
+	if !to.IsValid() {
+		to = s.d.peer()
+	}
+	return s.family == unix.AF_INET || s.class() != onUDP || to.Addr().Is4()
+}
+
 // sendMessage sends one datagram of what p says in the words of the socket's protocol.
 func (s *udpSocket) sendMessage(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
-	if flags&^sendFlags != 0 {
+	if s.refuses(flags, to) {
 		return 0, unix.EOPNOTSUPP
 	}
 	m := message{Message: udp.Message{Payload: p}}

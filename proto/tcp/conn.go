@@ -167,6 +167,7 @@ const (
 	statusMore                  // the last Write said that more would follow
 	statusInline                // SO_OOBINLINE
 	statusFirst                 // the SYN goes out with the first Write
+	statusDone                  // the peer has sent its FIN: reading finds the end whatever became of the connection
 	statusPushed                // an acknowledgement waits that the peer may wait for: reading all there is sends it
 )
 

@@ -1,6 +1,8 @@
 package tcp
 
 import (
+	"golang.org/x/sys/unix"
+
 	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
@@ -18,12 +20,12 @@ func (c *Conn) inputText(s *segment, now mono.Time) drop.Reason {
 		return drop.TCPAfterFIN
 	}
 	seq, p, fin := s.seq, s.payload, s.flags&wire.FIN != 0
-	if c.orphan && s.end().After(c.rcv.nxt) && len(p) > 0 {
+	if c.unwanted() && s.end().After(c.rcv.nxt) && len(p) > 0 {
 		// Nobody will read it: the peer hears of it now (RFC 2525 §2.17, MAY-1 of RFC 9293), by the reset of a connection that is
 		// no more, as from Linux.
 		c.t.stats.AbortOnData++
 		c.t.reset(&c.key, s)
-		c.end(0, now)
+		c.end(unix.ECONNRESET, now)
 		return drop.TCPAfterClose
 	}
 	if old := c.rcv.nxt.Sub(seq); old > 0 { // the front has come before
@@ -66,6 +68,11 @@ func (c *Conn) inputText(s *segment, now mono.Time) drop.Reason {
 		c.peerFIN(now)
 	}
 	return reason
+}
+
+// unwanted says whether the program has closed the connection, or both of its directions (RFC 9293 §3.6.1, tcp_rcv_state_process).
+func (c *Conn) unwanted() bool {
+	return c.orphan || c.status.Has(statusReadShut) && (c.state == FinWait1 || c.state == FinWait2)
 }
 
 // inOrder takes text that begins at rcv.nxt, and what it makes contiguous.
@@ -148,6 +155,7 @@ func (c *Conn) ackNow() {
 func (c *Conn) peerFIN(now mono.Time) {
 	c.rcv.nxt = c.rcv.nxt.Add(1)
 	c.dropHoles()
+	c.status.Or(statusDone)
 	c.rx.Seal()
 	c.ackNow()
 	ev := ring.In

@@ -41,18 +41,42 @@ func (c *Conn) ReadTo() uint64 { return c.rx.Head() }
 // leaves them there (MSG_PEEK). Its results are those of Read.
 func (c *Conn) Peek(p []byte, skip int) (n int, errno unix.Errno) {
 	for {
+		last := c.Readable(math.MaxInt) // no more comes; asked first
 		unread, out := c.peekable()
 		if n = c.rx.Peek(p[:max(0, min(len(p), unread-skip))], out+skip); n > 0 || len(p) == 0 {
 			return n, 0
 		}
-		if unread > 0 { // less than skip
-			return 0, unix.EAGAIN
-		}
-		errno, again := c.empty()
-		if !again {
+		if again, errno := c.beyond(unread, last); !again {
 			return 0, errno
 		}
 	}
+}
+
+// PeekLen is Peek of up to n bytes that nobody wants to see.
+func (c *Conn) PeekLen(n, skip int) (int, unix.Errno) {
+	for {
+		last := c.Readable(math.MaxInt)
+		unread, _ := c.peekable()
+		if m := max(0, min(n, unread-skip)); m > 0 || n == 0 {
+			return m, 0
+		}
+		if again, errno := c.beyond(unread, last); !again {
+			return 0, errno
+		}
+	}
+}
+
+// beyond says why a Peek sees nothing beyond what it skips; again: it has to look once more. What is skipped is the
+// last where no more comes before it is read.
+func (c *Conn) beyond(unread int, last bool) (again bool, errno unix.Errno) {
+	switch {
+	case unread > 0 && last:
+		return false, 0
+	case unread > 0:
+		return false, unix.EAGAIN
+	}
+	errno, again = c.empty()
+	return again, errno
 }
 
 // Discard drops up to n received bytes unread (MSG_TRUNC). Its results are those of Read.
@@ -72,9 +96,13 @@ func (c *Conn) Discard(n int) (int, unix.Errno, bool) {
 // publishes data before it seals, and an error before that.
 func (c *Conn) empty() (errno unix.Errno, again bool) {
 	ended := c.rx.Sealed()
+	done := c.status.Has(statusDone)
 	failed := c.soErr.Load() != 0
 	if unread, _ := c.peekable(); unread > 0 {
 		return 0, true
+	}
+	if done { // before an error (SOCK_DONE in tcp_recvmsg)
+		return 0, false
 	}
 	if failed {
 		if e := c.TakeError(); e != 0 {

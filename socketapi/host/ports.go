@@ -149,6 +149,9 @@ func (p *Ports) Listen(h *Hold) unix.Errno {
 			return unix.EADDRINUSE
 		}
 	}
+	if h.sharers.Load() > 0 && !h.ReuseAddr && !h.ReusePort { // connections of a listener that this was before
+		return unix.EADDRINUSE
+	}
 	h.listening = true
 	return 0
 }

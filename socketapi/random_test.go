@@ -1,0 +1,214 @@
+package socketapi
+
+import (
+	commandline "flag"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	randomSeed  = commandline.Uint64("calls-seed", 1, "the first seed of TestRandomCalls")
+	randomCount = commandline.Int("calls", 0, "how many random sequences TestRandomCalls tries; 0: a few")
+)
+
+const (
+	randomSteps = 60
+	randomFew   = 4
+
+	// settleMax is how long the worlds may take to say the same, and settleShort how long when it is known that they do not.
+	settleMax   = 20 * time.Second
+	settleShort = 2 * time.Second
+)
+
+// TestRandomCalls makes the same random calls in the kernel and here, one at a time, and wants the same of each of them
+// and, when all is quiet, of poll of every socket. A sequence that finds a difference is made as short as it can be.
+//
+// It is a search: go test ./socketapi -run TestRandomCalls -calls 1000 -calls-seed 77
+func TestRandomCalls(t *testing.T) {
+	where := places(t)
+	count := *randomCount
+	if count == 0 {
+		count = randomFew
+	}
+	ports := 0
+	seen := map[string]bool{}
+	for seed := *randomSeed; seed < *randomSeed+uint64(count); seed++ {
+		g := generator{Rand: rand.New(rand.NewPCG(seed, 5))}
+		steps := g.steps(randomSteps)
+		run := func(steps []step, patience time.Duration) outcome {
+			ports = (ports + 1) % randomPortRuns
+			return runSequence(where, steps, randomPortFirst+ports*(randomPorts+2), patience)
+		}
+		if found := run(steps, settleMax); found.what != "" && !seen[found.kind()] {
+			seen[found.kind()] = true
+			steps = shorter(steps, func(steps []step) bool { return run(steps, settleShort).kind() == found.kind() })
+			again := run(steps, settleShort)
+			t.Errorf("seed %d: %s\nby these:\n%s%s", seed, found.what, again.said, again.what)
+		}
+	}
+}
+
+// An outcome is what came of a sequence.
+type outcome struct {
+	what string // the first difference, "" if there is none
+	said string // by every step before
+}
+
+// kind is a difference without its numbers.
+func (o outcome) kind() string { return numbers.ReplaceAllString(o.what, "") }
+
+var numbers = regexp.MustCompile(`-?[0-9]+|<[^>]*>?|"[^"]*"`)
+
+// Every run has ports of its own, since the kernel keeps some for a while.
+const (
+	randomPortFirst = 20000
+	randomPortRuns  = 2000
+)
+
+// shorter leaves steps out as long as it still fails.
+func shorter(steps []step, fails func([]step) bool) []step {
+	for size := len(steps) / 2; size > 0; size /= 2 {
+		for at := 0; at+size <= len(steps); {
+			less := slices.Concat(steps[:at], steps[at+size:])
+			if fails(less) {
+				steps = less
+			} else {
+				at += size
+			}
+		}
+	}
+	return steps
+}
+
+// runSequence runs steps in every world until they differ.
+func runSequence(where []place, steps []step, base int, patience time.Duration) (o outcome) {
+	var worlds []*world
+	for i := range where {
+		w := &world{place: &where[i], base: base, fds: map[int]int{}, sides: map[int]*side{}, mine: map[int]bool{}}
+		defer w.close()
+		worlds = append(worlds, w)
+	}
+	for i := range steps {
+		s := &steps[i]
+		linux := worlds[0].call(s)
+		for _, w := range worlds[1:] {
+			here := w.call(s)
+			if here == linux || o.what != "" {
+				continue
+			}
+			if known := allowed(s, linux, here); known == nil {
+				o.what = fmt.Sprintf("%v\n\tlinux %s\n\t%s %s", *s, linux, w.place.name, here)
+			} else if known.ends {
+				return o
+			}
+		}
+		if o.what != "" {
+			return o
+		}
+		o.said += fmt.Sprintf("%v = %s\n", *s, linux)
+		if differ := settle(worlds, patience); differ != "" {
+			o.what = fmt.Sprintf("after %v\n%s", *s, differ)
+			return o
+		}
+	}
+	return o
+}
+
+// call does a step, if there is what it is about.
+func (w *world) call(s *step) string {
+	fd, ok := w.fds[s.slot]
+	if !ok && !standsAlone(s.call) {
+		return "no slot"
+	}
+	return s.call.do(w, s, fd)
+}
+
+// standsAlone says whether a call needs no slot.
+func standsAlone(c *randomCall) bool {
+	return c.name == "socket" || c.name == "socket of any kind" || c.name == "epoll_create"
+}
+
+// settle waits until all worlds are quiet and say the same.
+func settle(worlds []*world, patience time.Duration) string {
+	start := time.Now()
+	var lists [][]string
+	for same := 0; ; {
+		busy := false
+		lists = lists[:0]
+		equal := true
+		for _, w := range worlds {
+			list, b := w.states()
+			busy = busy || b
+			lists = append(lists, list)
+			equal = equal && slices.Equal(lists[0], list)
+		}
+		if !equal {
+			same = 0
+		} else if same++; same > 1 && (!busy || time.Since(start) > unackedFor) {
+			return ""
+		}
+		if time.Since(start) > patience {
+			break
+		}
+		time.Sleep(500 * time.Microsecond)
+	}
+	var b strings.Builder
+	for i, list := range lists[1:] {
+		for j := range max(len(list), len(lists[0])) {
+			if x, y := lineOf(lists[0], j), lineOf(list, j); x != y {
+				fmt.Fprintf(&b, "\tlinux %s\n\t%s %s\n", x, worlds[i+1].place.name, y)
+			}
+		}
+	}
+	return b.String()
+}
+
+func lineOf(list []string, i int) string {
+	if i < len(list) {
+		return list[i]
+	}
+	return "nothing"
+}
+
+// An allowance is a difference that a sequence may meet, and why.
+type allowance struct {
+	step, linux, here string // regular expressions
+	why               string
+	ends              bool // what follows is not to be compared
+}
+
+// allowed is what is known of a difference, nil: nothing.
+func allowed(s *step, linux, here string) *allowance {
+	for i := range allowances {
+		a := &allowances[i]
+		if matched(a.step, fmt.Sprint(*s)) && matched(a.linux, linux) && matched(a.here, here) {
+			return a
+		}
+	}
+	return nil
+}
+
+var patterns = map[string]*regexp.Regexp{}
+
+func matched(pattern, s string) bool {
+	p := patterns[pattern]
+	if p == nil {
+		p = regexp.MustCompile(pattern)
+		patterns[pattern] = p
+	}
+	return p.MatchString(s)
+}
+
+// allowances are the differences that sequences may meet.
+var allowances = []allowance{
+	{step: `getsockopt.*SO_SNDBUF,`, why: "a stream's send buffer begins with 128 KiB here, and is no sum of packets"},
+	{step: `sockopt.*SO_TIMESTAMP`, here: `ENOPROTOOPT`, why: "the bytes of a stream are not kept with the times of their arrival"},
+	{step: `setsockopt.*SO_TIMESTAMPING`, here: `EINVAL`, why: "what is sent is not stamped", ends: true},
+	{step: `sockopt.*IP(V6)?_TRANSPARENT`, here: `ENOPROTOOPT`, why: "packets to others than the engine's own addresses stay with the kernel", ends: true},
+	{step: `send`, linux: `ok`, here: `ENETUNREACH`, why: "a socket that has been connected over IPv6 keeps its IPv6 address, and sends to no IPv4 one from it", ends: true},
+}
