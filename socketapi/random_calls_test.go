@@ -256,8 +256,8 @@ var (
 	randomEpoll     = []uint32{0, 0, unix.EPOLLONESHOT, unix.EPOLLET, unix.EPOLLEXCLUSIVE}
 )
 
-func showTo(s *step) string   { return fmt.Sprintf("slot %d, %v", s.slot, s.to) }
-func showA(s *step) string    { return fmt.Sprintf("slot %d, %d", s.slot, s.a) }
+func showTo(s *step) string { return fmt.Sprintf("slot %d, %v", s.slot, s.to) }
+func showA(s *step) string  { return fmt.Sprintf("slot %d, %d", s.slot, s.a) }
 func showRecv(s *step) string {
 	return fmt.Sprintf("slot %d, %d bytes, flags %#x", s.slot, randomLengths[s.a], randomRecvFlags[s.b])
 }
@@ -562,8 +562,8 @@ func controlShown(b []byte) string {
 // A world is where a sequence runs: both sides of a place.
 type world struct {
 	place *place
-	base  int         // the sequence's first port
-	fds   map[int]int // by slot
+	base  int           // the sequence's first port
+	fds   map[int]int   // by slot
 	sides map[int]*side // of a slot
 	mine  map[int]bool  // of slots: compared by what poll says of them
 }
