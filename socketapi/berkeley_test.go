@@ -493,8 +493,9 @@ func TestBerkeley(t *testing.T) {
 
 // kernelPeers are the rows, by how their names begin, whose peer has to be the kernel, and why.
 var kernelPeers = map[string]string{
-	"udp: checksums,": "the peer changes packets by a packet socket of its own",
-	"errors: of a connection that is being opened,": "the peer writes ICMP errors by hand",
+	"udp: checksums,": "the peer sends UDP by a raw socket without a checksum, which the engine's computes or refuses",
+	"errors: of a connection that is being opened,": "the peer is made deaf by a packet filter of the kernel's",
+	"tcp option: TCP_INFO of both sides":            "the row is about the kernel's account beside ours, which counts joined segments",
 }
 
 // without says whether a row does not run in a place.

@@ -206,6 +206,7 @@ func matched(pattern, s string) bool {
 
 // allowances are the differences that sequences may meet.
 var allowances = []allowance{
+	{step: `getsockopt.*TCP_WINDOW_CLAMP,`, why: "Linux says by it how far its buffer may grow, or has grown; here it is what was set"},
 	{step: `getsockopt.*SO_SNDBUF,`, why: "a stream's send buffer begins with 128 KiB here, and is no sum of packets"},
 	{step: `sockopt.*SO_TIMESTAMP`, here: `ENOPROTOOPT`, why: "the bytes of a stream are not kept with the times of their arrival"},
 	{step: `setsockopt.*SO_TIMESTAMPING`, here: `EINVAL`, why: "what is sent is not stamped", ends: true},
