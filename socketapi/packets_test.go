@@ -50,7 +50,6 @@ type trace struct {
 	iss, irs uint32 // of this side and of its peer
 	begun    [2]bool
 	nxt      uint32 // after what this side has said, from iss on
-	fin      bool
 }
 
 // trace begins to look at what this side says by a connection of a port, its own or its peer's.

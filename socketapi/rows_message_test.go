@@ -361,6 +361,7 @@ var messageRows = concatRows(
 		e.receives("all of one", &e.me, mine, 99, unix.MSG_WAITALL, nil)
 		e.receives("cut off", &e.me, mine, 4, 0, nil)
 		e.receives("cut off, whole length", &e.me, mine, 4, unix.MSG_TRUNC, nil)
+		e.awaits("the last has come", &e.me, mine, unix.POLLIN)
 		e.receives("last", &e.me, mine, 99, unix.MSG_DONTWAIT, nil)
 		e.receives("none", &e.me, mine, 99, unix.MSG_DONTWAIT, nil)
 		ping, _ := f.ping(&e.me)

@@ -21,13 +21,12 @@ func (s *script) fastTry() bool {
 // such has it last twice as long, and a connection that tried after it and ended well makes an end of it.
 func TestFastOpenPausesAtABlackHole(t *testing.T) {
 	s := newScript(t, Params{FastOpenPause: 100 * time.Second})
-	var swallowed func(pause time.Duration)
-	swallowed = func(pause time.Duration) {
+	swallowed := func(pause time.Duration) {
 		t.Helper()
 		if !s.fastTry() {
 			t.Fatal("no data goes out with the SYN")
 		}
-		for i := 0; s.h.tcp.fastPaused(s.now) == false; i++ {
+		for i := 0; !s.h.tcp.fastPaused(s.now); i++ {
 			if i > 3 {
 				t.Fatal("no pause")
 			}
