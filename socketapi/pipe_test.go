@@ -198,7 +198,7 @@ func openOver(t testing.TB, dev *pipe, addrs ...string) *Stack {
 	}
 	st, err := Open(host.Config{
 		Interfaces: []host.Interface{in},
-		Sysctls:    map[string]string{"net.ipv4.icmp_ratelimit": "0"},
+		Sysctls:    map[string]string{"net.ipv4.icmp_ratelimit": "0", "net.ipv6.icmp.ratelimit": "0"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -85,6 +85,7 @@ var scripts = []struct {
 	{"TestFastOpenPausesAtABlackHole", TestFastOpenPausesAtABlackHole},
 	{"TestFastOpenPausesAtALoneFIN", TestFastOpenPausesAtALoneFIN},
 	// fastopen_test.go
+	{"TestFastOpenTakenIsAsGoodAsOpen", TestFastOpenTakenIsAsGoodAsOpen},
 	{"TestFastOpenClientSwitches", TestFastOpenClientSwitches},
 	{"TestFastOpenConnectLater", TestFastOpenConnectLater},
 	{"TestFastOpenKeys", TestFastOpenKeys},
@@ -206,6 +207,7 @@ var scripts = []struct {
 	{"TestSendBufferFills", TestSendBufferFills},
 	{"TestSenderSWS", TestSenderSWS},
 	{"TestShrunkWindow", TestShrunkWindow},
+	{"TestTelling", TestTelling},
 	{"TestUserTimeout", TestUserTimeout},
 	{"TestWindowGrowsOnlyWhenUsed", TestWindowGrowsOnlyWhenUsed},
 	{"TestWriteWithoutMemory", TestWriteWithoutMemory},
