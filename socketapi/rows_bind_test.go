@@ -1,6 +1,10 @@
 package socketapi
 
-import "golang.org/x/sys/unix"
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
 
 var socketRows = []row{
 	{"socket: families, types and protocols", func(e *env) {
@@ -79,7 +83,37 @@ var socketRows = []row{
 	}},
 }
 
+// withoutRight runs f on a thread that lacks a capability.
+func (e *env) withoutRight(capability int, f func()) {
+	e.t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var has, less [2]unix.CapUserData
+	e.must(unix.Capget(&head, &has[0]))
+	less = has
+	less[0].Effective &^= 1 << capability
+	e.must(unix.Capset(&head, &less[0]))
+	defer func() { e.must(unix.Capset(&head, &has[0])) }()
+	f()
+}
+
 var bindRows = []row{
+	{"bind: a low port, with the right to it and without", func(e *env) {
+		for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
+			four, six := e.me.socket(typ), e.me.inet6(typ)
+			bound := e.me.socket(typ)
+			e.must(e.me.api.Bind(bound, e.me.at(0)))
+			e.withoutRight(unix.CAP_NET_BIND_SERVICE, func() {
+				for _, port := range []int{1, 1023} {
+					e.note("bind", e.me.api.Bind(four, e.me.at(port)), e.me.api.Bind(six, in6("::", port)))
+				}
+				e.note("nobody's address", e.me.api.Bind(four, &unix.SockaddrInet4{Addr: [4]byte{10, 97, 0, 7}, Port: 7}))
+				e.note("the first that is free to all", e.me.api.Bind(four, e.me.at(1024)))
+			})
+			e.note("with the right", e.me.api.Bind(six, in6("::", 1023)))
+		}
+	}},
 	{"bind: nothing yet", func(e *env) {
 		for _, fd := range []int{e.me.tcp(), e.me.udp()} {
 			sa, err := e.me.api.Getsockname(fd)

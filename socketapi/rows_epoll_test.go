@@ -263,6 +263,27 @@ var epollRows = []row{
 		e.reads("read", &e.me, mine, 9, 0)
 		e.polls("nothing", &e.me, ep)
 	}},
+	{"epoll: EPOLLEXCLUSIVE wakes one of several", func(e *env) {
+		const waiters = 4
+		mine, theirs := e.me.connected(&e.peer)
+		told := make(chan int, waiters)
+		eps := make([]int, waiters)
+		for i := range eps {
+			eps[i] = e.me.epoll()
+			e.must(e.me.watches(eps[i], mine, unix.EPOLLIN|unix.EPOLLEXCLUSIVE|unix.EPOLLET, 1))
+			e.beside(func() {
+				n, _ := e.me.api.EpollWait(eps[i], make([]unix.EpollEvent, 1), 400)
+				told <- n
+			})
+		}
+		time.Sleep(100 * time.Millisecond)
+		e.sends("the peer sends", &e.peer, theirs, "abc", 0)
+		sum := 0
+		for range waiters {
+			sum += <-told
+		}
+		e.note("somebody, and not all", sum > 0, sum < waiters)
+	}},
 	{"epoll: several goroutines, one event", func(e *env) {
 		mine, theirs := e.me.connected(&e.peer)
 		ep := e.me.epoll()

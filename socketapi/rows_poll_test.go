@@ -152,6 +152,21 @@ var pollRows = concatRows([]row{
 		e.note("disconnect", e.me.api.Connect(fd, nil))
 		e.takenError(fd)
 	}},
+	{"poll: SO_RCVLOWAT", func(e *env) {
+		mine, theirs := e.me.connected(&e.peer)
+		e.me.set(mine, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 6)
+		e.sends("the peer sends", &e.peer, theirs, "abc", 0)
+		e.arrived(&e.me, mine, 3)
+		e.polls("too little", &e.me, mine)
+		e.sends("the peer sends", &e.peer, theirs, "def", 0)
+		e.awaits("as much", &e.me, mine, unix.POLLIN)
+		e.me.set(mine, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 7)
+		e.polls("more is asked for", &e.me, mine)
+		e.must(e.peer.api.Shutdown(theirs, unix.SHUT_WR))
+		e.awaits("no more will come", &e.me, mine, unix.POLLIN)
+		e.note("SO_SNDLOWAT", e.me.api.SetsockoptInt(mine, unix.SOL_SOCKET, unix.SO_SNDLOWAT, 9))
+		e.note2(e.me.api.GetsockoptInt(mine, unix.SOL_SOCKET, unix.SO_SNDLOWAT))
+	}},
 	{"poll: no room to write", func(e *env) {
 		mine, theirs := e.me.connected(&e.peer)
 		e.must(e.me.api.SetNonblock(mine, true))

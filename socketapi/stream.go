@@ -83,12 +83,14 @@ func tryDial(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tc
 	own := hold == nil
 	if own {
 		hold = &host.Hold{Protocol: wire.ProtoTCP, Local: local, Device: opt.Device}
-		failure := unix.EADDRINUSE
 		if local.Port() == 0 {
-			hold.Remote, failure = remote, unix.EADDRNOTAVAIL
+			hold.Remote = remote
 		}
-		if h.Ports.Take(hold) != 0 {
-			return nil, failure
+		if errno := h.Ports.Take(hold); errno != 0 {
+			if local.Port() == 0 {
+				errno = unix.EADDRNOTAVAIL
+			}
+			return nil, errno
 		}
 		defer func() {
 			if errno != 0 {

@@ -19,6 +19,9 @@ const (
 	ephemeralLast  = 60999
 )
 
+// unprivilegedFirst is the first port that anybody may bind a socket to (Linux: PROT_SOCK).
+const unprivilegedFirst = 1024
+
 // Ports is who holds which port. A port is held by its protocol, for one address or
 // for all (Linux: inet_csk_get_port and udp_lib_get_port).
 type Ports struct {
@@ -26,6 +29,7 @@ type Ports struct {
 	rand *rand.Rand
 
 	first, last int // of the ports that are chosen from
+	lowBelow    int // ports below it want a right
 
 	held map[portKey][]*Hold
 }
@@ -52,15 +56,18 @@ type Hold struct {
 }
 
 func newPorts(r *rand.Rand) *Ports {
-	return &Ports{rand: r, first: ephemeralFirst, last: ephemeralLast, held: make(map[portKey][]*Hold)}
+	return &Ports{rand: r, first: ephemeralFirst, last: ephemeralLast, lowBelow: unprivilegedFirst, held: make(map[portKey][]*Hold)}
 }
 
 // Take holds h.Local, or a free port of its address if its port is 0. It is
-// EADDRINUSE if that cannot be.
+// EADDRINUSE if that cannot be, and EACCES if the port is a low one and the thread may not have it.
 func (p *Ports) Take(h *Hold) unix.Errno {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if h.Local.Port() != 0 {
+	if port := int(h.Local.Port()); port != 0 {
+		if port < p.lowBelow && (h.Protocol == wire.ProtoTCP || h.Protocol == wire.ProtoUDP) && !mayTakeLow() {
+			return unix.EACCES
+		}
 		return p.take(h)
 	}
 	// RFC 6056 §3.3.1: from a random port on, the first that is free.
@@ -89,11 +96,18 @@ func (h *Hold) fits(others []*Hold) bool {
 	return true
 }
 
-// setRange moves the range that ports are chosen from.
-func (p *Ports) setRange(first, last int) {
+// setRange moves the range that ports are chosen from, and the port below which one needs a right.
+func (p *Ports) setRange(first, last, lowBelow int) {
 	p.mu.Lock()
-	p.first, p.last = first, last
+	p.first, p.last, p.lowBelow = first, last, lowBelow
 	p.mu.Unlock()
+}
+
+// mayTakeLow says whether the calling thread has CAP_NET_BIND_SERVICE, which low ports are kept for (capabilities(7)).
+func mayTakeLow() bool {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	return unix.Capget(&head, &sets[0]) == nil && sets[0].Effective&(1<<unix.CAP_NET_BIND_SERVICE) != 0
 }
 
 func (p *Ports) take(h *Hold) unix.Errno {

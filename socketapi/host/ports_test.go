@@ -14,7 +14,7 @@ import (
 // the range bounds what there can be to one peer, not to all.
 func TestChosenPortsAreOfOnePeer(t *testing.T) {
 	p := newPorts(rand.New(rand.NewPCG(1, 2)))
-	p.setRange(4000, 4001)
+	p.setRange(4000, 4001, 0)
 	local := netip.MustParseAddrPort("0.0.0.0:0")
 	take := func(remote string, want unix.Errno) *Hold {
 		t.Helper()
@@ -50,7 +50,7 @@ func TestChosenPortsAreOfOnePeer(t *testing.T) {
 	}
 
 	p = newPorts(rand.New(rand.NewPCG(1, 2)))
-	p.setRange(4000, 4000)
+	p.setRange(4000, 4000, 0)
 	if errno := p.Take(&Hold{Protocol: wire.ProtoTCP, Local: local}); errno != 0 {
 		t.Fatal(errno)
 	}

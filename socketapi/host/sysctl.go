@@ -25,6 +25,7 @@ type tunables struct {
 	rcvBufMax           int // bytes
 	sndBufMax           int
 	portFirst, portLast int
+	portLow             int // below it a port needs a right
 }
 
 // sysctls is a host's tunables.
@@ -43,6 +44,8 @@ var hostKnobs = []sysctl.Knob[tunables]{
 	sysctl.Number("net.core.wmem_max", "bytes", 4608, 1<<31-1, "The largest size that SO_SNDBUF can ask for; the buffer is twice that.",
 		func(t *tunables) *int { return &t.sndBufMax }),
 	portRange,
+	sysctl.Number("net.ipv4.ip_unprivileged_port_start", "", 0, 65536, "The first port that needs no CAP_NET_BIND_SERVICE of the thread that binds a socket to it.",
+		func(t *tunables) *int { return &t.portLow }),
 }
 
 var portRange = func() sysctl.Knob[tunables] {
@@ -90,7 +93,7 @@ func (h *Host) startSysctls(set map[string]string) error {
 		ip:        h.cores[0].Stack.Params(),
 		tcp:       h.cores[0].Stack.TCP.Params(),
 		somaxconn: 4096, rcvBufMax: 4 << 20, sndBufMax: 4 << 20,
-		portFirst: ephemeralFirst, portLast: ephemeralLast,
+		portFirst: ephemeralFirst, portLast: ephemeralLast, portLow: unprivilegedFirst,
 	}
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		if err := h.SetSysctl(name, set[name]); err != nil {
@@ -139,7 +142,7 @@ func (h *Host) SetSysctl(name, value string) error {
 		return fmt.Errorf("sysctl: %w", err)
 	}
 	h.sysctls.now = t
-	h.Ports.setRange(t.portFirst, t.portLast)
+	h.Ports.setRange(t.portFirst, t.portLast, t.portLow)
 	h.reports.mu.Lock()
 	h.reports.limit.SetParams(t.ip.ICMP)
 	h.reports.mu.Unlock()
