@@ -208,6 +208,7 @@ func matched(pattern, s string) bool {
 var allowances = []allowance{
 	{step: `getsockopt.*TCP_WINDOW_CLAMP,`, why: "Linux says by it how far its buffer may grow, or has grown; here it is what was set"},
 	{step: `getsockopt.*SO_SNDBUF,`, why: "a stream's send buffer begins with 128 KiB here, and is no sum of packets"},
+	{step: `getsockopt.*IP_MULTICAST_TTL`, linux: `^(64|255) ok`, here: `^1 ok`, why: "an accepted stream, which sends to no group, does not keep the TTL of the SYN"},
 	{step: `sockopt.*SO_TIMESTAMP`, here: `ENOPROTOOPT`, why: "the bytes of a stream are not kept with the times of their arrival"},
 	{step: `setsockopt.*SO_TIMESTAMPING`, here: `EINVAL`, why: "what is sent is not stamped", ends: true},
 	{step: `sockopt.*IP(V6)?_TRANSPARENT`, here: `ENOPROTOOPT`, why: "packets to others than the engine's own addresses stay with the kernel", ends: true},

@@ -237,6 +237,9 @@ func (c *Conn) TakeError() unix.Errno { return unix.Errno(c.soErr.Swap(0)) }
 // Connected says whether the connection has been made, even if it has ended since.
 func (c *Conn) Connected() bool { return c.status.Has(statusConnected) }
 
+// Ended says whether the connection is over: CLOSED, or in TIME-WAIT.
+func (c *Conn) Ended() bool { return c.status.Has(statusClosed) }
+
 // Readiness returns which calls would not wait: a pending error is told to a reader and a writer alike.
 func (c *Conn) Readiness() (ev ring.Events) {
 	s := c.status.Load()
