@@ -58,7 +58,10 @@ func run(ctx context.Context, device, addr string) error {
 	if err != nil {
 		return err
 	}
-	s := &http.Server{Handler: http.HandlerFunc(hello), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}}
+	// A Server that serves both kinds is told of h2: its first Serve decides whether it has that, and sees no TLS.
+	s := &http.Server{Handler: http.HandlerFunc(hello), TLSConfig: &tls.Config{
+		Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"},
+	}}
 	fmt.Printf("%slistening\n", pem)
 	return serve(ctx, s, plain, secure)
 }
