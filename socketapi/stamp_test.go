@@ -2,6 +2,7 @@ package socketapi
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -11,7 +12,10 @@ import (
 // A datagram that has to wait for its neighbour is stamped when it leaves, and known by its number; one to a neighbour
 // that never answers is an error instead.
 func TestStampOfADatagramThatWaits(t *testing.T) {
-	a, _ := twoHosts(t)
+	a, b := twoHosts(t)
+	heard, err := b.ListenUDP(netip.MustParseAddrPort(addrB + ":9")) // or ICMP's word of nobody there would be an error in between
+	fatal(t, err)
+	defer heard.Close()
 	s := a.Table()
 	fd, err := s.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, 0)
 	fatal(t, err)
