@@ -158,6 +158,9 @@ func (r *rawRun) open(f *rawFlags, mode rawMode, nic *engine.NIC) (err error) {
 	if f.poll {
 		policy, coalesce = engine.Efficient, 0 // a sleep gathers more
 	}
+	if !mode.receives {
+		coalesce = 0 // what comes are completions: few at a time, and the sooner the better
+	}
 	for i, d := range devices {
 		r.sockets = append(r.sockets, rawSocket{queue: r.nic.Queues[i], device: d})
 	}
