@@ -142,7 +142,8 @@ type Conn struct {
 	reorderMult    uint8 // quarters of a round trip beyond the first that a segment may be late (RACK.reo_wnd_mult less 1)
 	reorderPersist uint8 // recoveries until that is forgotten
 	probe          probe
-	idleShift      uint8 // doublings of idleReclaim until the buffers are looked at again
+	idleShift      uint8  // doublings of idleReclaim until the buffers are looked at again
+	lastSize       uint16 // payload of the last segment, if it may be a full one though smaller than rcv.mss
 }
 
 // want is what a connection has been asked to say beside data.

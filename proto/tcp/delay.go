@@ -7,26 +7,79 @@ import (
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
-// Read first: RFC 9293 §3.8.6.3, RFC 5681 §4.2; tcp_event_data_recv, tcp_send_delayed_ack, __tcp_ack_snd_check and
-// tcp_cleanup_rbuf of Linux.
+// Read first: RFC 9293 §3.8.6.3, RFC 5681 §4.2; tcp_event_data_recv, tcp_measure_rcv_mss, tcp_enter_quickack_mode,
+// tcp_send_delayed_ack, __tcp_ack_snd_check and tcp_cleanup_rbuf of Linux.
 //
 // What arrives in order is acknowledged with the next data of ours, with every second full segment, when the program
 // has read all there is and more cannot be expected, or when the delay is over. The delay follows the time between
-// segments. A program that answers what it reads is in "pingpong": then only the first two and the last count.
+// segments. A program that answers what it reads is in "pingpong": then only the first two and the last count. Where
+// the peer may have a small window, since it begins, was silent or sends again what has come, the next few segments are
+// acknowledged at once, each.
 
-// dataCame notes that data has come: what is waited for in vain grows, what comes often shrinks the delay.
+// sizeCame takes in the payload of a segment, n bytes: the delay ends with the second one of the largest size. One that is
+// smaller may be full nevertheless, if it looks like that and is as long as the one before: the path has become narrower.
+// It returns whether there is likely no more to come for now.
+func (c *Conn) sizeCame(s *segment, n int) (pushed bool) {
+	last, usual := c.lastSize, wire.TCPOptionsLen(c.tsOK, 0)
+	c.lastSize = 0
+	if n >= int(c.rcv.mss) {
+		c.rcv.mss = uint16(min(n, int(c.advMSS())-usual))
+		return s.flags&wire.PSH != 0
+	}
+	n += wire.TCPOptionsLen(c.tsOK, int(s.opt.SACKCount)) - usual // what blocks took from the payload
+	if n+usual >= mssDefault4 || n >= mssMin && s.flags&(wire.PSH|wire.FIN|wire.URG) == 0 {
+		if c.lastSize = uint16(n); c.lastSize == last {
+			c.rcv.mss = last
+			return false
+		}
+	}
+	return true
+}
+
+// dataCame notes that data has come in order: what is waited for in vain grows, what comes often shrinks the delay.
 func (c *Conn) dataCame(now mono.Time) {
 	ato := c.ato()
 	switch gap := now.Sub(c.lastData); {
 	case c.lastData == 0:
+		c.quick = min(c.quick, c.quickMost())
 	case gap <= delayedACK/2:
 		c.setATO(ato/2 + delayedACK/2)
 	case gap < ato:
 		c.setATO(min(ato/2+gap, c.rto()))
 	case gap > c.rto(): // the peer has fallen silent and may begin with a small window
-		c.quick = max(c.quick, quickACKs)
+		c.quick = max(c.quick, min(quickACKs, c.quickMost()))
 	}
 	c.lastData = now
+}
+
+// quickMost is how many segments are acknowledged at once in a row at most: every second one that the window holds.
+func (c *Conn) quickMost() uint8 {
+	n := c.rcv.adv.Sub(c.rcv.wup) / (2 * int(c.rcv.mss))
+	if n <= 0 {
+		n = 2
+	}
+	return uint8(min(n, quickACKs))
+}
+
+// quickly has the next n segments acknowledged at once: the peer may not send more before it hears that they came.
+func (c *Conn) quickly(n uint8) {
+	c.quick, c.pingpong = max(c.quick, min(n, c.quickMost())), false
+	c.setATO(delayedACK)
+}
+
+// acknowledged is told that an acknowledgement goes out, alone or with data, and ends what asked for one.
+func (c *Conn) acknowledged() {
+	waited := c.due[timerDelayedACK] != mono.Never
+	if c.quick > 0 && (waited || c.want&wantACK != 0) {
+		if c.quick--; c.quick == 0 {
+			c.setATO(delayedACK)
+		}
+	}
+	c.want &^= wantACK
+	if waited {
+		c.disarm(timerDelayedACK)
+		c.status.Clear(statusPushed)
+	}
 }
 
 func (c *Conn) ato() time.Duration     { return time.Duration(c.ackDelay) * time.Microsecond }
@@ -59,11 +112,14 @@ func (c *Conn) missed() {
 }
 
 // scheduleACK decides when n bytes in order are acknowledged: at once for every second full
-// segment (MUST-58), at the beginning of a connection, and where that is wanted anyway; else
+// segment (MUST-58), where quickly says so, and where that is wanted anyway; else
 // when delayACK says.
 func (c *Conn) scheduleACK(s *segment, n int, now mono.Time) {
-	pushed := s.flags&wire.PSH != 0 || n < int(c.rcv.mss)
-	c.rcv.mss = uint16(min(max(int(c.rcv.mss), n), int(c.snd.mss)))
+	pushed := false
+	if n > 0 {
+		pushed = c.sizeCame(s, n)
+		c.dataCame(now)
+	}
 	due := c.rcv.nxt.Sub(c.rcv.wup) > int(c.rcv.mss) || c.quick > 0 && !c.pingpong
 	if due || c.want&wantACK != 0 {
 		c.ackNow()
@@ -77,8 +133,12 @@ func (c *Conn) scheduleACK(s *segment, n int, now mono.Time) {
 			return
 		}
 	}
-	at := now.Add(c.delayACK())
-	c.arm(timerDelayedACK, min(at, c.due[timerDelayedACK]))
+	delay := c.delayACK()
+	if c.due[timerDelayedACK] <= now.Add(delay/4) { // it would be over in a moment
+		c.ackNow()
+		return
+	}
+	c.arm(timerDelayedACK, min(now.Add(delay), c.due[timerDelayedACK]))
 }
 
 // drained is told that the program has read everything.

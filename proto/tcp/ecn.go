@@ -83,9 +83,6 @@ func (c *Conn) marks(s *segment) {
 	c.ecn |= ecnSeen
 }
 
-// quickly has the next n segments acknowledged at once.
-func (c *Conn) quickly(n uint8) { c.quick, c.pingpong = max(c.quick, n), false }
-
 // flags are those of a segment with ACK.
 func (e *ecn) flags() (f wire.Flags) {
 	if *e&ecnEcho != 0 {

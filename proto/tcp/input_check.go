@@ -117,7 +117,8 @@ func (c *Conn) unacceptable(s *segment, now mono.Time) {
 		c.t.count.Count(drop.TCPChallengeLimited)
 		return
 	}
-	if s.flags&wire.SYN == 0 && s.seq.Before(c.rcv.nxt) {
+	if s.flags&wire.SYN == 0 && s.seq.Before(c.rcv.nxt) && s.len() > 0 {
+		c.quickly(quickACKs) // it was sent again: the peer's window is small now (tcp_send_dupack, tcp_data_queue of Linux)
 		c.twice(span{s.seq, s.end().Min(c.rcv.nxt)})
 	}
 	c.ackNow()

@@ -40,11 +40,11 @@ func (c *Conn) inputText(s *segment, now mono.Time) drop.Reason {
 	if room := c.rcv.adv.Sub(seq); len(p) > room { // the back does not fit
 		p, fin = p[:max(room, 0)], false
 		if len(p) == 0 {
+			c.quickly(quickACKs)
 			c.ackNow()
 			return drop.TCPWindowClosed
 		}
 	}
-	c.dataCame(now)
 	c.armIdle(now)
 	if c.ecn&ecnOK != 0 {
 		c.marks(s)
@@ -56,6 +56,7 @@ func (c *Conn) inputText(s *segment, now mono.Time) drop.Reason {
 	if seq == c.rcv.nxt {
 		reason = c.inOrder(s, p, now)
 	} else {
+		c.sizeCame(s, len(p))
 		reason = c.beyondHole(seq, p)
 	}
 	if fin && !c.finSeen && reason == drop.None {

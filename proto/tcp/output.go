@@ -85,9 +85,6 @@ func (c *Conn) outputData(buf []byte, now mono.Time) int {
 }
 
 func (c *Conn) putACK(buf []byte, now mono.Time) int {
-	if c.quick > 0 {
-		c.quick--
-	}
 	return c.put(buf, c.snd.nxt, wire.ACK, c.headerLen(), 0, now)
 }
 

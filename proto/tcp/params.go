@@ -170,7 +170,7 @@ const (
 	delayedMax  = 200 * time.Millisecond
 	delayedMost = 500 * time.Millisecond
 
-	// quickACKs is how many segments are acknowledged at once on a new connection, so that
+	// quickACKs is how many segments are acknowledged at once on a new connection and after one that was sent again, so that
 	// the peer's slow start is not halved: TCP_MAX_QUICKACKS.
 	quickACKs = 16
 

@@ -29,6 +29,102 @@ func TestQuickThenDelayedACK(t *testing.T) {
 	s.readFails(unix.EAGAIN)
 }
 
+// Who sends again what has come may have a small window: the next segments are acknowledged at once, sixteen at most and no more
+// than every second one that the window holds (tcp_enter_quickack_mode of Linux).
+func TestQuickACKsAfterADuplicate(t *testing.T) {
+	for _, c := range []struct {
+		name, again string
+		window      int
+		quick       int
+	}{
+		{"the same again", ". 2001:3001(1000) ack 1 win 5000", 60000, 16},
+		{"what came long ago", ". 1:1001(1000) ack 1 win 5000", 60000, 16},
+		{"a small window", ". 2001:3001(1000) ack 1 win 5000", 10000, 3},
+		{"the start of it is new", ". 2501:3501(1000) ack 1 win 5000", 60000, 0},
+		{"a keepalive", ". 3000:3000(0) ack 1 win 5000", 60000, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScript(t, Params{})
+			s.listen(1)
+			s.l.SetOptions(Options{RcvBuf: c.window})
+			s.in("S 0:0(0) win 5000 <mss 1000>")
+			s.out("S. 0:0(0) ack 1")
+			s.in(". 1:1(0) ack 1 win 5000")
+			s.accept()
+			s.in(". 1:1001(1000) ack 1 win 5000")
+			s.out(". 1:1(0) ack 1001")
+			s.c.quick, s.c.pingpong = 0, true
+			s.in(". 1001:2001(1000) ack 1 win 5000")
+			s.in(". 2001:3001(1000) ack 1 win 5000") // the second one
+			s.out(". 1:1(0) ack 3001")
+			s.read(3000)
+			s.in(c.again)
+			end := s.c.rcv.nxt.Sub(s.c.rcv.irs)
+			if end > 3001 {
+				s.after(delayedACK + soon)
+			}
+			s.out(sprintf(". 1:1(0) ack %d", end))
+			quick := 0
+			for ; quick < 20; quick++ {
+				s.in(sprintf(". %d:%d(1000) ack 1 win 5000", end, end+1000))
+				end += 1000
+				s.read(s.c.rx.Len())
+				got := s.pull()
+				if got == nil {
+					break
+				}
+			}
+			if want := max(c.quick-1, 0); quick != want { // the first was for the duplicate
+				t.Errorf("%d segments were acknowledged at once, want %d", quick, want)
+			}
+		})
+	}
+}
+
+// So is the window's being closed, and a gap of more than a timeout between what comes in order.
+func TestQuickACKsAfterASilence(t *testing.T) {
+	s := newScript(t, Params{}).establishedSACK(5000)
+	s.in(". 1:1001(1000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 1001")
+	s.c.quick = 0
+	s.after(s.c.rto() / 2)
+	s.in(". 2001:3001(1000) ack 1 win 5000") // beyond a hole: that does not count
+	s.out(". 1:1(0) ack 1001 <sack 2001:3001>")
+	s.after(s.c.rto()/2 + time.Millisecond)
+	s.in(". 1001:2001(1000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 3001")
+	s.in(". 3001:4001(1000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 4001")
+	if s.c.quick != quickACKs-2 {
+		t.Errorf("%d quick acknowledgements are left, want %d", s.c.quick, quickACKs-2)
+	}
+}
+
+// A path that becomes narrower: every second full segment is acknowledged still (MUST-58), two of them having told how long
+// they are (tcp_measure_rcv_mss of Linux).
+func TestDelayedACKFollowsTheSegmentSize(t *testing.T) {
+	s := newScript(t, Params{}).established(5000)
+	s.c.quick = 0
+	s.in(". 1:1001(1000) ack 1 win 5000")
+	s.in(". 1001:2001(1000) ack 1 win 5000")
+	s.out(". 1:1(0) ack 2001")
+	for i := range 4 { // the path's MTU falls
+		s.in(sprintf(". %d:%d(600) ack 1 win 5000", 2001+1200*i, 2601+1200*i))
+		s.none()
+		s.in(sprintf(". %d:%d(600) ack 1 win 5000", 2601+1200*i, 3201+1200*i))
+		s.out(sprintf(". 1:1(0) ack %d", 3201+1200*i))
+	}
+	if got := s.c.Info(s.now).RcvMSS; got != 600 {
+		t.Errorf("RcvMSS is %d, want 600", got)
+	}
+	for i := range 2 { // and rises
+		s.in(sprintf(". %d:%d(900) ack 1 win 5000", 6801+1800*i, 7701+1800*i))
+		s.none()
+		s.in(sprintf(". %d:%d(900) ack 1 win 5000", 7701+1800*i, 8601+1800*i))
+		s.out(sprintf(". 1:1(0) ack %d", 8601+1800*i))
+	}
+}
+
 // An answer of the program carries the acknowledgement.
 func TestACKRidesOnData(t *testing.T) {
 	s := newScript(t, Params{}).established(5000)
@@ -261,6 +357,7 @@ func TestReceiveWindow(t *testing.T) {
 	s.out(". 1:1(0) ack 6001 win 500")
 	s.c.SetOptions(Options{RcvBuf: 2304}, s.now) // smaller: what was offered stays (SHLD-14)
 	s.in(". 6001:6501(500) ack 1 win 5000")
+	s.after(delayedACK + soon)
 	s.out(". 1:1(0) ack 6501 win 0")
 	s.read(4000)
 	s.out(". 1:1(0) ack 6501 win 2304")

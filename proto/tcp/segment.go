@@ -94,11 +94,7 @@ func (c *Conn) put(buf []byte, seq wire.Seq, flags wire.Flags, header, n int, no
 		f.Ack = c.rcv.nxt
 		f.Window = c.advertise()
 		f.Flags |= c.ecn.flags()
-		c.want &^= wantACK
-		if c.due[timerDelayedACK] != mono.Never {
-			c.disarm(timerDelayedACK)
-			c.status.Clear(statusPushed)
-		}
+		c.acknowledged()
 	}
 	if c.urgentMode() && c.snd.up.After(seq) {
 		c.putUrgent(&f)
