@@ -471,7 +471,8 @@ func TestBerkeley(t *testing.T) {
 	where := places(t)
 	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows,
 		pollRows, epollRows, descriptorRows, kernelRows, ioctlRows, vectorRows,
-		tcpOptionRows, tcpSYNRows, optionRows())
+		tcpOptionRows, tcpSYNRows, optionRows(),
+		overIPv6(slices.Concat(bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, pollRows, ioctlRows, vectorRows, tcpOptionRows)...))
 	seen := map[string]bool{}
 	for i, r := range table {
 		if seen[r.name] {
@@ -533,7 +534,9 @@ func everywhere(t *testing.T, r row, port int, where []place) {
 		if p.without(r.name) {
 			continue
 		}
-		t.Run(p.name, func(t *testing.T) { compare(t, differences[r.name], notes[0], notes[i+1]) })
+		t.Run(p.name, func(t *testing.T) {
+			compare(t, differences[strings.TrimSuffix(r.name, overIPv6Suffix)], notes[0], notes[i+1])
+		})
 	}
 }
 

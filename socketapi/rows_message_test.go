@@ -95,7 +95,11 @@ func (s *side) words(m unix.SocketControlMessage) string {
 		sec := int64(binary.NativeEndian.Uint64(m.Data))
 		fraction := binary.NativeEndian.Uint64(m.Data[8:])
 		age := time.Since(time.Unix(sec, 0))
-		return fmt.Sprint(len(m.Data), " bytes, now: ", age > -2*time.Second && age < 60*time.Second, ", below a million: ", fraction < 1e6 || fraction%1000 != 0)
+		second := uint64(1e9)
+		if m.Header.Type == unix.SO_TIMESTAMP_OLD || m.Header.Type == unix.SO_TIMESTAMP_NEW {
+			second = 1e6
+		}
+		return fmt.Sprint(len(m.Data), " bytes, now: ", age > -2*time.Second && age < 60*time.Second, ", less than a second more: ", fraction < second)
 	}
 	return fmt.Sprintf("%x", m.Data)
 }
