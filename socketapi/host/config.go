@@ -49,7 +49,8 @@ type Interface struct {
 
 	// Addrs are the host's addresses on this link, each with the link's prefix. All
 	// traffic for them comes to the host and none to the kernel. A link with an IPv6 address has a
-	// link-local one besides, made of the MAC address, if none is among them.
+	// link-local one besides, made of the MAC address, if none is among them. If the kernel has one of them
+	// too, the ports that sockets here have are held there as well.
 	Addrs []netip.Prefix
 	// Gateways are the default routers, at most one for each family. One of IPv6 may be link-local.
 	Gateways []netip.Addr

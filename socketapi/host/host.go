@@ -143,6 +143,9 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 		binary.LittleEndian.PutUint64(key[i:], random.Uint64())
 	}
 	h.Ports = newPorts(rand.New(rand.NewChaCha8(key)))
+	if len(h.nics) > 0 {
+		h.Ports.kernel.namespace = hereNamespace()
+	}
 	h.directory = newDirectory()
 	h.ports = len(devices)
 	h.setIndexes(cfg)
@@ -375,6 +378,9 @@ func (h *Host) undo(devices [][]engine.Device) error {
 				errs = append(errs, dev.Close())
 			}
 		}
+	}
+	if h.Ports != nil {
+		h.Ports.close()
 	}
 	return errors.Join(errs...)
 }

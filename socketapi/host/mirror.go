@@ -22,7 +22,8 @@ const (
 	// MirrorAddrs takes the interface's addresses over, but its link-local ones, by which the kernel goes
 	// on to speak to routers. They stay the kernel's, which goes on to configure them and
 	// sends from them; but all that comes in for them is the host's: the kernel's own programs
-	// hear nothing by this interface any more, ssh included.
+	// hear nothing by this interface any more, ssh included. A port that a socket here has is held in the
+	// kernel too, so that no program takes it there, and one that a program has is EADDRINUSE here.
 	MirrorAddrs
 )
 

@@ -148,6 +148,7 @@ func (h *Host) change(do func(*network) error) error {
 	if err := h.steer(before, after); err != nil {
 		return err
 	}
+	h.Ports.share(h.sharedWithKernel(next, before, after)) // before anybody can be bound to a new one
 	h.install(next, after)
 	h.announce(next, before, after)
 	h.syncDetection(next, after)

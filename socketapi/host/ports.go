@@ -23,7 +23,8 @@ const (
 const unprivilegedFirst = 1024
 
 // Ports is who holds which port. A port is held by its protocol, for one address or
-// for all (Linux: inet_csk_get_port and udp_lib_get_port).
+// for all (Linux: inet_csk_get_port and udp_lib_get_port). Where the address is the kernel's too it is
+// held there as well.
 type Ports struct {
 	mu   sync.Mutex
 	rand *rand.Rand
@@ -31,7 +32,8 @@ type Ports struct {
 	first, last int // of the ports that are chosen from
 	lowBelow    int // ports below it want a right
 
-	held map[portKey][]*Hold
+	held   map[portKey][]*Hold
+	kernel kernelPorts
 }
 
 type portKey struct {
@@ -53,10 +55,12 @@ type Hold struct {
 	Device               uint32 // SO_BINDTODEVICE: the interface's number counted from 1, 0: all
 	listening            bool   // guarded by Ports.mu
 	sharers              atomic.Int32
+	kernel               *kernelPort // that stands for it there, nil: none; guarded by Ports.mu
 }
 
 func newPorts(r *rand.Rand) *Ports {
-	return &Ports{rand: r, first: ephemeralFirst, last: ephemeralLast, lowBelow: unprivilegedFirst, held: make(map[portKey][]*Hold)}
+	return &Ports{rand: r, first: ephemeralFirst, last: ephemeralLast, lowBelow: unprivilegedFirst, held: make(map[portKey][]*Hold),
+		kernel: kernelPorts{namespace: namespace{fd: -1}, held: make(map[portKey][]*kernelPort)}}
 }
 
 // Take holds h.Local, or a free port of its address if its port is 0. It is
@@ -80,8 +84,11 @@ func (p *Ports) Take(h *Hold) unix.Errno {
 			continue
 		}
 		h.Local = netip.AddrPortFrom(addr, port)
-		return p.take(h)
+		if errno := p.take(h); errno != unix.EADDRINUSE { // which is a socket of the kernel's
+			return errno
+		}
 	}
+	h.Local = netip.AddrPortFrom(addr, 0)
 	return unix.EADDRINUSE
 }
 
@@ -116,6 +123,9 @@ func (p *Ports) take(h *Hold) unix.Errno {
 		if conflict(h, other) {
 			return unix.EADDRINUSE
 		}
+	}
+	if errno := p.kernel.take(h); errno != 0 {
+		return errno
 	}
 	p.held[key] = append(p.held[key], h)
 	return 0
@@ -188,6 +198,7 @@ func (p *Ports) Drop(h *Hold) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.kernel.drop(h)
 	key := portKey{h.Protocol, h.Local.Port()}
 	rest := slices.DeleteFunc(p.held[key], func(other *Hold) bool { return other == h })
 	if len(rest) == 0 {
@@ -195,4 +206,11 @@ func (p *Ports) Drop(h *Hold) {
 		return
 	}
 	p.held[key] = rest
+}
+
+// close gives back what is held in the kernel. Claims are dropped all the same.
+func (p *Ports) close() {
+	p.mu.Lock()
+	p.kernel.close(p.held)
+	p.mu.Unlock()
 }

@@ -1,0 +1,326 @@
+package host
+
+import (
+	"maps"
+	"net/netip"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/route"
+	"github.com/xdpsock/xdpsock/proto/wire"
+)
+
+// Read first: ip(7) (IP_FREEBIND), setns(2); inet_csk_get_port and inet_csk_bind_conflict in
+// net/ipv4/inet_connection_sock.c, udp_lib_get_port in net/ipv4/udp.c.
+
+// kernelPorts are the ports that are held in the kernel too, since their address is the kernel's as well as
+// ours: a program of the kernel's that took one would wait for packets that come to us, and send from it what
+// our peers take for ours. Each is a socket that is bound and does nothing else, so that the kernel gives
+// EADDRINUSE to whoever binds to it and chooses others itself; it ends with the process, whatever ends that.
+//
+// All of it is guarded by Ports.mu.
+type kernelPorts struct {
+	namespace namespace
+	shared    map[netip.Addr]struct{} // addresses of the host that the kernel has too, link-local ones left out
+	four, six bool                    // whether there are any of a family
+	held      map[portKey][]*kernelPort
+}
+
+// A kernelPort is one socket of the kernel's, and how many holds it stands for.
+type kernelPort struct {
+	kernelName
+	key  portKey
+	fd   int
+	uses int
+}
+
+// A kernelName is what a socket of the kernel's is bound to beside its port.
+type kernelName struct {
+	addr  netip.Addr
+	only6 bool
+}
+
+// name is what is to be held in the kernel for a hold, and whether anything is: that of a wildcard if its sockets hear
+// of a shared address.
+func (k *kernelPorts) name(h *Hold) (kernelName, bool) {
+	a := h.Local.Addr()
+	switch {
+	case h.Protocol != wire.ProtoTCP && h.Protocol != wire.ProtoUDP:
+		return kernelName{}, false
+	case !a.IsUnspecified():
+		_, ok := k.shared[a]
+		return kernelName{addr: a, only6: a.Is6()}, ok
+	case a.Is4() || h.Only6 || !k.six:
+		a4 := a.Is4() || !h.Only6 && !k.six
+		if a4 {
+			return kernelName{addr: netip.IPv4Unspecified()}, k.four
+		}
+		return kernelName{addr: a, only6: true}, k.six
+	}
+	return kernelName{addr: a, only6: !k.four}, true
+}
+
+// take holds in the kernel what h wants held there. It is EADDRINUSE if a socket of the kernel's has it, and ENOBUFS
+// if the process may have no more descriptors.
+func (k *kernelPorts) take(h *Hold) unix.Errno {
+	name, ok := k.name(h)
+	if !ok {
+		return 0
+	}
+	key := portKey{h.Protocol, h.Local.Port()}
+	i := slices.IndexFunc(k.held[key], func(p *kernelPort) bool { return p.kernelName == name })
+	if i >= 0 {
+		h.kernel = k.held[key][i]
+		h.kernel.uses++
+		return 0
+	}
+	p := &kernelPort{kernelName: name, key: key, uses: 1}
+	errno := k.namespace.do(func() (errno unix.Errno) {
+		p.fd, errno = p.open(k.held[key], h.ReuseAddr)
+		return errno
+	})
+	switch errno {
+	case 0:
+		k.held[key] = append(k.held[key], p)
+		h.kernel = p
+	case unix.EMFILE, unix.ENFILE, unix.ENOMEM:
+		errno = unix.ENOBUFS
+	}
+	return errno
+}
+
+// drop gives back what take has taken.
+func (k *kernelPorts) drop(h *Hold) {
+	p := h.kernel
+	if p == nil {
+		return
+	}
+	h.kernel = nil
+	if p.uses--; p.uses > 0 {
+		return
+	}
+	unix.Close(p.fd)
+	rest := slices.DeleteFunc(k.held[p.key], func(other *kernelPort) bool { return other == p })
+	if len(rest) == 0 {
+		delete(k.held, p.key)
+	} else {
+		k.held[p.key] = rest
+	}
+}
+
+// close gives back everything, and holds nothing any more.
+func (k *kernelPorts) close(holds map[portKey][]*Hold) {
+	k.shared, k.four, k.six = nil, false, false
+	for _, list := range holds {
+		for _, h := range list {
+			k.drop(h)
+		}
+	}
+	k.namespace.close()
+}
+
+// open binds a socket of the kernel's. Others of the same port that are ours are no obstacle: Ports lets their sockets
+// be beside each other. Nor is what is left of connections where reuse says so (SO_REUSEADDR). Neither is left to
+// programs that come later: SO_REUSEADDR counts while somebody binds, and is taken back.
+func (p *kernelPort) open(ours []*kernelPort, reuse bool) (fd int, errno unix.Errno) {
+	family, typ := unix.AF_INET6, unix.SOCK_STREAM
+	if p.addr.Is4() {
+		family = unix.AF_INET
+	}
+	if p.key.protocol == wire.ProtoUDP {
+		typ = unix.SOCK_DGRAM
+	}
+	fd, err := unix.Socket(family, typ|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err.(unix.Errno)
+	}
+	defer func() {
+		if errno != 0 {
+			unix.Close(fd)
+		}
+	}()
+	if errno := p.prepare(fd, family, typ); errno != 0 {
+		return -1, errno
+	}
+	err = unix.Bind(fd, p.sockaddr())
+	if err == unix.EADDRINUSE && (reuse || len(ours) > 0) {
+		sharing := []int{fd}
+		for _, other := range ours {
+			sharing = append(sharing, other.fd)
+		}
+		setReuse(sharing, 1)
+		err = unix.Bind(fd, p.sockaddr())
+		setReuse(sharing, 0)
+	}
+	if err != nil {
+		return -1, err.(unix.Errno)
+	}
+	return fd, 0
+}
+
+// prepare has the socket hear nothing and its address be one that the kernel is still to finish with.
+func (p *kernelPort) prepare(fd, family, typ int) unix.Errno {
+	nothing := unix.SockFprog{Len: 1, Filter: &unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}}
+	errs := []error{unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_FREEBIND, 1)} // Linux: one flag for both families
+	if family == unix.AF_INET6 {
+		errs = append(errs, unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_V6ONLY, number(p.only6)))
+	}
+	if typ == unix.SOCK_DGRAM {
+		errs = append(errs, unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &nothing))
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err.(unix.Errno)
+		}
+	}
+	return 0
+}
+
+func setReuse(fds []int, on int) {
+	for _, fd := range fds {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, on) // it cannot fail
+	}
+}
+
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (p *kernelPort) sockaddr() unix.Sockaddr {
+	if p.addr.Is4() {
+		return &unix.SockaddrInet4{Port: int(p.key.port), Addr: p.addr.As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(p.key.port), Addr: p.addr.As16()}
+}
+
+// share says which addresses the kernel has too. What is held already is held there as well from now on, unless a
+// program of the kernel's was first, and what need not be any more is given back.
+func (p *Ports) share(addrs map[netip.Addr]struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := &p.kernel
+	if maps.Equal(k.shared, addrs) {
+		return
+	}
+	k.shared, k.four, k.six = addrs, false, false
+	for a := range addrs {
+		k.four, k.six = k.four || a.Is4(), k.six || a.Is6()
+	}
+	for _, list := range p.held {
+		for _, h := range list {
+			name, ok := k.name(h)
+			if h.kernel != nil && (!ok || h.kernel.kernelName != name) {
+				k.drop(h)
+			}
+			if ok && h.kernel == nil {
+				k.take(h)
+			}
+		}
+	}
+}
+
+// sharedWithKernel is those of the addresses of all ports that the kernel has too. before are those that it has been
+// asked about. Of the link-local ones it keeps its own traffic in any case, and it has one on every link.
+func (h *Host) sharedWithKernel(n *network, before, after [][]route.Addr) map[netip.Addr]struct{} {
+	shared := map[netip.Addr]struct{}{}
+	h.Ports.mu.Lock()
+	known := h.Ports.kernel.shared
+	h.Ports.mu.Unlock()
+	for port := range after {
+		if h.byPort[port] == nil {
+			continue
+		}
+		for i := range after[port] {
+			a := after[port][i].Prefix.Addr()
+			if a.IsLinkLocalUnicast() {
+				continue
+			}
+			_, has := known[a]
+			if indexOf(n.addrs[Kernel][port], a) >= 0 || has && indexOf(before[port], a) >= 0 || indexOf(before[port], a) < 0 && h.Ports.kernel.namespace.has(a) {
+				shared[a] = struct{}{}
+			}
+		}
+	}
+	return shared
+}
+
+// A namespace is the network namespace that a host was opened in. Its programs may call from threads of another.
+type namespace struct {
+	fd   int // -1: not known, and that of any thread will do
+	stat unix.Stat_t
+}
+
+// threadNamespace is where the kernel says which the calling thread is in.
+const threadNamespace = "/proc/thread-self/ns/net"
+
+// hereNamespace is that of the calling thread.
+func hereNamespace() (n namespace) {
+	fd, err := unix.Open(threadNamespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		if err = unix.Fstat(fd, &n.stat); err != nil {
+			unix.Close(fd)
+		}
+	}
+	n.fd = fd
+	if err != nil {
+		n.fd = -1
+	}
+	return n
+}
+
+func (n *namespace) close() {
+	if n.fd >= 0 {
+		unix.Close(n.fd)
+	}
+	n.fd = -1
+}
+
+// do calls f on a thread that is in the namespace. It is EPERM if the thread has to go there and may not (setns(2)).
+func (n *namespace) do(f func() unix.Errno) unix.Errno {
+	var here unix.Stat_t
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if n.fd < 0 || unix.Stat(threadNamespace, &here) != nil || here.Dev == n.stat.Dev && here.Ino == n.stat.Ino {
+		return f()
+	}
+	home, err := unix.Open(threadNamespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err.(unix.Errno)
+	}
+	defer unix.Close(home)
+	if err := unix.Setns(n.fd, unix.CLONE_NEWNET); err != nil {
+		return err.(unix.Errno)
+	}
+	defer func() {
+		if unix.Setns(home, unix.CLONE_NEWNET) != nil {
+			runtime.LockOSThread() // it stays locked, and ends with its goroutine
+		}
+	}()
+	return f()
+}
+
+// has says whether an address is one of the kernel's there, ready or not.
+func (n *namespace) has(a netip.Addr) bool {
+	errno := n.do(func() unix.Errno {
+		p := kernelPort{kernelName: kernelName{addr: a, only6: true}}
+		family := unix.AF_INET6
+		if a.Is4() {
+			family = unix.AF_INET
+		}
+		fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err.(unix.Errno)
+		}
+		defer unix.Close(fd)
+		if err := unix.Bind(fd, p.sockaddr()); err != nil {
+			return err.(unix.Errno)
+		}
+		return 0
+	})
+	return errno == 0
+}
