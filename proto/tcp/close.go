@@ -76,7 +76,7 @@ func (c *Conn) Close(now mono.Time) {
 	case c.state == SynSent || c.state == SynReceived && c.passive && c.tfo&fastTaken == 0:
 		c.end(0, now)
 		return
-	case c.rx.Len() > 0:
+	case c.unread() > 0:
 		c.t.stats.AbortOnData++
 		c.abort(0, now)
 		return

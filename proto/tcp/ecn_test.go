@@ -203,6 +203,23 @@ func TestRFC3168_6_1_2_Sender(t *testing.T) {
 	s.out(". 19001:19001(0) ack 2")
 }
 
+// §6.1.2: congestion that is told with data of the peer's counts as well, though nothing more is acknowledged.
+func TestRFC3168_6_1_2_EchoWithData(t *testing.T) {
+	s := withECN(t, 60000)
+	s.write(3000)
+	for s.pull() != nil {
+	}
+	s.in("PE. 1:101(100) ack 1 win 60000 ecn ect0")
+	if i := s.c.Info(s.now); !i.InCWR {
+		t.Fatal("ECE was not seen")
+	}
+	s.out(". 3001:3001(0) ack 101")
+	s.read(100)
+	s.in(". 101:101(0) ack 3001 win 60000")
+	s.write(500)
+	s.out("PW. 3001:3501(500) ack 101 ecn ect0")
+}
+
 // RFC 3168 §6.1.2: every reduction is told by CWR, that of a retransmission timeout too.
 func TestRFC3168_6_1_2_TimeoutTellsCWR(t *testing.T) {
 	s := withECN(t, 60000)

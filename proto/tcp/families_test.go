@@ -74,6 +74,7 @@ var scripts = []struct {
 	{"TestRFC3168_6_1_1_1_Fallback", TestRFC3168_6_1_1_1_Fallback},
 	{"TestRFC3168_6_1_1_ActiveOpen", TestRFC3168_6_1_1_ActiveOpen},
 	{"TestRFC3168_6_1_1_PassiveOpen", TestRFC3168_6_1_1_PassiveOpen},
+	{"TestRFC3168_6_1_2_EchoWithData", TestRFC3168_6_1_2_EchoWithData},
 	{"TestRFC3168_6_1_2_Sender", TestRFC3168_6_1_2_Sender},
 	{"TestRFC3168_6_1_2_TimeoutTellsCWR", TestRFC3168_6_1_2_TimeoutTellsCWR},
 	{"TestRFC3168_6_1_3_Receiver", TestRFC3168_6_1_3_Receiver},
@@ -87,6 +88,7 @@ var scripts = []struct {
 	// fastopen_test.go
 	{"TestFastOpenTakenIsAsGoodAsOpen", TestFastOpenTakenIsAsGoodAsOpen},
 	{"TestFastOpenClientSwitches", TestFastOpenClientSwitches},
+	{"TestFastOpenSimultaneousOpen", TestFastOpenSimultaneousOpen},
 	{"TestFastOpenConnectLater", TestFastOpenConnectLater},
 	{"TestFastOpenKeys", TestFastOpenKeys},
 	{"TestFastOpenServerWithoutCookies", TestFastOpenServerWithoutCookies},
@@ -221,6 +223,7 @@ var scripts = []struct {
 	{"TestTrainOfOneHeader", TestTrainOfOneHeader},
 	{"TestTrainEndsWithAWholeSegment", TestTrainEndsWithAWholeSegment},
 	// urgent_test.go
+	{"TestRFC6093_OldMarkIsBehindTheProgram", TestRFC6093_OldMarkIsBehindTheProgram},
 	{"TestRFC6093_UrgentAgain", TestRFC6093_UrgentAgain},
 	{"TestRFC6093_UrgentAnnounced", TestRFC6093_UrgentAnnounced},
 	{"TestRFC6093_UrgentInline", TestRFC6093_UrgentInline},

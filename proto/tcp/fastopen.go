@@ -295,8 +295,7 @@ func (c *Conn) openFast(s *segment, now mono.Time) {
 	c.tfo |= fastTaken | fastPending
 	l.fastPending++
 	c.cc.start(c.sendMSS())
-	c.advertiseSYN()
-	if n := c.rcv.adv.Sub(c.rcv.nxt); len(s.payload) > n {
+	if n := int(c.windowSYN()); len(s.payload) > n {
 		s.payload = s.payload[:n]
 	}
 	if len(s.payload) > 0 {
@@ -305,7 +304,8 @@ func (c *Conn) openFast(s *segment, now mono.Time) {
 		if reason := c.inOrder(&data, s.payload, now); reason != drop.None {
 			c.t.count.Count(reason)
 		}
-		c.disarm(timerDelayedACK) // the SYN-ACK says it
+		c.rcv.adv = c.rcv.nxt     // until the SYN-ACK offers more
+		c.disarm(timerDelayedACK) // it says this
 		c.want &^= wantACK
 	}
 	c.status.Or(statusConnected)

@@ -384,3 +384,26 @@ func TestFastOpenTakenIsAsGoodAsOpen(t *testing.T) {
 	}
 	s.state(SynReceived)
 }
+
+// Both ends send a SYN at once, ours with data: the peer's acknowledgement may cover it (RFC 9293 §3.5, RFC 7413 §4.2.1), and what
+// it does not cover is sent again.
+func TestFastOpenSimultaneousOpen(t *testing.T) {
+	for _, c := range []struct{ ack, left int }{{1, 300}, {101, 200}, {301, 0}} {
+		s := newScript(t, Params{NoSACK: true, NoTimestamps: true, NoWindowScaling: true})
+		s.fastConnect(0, 0)
+		s.out("S 0:0(0) <mss 1460,fo>")
+		s.in("S. 0:0(0) ack 1 win 5000 <mss 1000,fo 0102030405060708>")
+		s.out(". 1:1(0) ack 1")
+		s.fastConnect(300, 300)
+		s.out("S 0:300(300)")
+		s.in("S 0:0(0) win 5000 <mss 1000>")
+		s.out("S. 0:0(0) ack 1")
+		s.in(sprintf(". 1:1(0) ack %d win 5000", c.ack))
+		s.state(Established)
+		if c.left > 0 {
+			s.out(sprintf("P. %d:301(%d) ack 1", c.ack, c.left))
+			s.in(". 1:1(0) ack 301 win 5000")
+		}
+		s.none()
+	}
+}

@@ -33,7 +33,8 @@ func (c *Conn) inputACK(s *segment, now mono.Time) (reason drop.Reason, ok bool)
 	}
 	// RFC 5681 §2, but for what is outstanding.
 	duplicate := ack == c.snd.una && s.len() == 0 && c.snd.wnd == oldWnd
-	if ack.After(c.snd.una) || s.opt.SACKCount > 0 || duplicate && (c.flight != nil || c.probe != probeNone) {
+	marked := s.flags&wire.ECE != 0 && c.ecn&ecnOK != 0 && c.flight != nil // congestion is told by any segment
+	if ack.After(c.snd.una) || s.opt.SACKCount > 0 || duplicate && (c.flight != nil || c.probe != probeNone) || marked {
 		c.delivered(s, duplicate, now)
 	}
 	if c.snd.wnd > 0 && c.persisting {

@@ -163,6 +163,9 @@ func (c *Conn) inputHandshake(s *segment, now mono.Time) drop.Reason {
 		return drop.TCPBacklogFull
 	}
 	c.establish(s, now)
+	if !c.passive {
+		c.fastAnswered(s, now)
+	}
 	return drop.None
 }
 

@@ -100,7 +100,7 @@ func mssDefault(k *key) uint16 {
 // sendSYN begins to send our SYN, or SYN-ACK, until it is acknowledged.
 func (c *Conn) sendSYN(now mono.Time) {
 	c.want |= wantSYN
-	c.snd.nxt = c.snd.iss.Add(1)
+	c.snd.nxt = c.snd.nxt.Max(c.snd.iss.Add(1)) // the first SYN may have brought data
 	c.lastSend, c.stuckSince = now, now
 	c.arm(timerRetransmit, now.Add(c.rto()))
 	c.t.ready(c)

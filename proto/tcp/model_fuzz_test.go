@@ -16,7 +16,8 @@ import (
 
 // FuzzModel plays a peer and a program, both without sense, to a TCP and to the model of §3.10.7: after every step
 // both are in the same state, what comes out is what the model expects, no window moves back, and each byte
-// that the program reads is the peer's, once and in order.
+// that the program reads is the peer's, once and in order. ECN is agreed on or not, data is urgent, and connections are made by
+// Fast Open both ways.
 func FuzzModel(f *testing.F) {
 	for seed := range uint64(32) {
 		f.Add(randomScript(seed, 600))
@@ -42,6 +43,7 @@ func TestModel(t *testing.T) {
 		seeds = 400
 	}
 	var seen [TimeWait + 1][TimeWait + 1]int
+	var events [modelEvents]int
 	for seed := range seeds {
 		z := runModel(t, randomScript(seed, 4000))
 		if t.Failed() {
@@ -52,10 +54,18 @@ func TestModel(t *testing.T) {
 				seen[from][to] += z.seen[from][to]
 			}
 		}
+		for i, n := range z.events {
+			events[i] += n
+		}
 	}
 	for _, a := range arrows {
 		if seen[a[0]][a[1]] == 0 {
 			t.Errorf("never went from %v to %v", a[0], a[1])
+		}
+	}
+	for i, n := range events {
+		if n < int(seeds)/10 {
+			t.Errorf("event %d was seen %d times in %d scripts", i, n, seeds)
 		}
 	}
 }
@@ -75,8 +85,8 @@ type modeled struct {
 	m    model
 	c    *Conn // the program's, nil: none
 	key  key
-	read int // bytes
-	got  int // bytes that the model says were there, while there was a connection
+	prog reader // what the program has read of
+	got  int    // bytes that the model says were there, while there was a connection
 
 	heard  mono.Time // the last segment of the peer
 	left   mono.Time // when the program has left
@@ -85,7 +95,18 @@ type modeled struct {
 	seen   [TimeWait + 1][TimeWait + 1]int
 	action string
 	past   []string
+	events [modelEvents]int
 }
+
+// What a script is to have in it beside the changes of state.
+const (
+	eventECN         = iota // a segment told of congestion, by either side
+	eventUrgentSent         // the program has sent urgent data
+	eventUrgentRead         // and read some
+	eventFastPassive        // a connection was made by a SYN with a cookie
+	eventFastActive         // data went out with a SYN
+	modelEvents
+)
 
 const (
 	modelPort = 80
@@ -94,7 +115,17 @@ const (
 
 func runModel(t *testing.T, script []byte) *modeled {
 	z := &modeled{fuzzer: fuzzer{t: t, script: script, now: 1e9, remote: netip.MustParseAddr("192.0.2.2"), buf: make([]byte, 1480)}}
-	z.h = newHost(t, "192.0.2.1", z.now, 1, Params{})
+	choice := z.byte()
+	z.prog.inline = choice&1 != 0
+	z.m.modelled = modelled{ecn: choice / 2 % 3, fastOpen: choice&64 != 0, prog: &z.prog, cookie: z.isCookie}
+	p := Params{ECN: z.m.ecn, FastOpen: -1}
+	if p.ECN == ECNOff {
+		p.ECN = -1
+	}
+	if z.m.fastOpen {
+		p.FastOpen = FastOpenClient | FastOpenServer
+	}
+	z.h = newHost(t, "192.0.2.1", z.now, 1, p)
 	defer func() {
 		if t.Failed() {
 			t.Logf("before that:\n%s", strings.Join(z.past[max(0, len(z.past)-20):], "\n"))
@@ -102,10 +133,11 @@ func runModel(t *testing.T, script []byte) *modeled {
 	}()
 	z.key = keyOf(z.h.addr, modelPort, z.remote, peerPort)
 	if z.byte()%4 != 0 {
-		l, errno := z.h.tcp.Listen(z.h.at(modelPort), ListenConfig{Backlog: 3, Options: Options{RcvBuf: z.word() % 20000}})
+		l, errno := z.h.tcp.Listen(z.h.at(modelPort), ListenConfig{Backlog: 3, Options: Options{RcvBuf: z.word() % 20000, OOBInline: z.prog.inline}})
 		if errno != 0 {
 			t.Fatal(errno)
 		}
+		l.SetFastOpen(1000, nil)
 		z.l, z.m.listening = l, true
 	}
 	z.m.dead()
@@ -130,8 +162,14 @@ func (z *modeled) act() {
 		z.pass()
 	case 2, 3:
 		z.write()
-	case 4, 5:
+	case 4:
 		z.readSome()
+	case 5:
+		if z.byte()%2 == 0 {
+			z.readUrgent()
+		} else {
+			z.readSome()
+		}
 	case 6:
 		if z.byte()%4 == 0 {
 			z.leave()
@@ -143,11 +181,6 @@ func (z *modeled) act() {
 
 // follow looks for what the act has made of the connection.
 func (z *modeled) follow() {
-	if z.l != nil && z.c == nil {
-		if c := z.l.Accept(); c != nil {
-			z.c, z.read = z.h.own(c), 0
-		}
-	}
 	got := z.state()
 	if (got == SynReceived || got == SynSent) && z.m.iss == (wire.Seq{}) {
 		r := z.h.tcp.find(&z.key)
@@ -162,11 +195,22 @@ func (z *modeled) follow() {
 	if z.m.waits {
 		z.m.waits, z.waits = false, z.now
 	}
-	if got >= Established {
+	if got >= Established || got == SynReceived && z.m.fast {
 		z.got = z.m.received()
 	}
 	if ended := got == Closed || got == Listen || got == TimeWait; ended && z.was != got || got == SynReceived && z.was == TimeWait {
 		z.retire(got)
+	}
+	if z.l != nil && z.c == nil {
+		if c := z.l.Accept(); c != nil {
+			z.c = z.h.own(c)
+			if got == SynReceived {
+				z.events[eventFastPassive]++
+			}
+			if ended := got < SynReceived || got == TimeWait; ended { // in the same act
+				z.retire(got)
+			}
+		}
 	}
 	z.was = got
 }
@@ -180,12 +224,13 @@ func (z *modeled) retire(state State) {
 		for n := 1; n > 0; {
 			n = z.take(1 << 16)
 		}
-		if z.read != z.got {
-			z.t.Fatalf("%s: %d bytes were read, %d had come", z.action, z.read, z.got)
+		if z.prog.pos != z.got {
+			z.t.Fatalf("%s: %d bytes were read, %d had come", z.action, z.prog.pos, z.got)
 		}
 		z.c.Close(z.now)
 	}
 	z.c, z.got, z.left = nil, 0, 0
+	z.prog = reader{inline: z.prog.inline}
 	z.m.orphan = state == TimeWait
 	z.h.wheel.Advance(z.now)
 }
@@ -209,7 +254,20 @@ func (z *modeled) connect() {
 	if z.c != nil {
 		return
 	}
-	c, errno := z.h.tcp.Connect(z.h.at(modelPort), netip.AddrPortFrom(z.remote, peerPort), Options{NoDelay: true, RcvBuf: z.word() % 20000}, z.now)
+	local, remote := z.h.at(modelPort), netip.AddrPortFrom(z.remote, peerPort)
+	opt := Options{NoDelay: true, RcvBuf: z.word() % 20000, OOBInline: z.prog.inline}
+	var c *Conn
+	var errno unix.Errno
+	sent := 0
+	if z.m.fastOpen && z.byte()%2 == 0 {
+		p := make([]byte, z.word()%2000)
+		for i := range p {
+			p[i] = ourByte(i)
+		}
+		c, sent, errno = z.h.tcp.ConnectData(local, remote, opt, p, z.now)
+	} else {
+		c, errno = z.h.tcp.Connect(local, remote, opt, z.now)
+	}
 	may := z.m.state == Closed || z.m.state == Listen || z.m.state == TimeWait && z.m.tsOK && z.now.Sub(z.waits) >= z.h.tcp.params.ReuseDelay
 	if may != (errno == 0) {
 		z.t.Fatalf("connect in %v: %v", z.m.state, errno)
@@ -218,8 +276,11 @@ func (z *modeled) connect() {
 		return
 	}
 	z.m.dead()
-	z.m.state = SynSent
-	z.c, z.read, z.heard, z.left = z.h.own(c), 0, z.now, 0
+	z.m.state, z.m.written = SynSent, sent
+	z.c, z.heard, z.left = z.h.own(c), z.now, 0
+	if sent > 0 {
+		z.events[eventFastActive]++
+	}
 }
 
 // pass lets time pass: seldom so much that the TCP gives up, as it may after a minute.
@@ -277,10 +338,18 @@ func (z *modeled) write() {
 		p[i] = ourByte(z.m.written + i)
 	}
 	n, errno, tell := z.c.Write(p)
-	if sends := z.m.state == Established || z.m.state == CloseWait; n > 0 && (!sends || z.m.shut) || errno == 0 && len(p) > 0 && n == 0 {
+	if sends := z.m.state == Established || z.m.state == CloseWait || z.m.state == SynReceived && z.m.fast; n > 0 && (!sends || z.m.shut) || errno == 0 && len(p) > 0 && n == 0 {
 		z.t.Fatalf("%v: %d bytes written, %v", z.m.state, n, errno)
 	}
 	z.m.written += n
+	if n > 0 && z.byte()%4 == 0 {
+		z.action = "urgent write"
+		z.c.MarkUrgent(z.now)
+		if z.m.state != SynReceived {
+			z.m.urgent, z.m.up = true, z.m.ourFIN()
+			z.events[eventUrgentSent]++
+		}
+	}
 	if tell {
 		z.c.Kick(z.now)
 	}
@@ -290,14 +359,14 @@ func (z *modeled) write() {
 func (z *modeled) take(n int) int {
 	p := make([]byte, n)
 	n, _, tell := z.c.Read(p)
-	for i, b := range p[:n] {
-		if b != peerByte(uint32(z.read+i)) {
-			z.t.Fatalf("%s: byte %d is wrong", z.action, z.read+i)
-		}
+	from, want := z.prog.read(len(p), z.got)
+	if n != want {
+		z.t.Fatalf("%s: %d bytes were read at %d, want %d", z.action, n, from, want)
 	}
-	z.read += n
-	if z.read > z.got {
-		z.t.Fatalf("%d bytes were read, %d had come", z.read, z.got)
+	for i, b := range p[:n] {
+		if b != peerByte(uint32(from+i)) {
+			z.t.Fatalf("%s: byte %d is wrong", z.action, from+i)
+		}
 	}
 	if tell {
 		z.c.Kick(z.now)
@@ -310,9 +379,34 @@ func (z *modeled) readSome() {
 	if z.c == nil || z.m.orphan {
 		return
 	}
-	want := z.word()%9000 + 1
-	if n, there := z.take(want), z.got-z.read; there > 0 && n < want {
-		z.t.Fatalf("%d bytes were read of %d", n, want)
+	z.take(z.word()%9000 + 1)
+}
+
+// readUrgent asks for the urgent byte, and whether the program is at the mark.
+func (z *modeled) readUrgent() {
+	z.action = "read of the urgent byte"
+	if z.c == nil || z.m.orphan {
+		return
+	}
+	r := &z.prog
+	if at := z.c.AtMark(); at != (r.mark != noMark && r.at == r.pos) {
+		z.t.Fatalf("at the mark: %v at %d, the mark is %d at %d", at, r.pos, r.mark, r.at)
+	}
+	want := [...]unix.Errno{noMark: unix.EINVAL, awaitedMark: unix.EAGAIN, validMark: 0, takenMark: unix.EINVAL}[r.mark]
+	switch {
+	case r.inline:
+		want = unix.EINVAL
+	case r.mark == awaitedMark && z.m.finTaken: // the end of the stream
+		want = 0
+	}
+	peek := z.byte()%2 == 0
+	b, ok, errno := z.c.Urgent(peek)
+	if errno != want || ok != (errno == 0 && r.mark == validMark) || ok && b != peerByte(uint32(r.at)) {
+		z.t.Fatalf("the urgent byte is %v %#x, %v; want %v, the mark is %d at %d", ok, b, errno, want, r.mark, r.at)
+	}
+	if ok && !peek {
+		r.mark = takenMark
+		z.events[eventUrgentRead]++
 	}
 }
 
@@ -333,7 +427,7 @@ func (z *modeled) leave() {
 		}
 	case 3, 4:
 		z.action = "close"
-		unread := z.read < z.got
+		unread := z.prog.pos < z.got
 		z.c.Close(z.now)
 		m.orphan, z.left = true, max(z.now, 1)
 		switch {
@@ -403,13 +497,29 @@ func (z *modeled) arrive() {
 	case kind == 15 && m.state == SynReceived:
 		f.Flags, f.Seq = wire.SYN|wire.ACK, m.irs
 	}
-	z.input(&f, payload)
+	switch b := z.byte() % 32; {
+	case f.Flags&wire.SYN != 0:
+		payload = min(payload, 1000) // so that a listener has room for it in any case
+	case b < 4:
+		f.Flags |= wire.URG
+		f.Urgent = uint16([...]int{0, 1, 2, payload, payload + 1, payload + 100, z.word()}[z.byte()%7])
+	case b < 8:
+		f.Flags |= wire.ECE
+	case b < 12:
+		f.Flags |= wire.CWR
+	}
+	z.input(&f, payload, wire.ECN(z.byte()&3))
 }
 
 // opening is a segment for who has no connection, or has only asked for one.
 func (z *modeled) opening(f *wire.TCPFields) {
 	m := &z.m
 	f.Seq = wire.SeqOf(uint32(z.word()) << 16)
+	defer func() {
+		if f.Flags&wire.SYN != 0 {
+			f.Flags |= [...]wire.Flags{0, wire.ECE, wire.ECE | wire.CWR, wire.ECE | wire.CWR}[z.byte()%4]
+		}
+	}()
 	switch b := z.byte() % 16; {
 	case m.state == SynSent && b < 6:
 		f.Flags = wire.SYN | wire.ACK
@@ -424,7 +534,13 @@ func (z *modeled) opening(f *wire.TCPFields) {
 	}
 }
 
-func (z *modeled) input(f *wire.TCPFields, payload int) {
+// isCookie says whether a cookie is the peer's.
+func (z *modeled) isCookie(cookie []byte) bool {
+	want := fastCookieOf(&z.h.tcp.fastKeys[0], &z.key)
+	return string(cookie) == string(want[:])
+}
+
+func (z *modeled) input(f *wire.TCPFields, payload int, ecn wire.ECN) {
 	m := &z.m
 	o := wire.NoTCPOptions
 	echoOK := true
@@ -438,6 +554,15 @@ func (z *modeled) input(f *wire.TCPFields, payload int) {
 			if echoOK = z.byte()%8 != 0; !echoOK {
 				o.TSEcr += 1 << 20
 			}
+		}
+		switch z.byte() % 6 {
+		case 0, 1:
+			cookie := fastCookieOf(&z.h.tcp.fastKeys[0], &z.key)
+			o.FastOpen = cookie[:]
+		case 2:
+			o.FastOpen = []byte{}
+		case 3:
+			o.FastOpen = make([]byte, 8)
 		}
 		f.OptionsLen = wire.PutSYNOptions(seg[wire.TCPLen:], &o)
 	case m.tsOK && b%16 != 0 || b == 1:
@@ -473,10 +598,13 @@ func (z *modeled) input(f *wire.TCPFields, payload int) {
 		seg[n+i] = peerByte(first.Add(i).Uint32() - irs.Uint32() - 1)
 	}
 	h, _ := wire.ParseTCP(seg)
-	var s segment
+	s := segment{ecn: ecn}
 	s.parse(h)
+	if s.flags&wire.ECE != 0 && m.ecnOK || ecn == wire.CE && m.ecnOK {
+		z.events[eventECN]++
+	}
 	z.action = fmt.Sprintf("%v %d bytes at rcv.nxt%+d (adv %+d) ack %+d of %d window %d", h.Flags(), payload, f.Seq.Sub(m.rcvNxt), m.adv.Sub(m.rcvNxt), f.Ack.Sub(m.una), m.nxt.Sub(m.una), f.Window)
-	reason := z.h.tcp.Input(z.h.addr, z.remote, seg, wire.NotECT, z.now)
+	reason := z.h.tcp.Input(z.h.addr, z.remote, seg, ecn, z.now)
 	z.action += " (" + reason.String() + ")"
 	m.arrives(&s, echoOK)
 	z.heard = z.now
@@ -489,11 +617,12 @@ func (z *modeled) out() {
 		if n == 0 {
 			break
 		}
-		z.sent(z.buf[:n])
+		z.sent(z.buf[:n], wire.NotECT)
 	}
 	for steps := 0; z.h.tcp.Front(0) != nil; steps++ {
-		for _, seg := range z.h.output(z.h.tcp.Front(0), z.buf, z.byte()<<10, z.now) {
-			z.sent(seg)
+		c := z.h.tcp.Front(0)
+		for _, seg := range z.h.output(c, z.buf, z.byte()<<10, z.now) {
+			z.sent(seg, wire.ECN(c.ecn.codepoint()))
 		}
 		if steps > 10000 {
 			z.t.Fatal("Output never ends")
@@ -505,9 +634,9 @@ func (z *modeled) out() {
 	}
 }
 
-func (z *modeled) sent(b []byte) {
+func (z *modeled) sent(b []byte, ecn wire.ECN) {
 	h, _ := wire.ParseTCP(b)
-	var s segment
+	s := segment{ecn: ecn}
 	s.parse(h)
 	err := z.m.sends(&s, func(from wire.Seq, p []byte) bool {
 		for i, b := range p {

@@ -6,15 +6,15 @@ import (
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
-// Read first: RFC 9293 §3.10.7, RFC 5961 §3-5, RFC 7323 §3-5.
+// Read first: RFC 9293 §3.10.7, RFC 5961 §3-5, RFC 7323 §3-5, RFC 3168 §6.1, RFC 7413 §4, RFC 6093.
 
 // A model is what §3.10.7 makes of one connection, written from the RFC and by nothing that the TCP keeps: it knows
 // the segments that went in and came out and what the program called. Where the RFC leaves a choice, or a later
 // one changed it, the line says so.
 type model struct {
-	listening bool // somebody listens at the port
-	state     State
-	passive   bool
+	modelled
+	state   State
+	passive bool
 
 	iss, una, nxt      wire.Seq // nxt: the end of what has been sent
 	irs, rcvNxt        wire.Seq
@@ -39,6 +39,18 @@ type model struct {
 	fin      wire.Seq // of the peer, if finSeen
 	finTaken bool     // rcvNxt is beyond it
 
+	syns    int  // SYNs of this side
+	asked   bool // one of them asked for ECN
+	ecnOK   bool
+	echo    bool     // CE has come: ECE goes out until CWR comes
+	cwrDue  bool     // the next new text brings CWR
+	cwrEnd  wire.Seq // after the last text that brought it, if cwrSent
+	cwrSent bool
+	up      wire.Seq // after the urgent byte, if urgent
+	urgent  bool     // and the peer has not acknowledged it
+	fast    bool     // made by a SYN with a cookie: the program has it in SYN-RECEIVED
+	gives   bool     // our SYN-ACK may bring a cookie
+
 	waits   bool // the time of TIME-WAIT begins (again); whoever has a clock clears it
 	mustACK bool // the next segment is owed: it acknowledges rcvNxt
 	mustSYN bool
@@ -51,9 +63,64 @@ type reset struct {
 	flags    wire.Flags
 }
 
+// What is so for all connections.
+type modelled struct {
+	listening bool                     // somebody listens at the port
+	ecn       int                      // tcp_ecn
+	fastOpen  bool                     // Fast Open is on
+	cookie    func(cookie []byte) bool // whether it is the peer's
+	prog      *reader
+}
+
+// A reader is what a program sees of the peer's stream: the urgent byte is not in it, unless it is inline. It is written from
+// tcp_check_urg, tcp_urg and tcp_recvmsg_locked of Linux.
+type reader struct {
+	pos    int // bytes of the stream that are behind the program
+	inline bool
+	mark   markOf
+	at     int // where the mark is, if there is one
+}
+
+type markOf uint8
+
+const (
+	noMark markOf = iota
+	awaitedMark
+	validMark
+	takenMark
+)
+
+// announced takes in that the byte at a place is urgent, when so many have come.
+func (r *reader) announced(at, come int) {
+	if r.mark != noMark && at <= r.at {
+		return
+	}
+	if r.mark != noMark && r.at == r.pos && r.pos < come && !r.inline {
+		r.pos++ // the old one is not to be read as an ordinary one
+	}
+	r.mark, r.at = awaitedMark, at
+}
+
+// read is a read of at most n bytes when so many have come: n bytes from a place.
+func (r *reader) read(n, come int) (from, count int) {
+	if r.pos < come && r.mark != noMark && r.at == r.pos && !r.inline {
+		r.pos, r.mark = r.pos+1, noMark
+	}
+	n = min(n, come-r.pos)
+	if r.mark != noMark && r.at > r.pos {
+		n = min(n, r.at-r.pos)
+	}
+	from = r.pos
+	r.pos += n
+	if r.mark != noMark && r.pos > r.at {
+		r.mark = noMark
+	}
+	return from, n
+}
+
 // dead is the end of a connection.
 func (m *model) dead() {
-	*m = model{listening: m.listening, state: Closed, resets: m.resets}
+	*m = model{modelled: m.modelled, state: Closed, resets: m.resets}
 	if m.listening {
 		m.state = Listen
 	}
@@ -105,6 +172,21 @@ func (m *model) inListen(s *segment) {
 		m.state = SynReceived
 		m.mustSYN = true
 		m.takeSYN(s)
+		// RFC 3168 §6.1.1: who is ECT in a SYN means something else, if it means AccECN then with a reserved bit.
+		m.ecnOK = m.ecn != ECNOff && s.flags.Has(wire.ECE|wire.CWR) && (s.ecn == wire.NotECT || s.reserved != 0)
+		m.fastSYN(s)
+	}
+}
+
+// fastSYN is RFC 7413 §4.2.
+func (m *model) fastSYN(s *segment) {
+	switch {
+	case !m.fastOpen || s.opt.FastOpen == nil:
+	case m.cookie(s.opt.FastOpen):
+		m.fast = true
+		m.rcvNxt = m.rcvNxt.Add(len(s.payload))
+	default:
+		m.gives = true
 	}
 }
 
@@ -154,11 +236,13 @@ func (m *model) inSynSent(s *segment, echoOK bool) {
 	case s.flags&wire.SYN == 0:
 	case !acked: // simultaneous open; the text comes again
 		m.takeSYN(s)
+		m.ecnOK = m.asked && s.flags.Has(wire.ECE|wire.CWR)
 		m.state = SynReceived
 		m.mustSYN = true
 	default:
-		m.una, m.edge = s.ack, s.ack
+		m.una, m.nxt, m.edge = s.ack, s.ack, s.ack // what came with our SYN and was not taken goes out again
 		m.takeSYN(s)
+		m.ecnOK = m.asked && s.flags&(wire.ECE|wire.CWR) == wire.ECE
 		m.established()
 		m.mustACK = true
 		if len(s.payload) > 0 || s.flags&wire.FIN != 0 {
@@ -171,6 +255,10 @@ func (m *model) inSynSent(s *segment, echoOK bool) {
 // begin is a new connection, by a call or a SYN, whose first number is not the model's business.
 func (m *model) begin(iss wire.Seq) {
 	m.iss, m.una, m.nxt = iss, iss, iss.Add(1)
+	if m.fast {
+		m.una = m.nxt
+		m.edge = m.nxt.Add(m.maxWnd)
+	}
 }
 
 func (m *model) established() {
@@ -222,12 +310,15 @@ func (m *model) otherwise(s *segment) {
 		return
 	}
 	if m.state == SynReceived {
-		if s.ack.AtOrBefore(m.una) || s.ack.After(m.nxt) {
+		if s.ack.AtOrBefore(m.iss) || s.ack.After(m.nxt) {
 			m.unknown(s)
 			return
 		}
 		m.established()
-		m.una, m.edge = s.ack, s.ack
+		if !m.fast {
+			m.nxt, m.edge = s.ack, s.ack
+		}
+		m.una = s.ack
 		m.wl1, m.wl2 = s.seq, s.ack
 		m.offered(s, scale)
 	}
@@ -236,6 +327,10 @@ func (m *model) otherwise(s *segment) {
 	}
 	if !m.acknowledged(s, scale) {
 		return
+	}
+	// Sixth.
+	if m.state == Established || m.state == FinWait1 || m.state == FinWait2 {
+		m.urg(s)
 	}
 	// Seventh, eighth.
 	if s.len() > 0 && m.state != Closed && m.state != Listen && m.state != TimeWait {
@@ -265,6 +360,13 @@ func (m *model) acknowledged(s *segment, scale int8) bool {
 		m.wl1, m.wl2 = s.seq, s.ack
 		m.offered(s, scale)
 	}
+	if m.urgent && m.una.AtOrAfter(m.up) {
+		m.urgent = false
+	}
+	if m.ecnOK && s.flags&wire.ECE != 0 && m.una != m.nxt {
+		// RFC 3168 §6.1.2: once for all that is on its way, and it is told with the next new text.
+		m.cwrDue = m.cwrDue || !m.cwrSent || m.cwrEnd.AtOrBefore(m.una)
+	}
 	if m.finSent && m.una == m.ourFIN().Add(1) {
 		switch m.state {
 		case FinWait1:
@@ -282,7 +384,21 @@ func (m *model) ourFIN() wire.Seq { return m.iss.Add(1 + m.written) }
 
 func (m *model) timeWait() {
 	m.state, m.waits = TimeWait, true
-	m.kept = nil
+	m.kept, m.ecnOK = nil, false
+}
+
+// urg is the sixth step: the pointer is behind the urgent byte, as everyone has it (RFC 6093 §2).
+func (m *model) urg(s *segment) {
+	offset := func(s wire.Seq) int { return s.Sub(m.irs) - 1 }
+	if s.flags&wire.URG != 0 {
+		at := s.seq.Add(max(int(s.urgent)-1, 0))
+		if at.AtOrAfter(m.rcvNxt) && !m.finSeen {
+			m.prog.announced(offset(at), m.received())
+		}
+	}
+	if i := m.prog.at - offset(s.seq); m.prog.mark == awaitedMark && i >= 0 && i < len(s.payload) {
+		m.prog.mark = validMark
+	}
 }
 
 // text is the seventh and the eighth step. What the peer says beyond its own FIN is dropped.
@@ -308,6 +424,12 @@ func (m *model) text(s *segment) {
 			m.mustACK = true
 			return
 		}
+	}
+	if m.ecnOK { // RFC 3168 §6.1.3
+		if s.flags&wire.CWR != 0 {
+			m.echo, m.mustACK = false, true
+		}
+		m.echo = m.echo || s.ecn == wire.CE
 	}
 	last := m.rcvNxt
 	for _, k := range m.kept {
@@ -411,19 +533,42 @@ func (m *model) sends(s *segment, text func(from wire.Seq, p []byte) bool) error
 	case m.state == Closed || m.state == Listen:
 		return fmt.Errorf("%v without a connection", s.flags)
 	case s.flags&wire.SYN != 0:
-		return m.sendsSYN(s)
+		return m.sendsSYN(s, text)
 	case m.state == SynSent:
 		return fmt.Errorf("%v in SYN-SENT", s.flags)
 	}
 	return m.sendsText(s, text)
 }
 
-func (m *model) sendsSYN(s *segment) error {
+func (m *model) sendsSYN(s *segment, text func(from wire.Seq, p []byte) bool) error {
 	want := wire.SYN
-	if m.state == SynReceived {
+	switch {
+	case m.state == SynReceived && m.ecnOK:
+		want |= wire.ACK | wire.ECE
+	case m.state == SynReceived:
 		want |= wire.ACK
+	case m.ecn == ECNAsk && m.syns == 0: // the others do not, lest that is what loses them (RFC 3168 §6.1.1.1)
+		want |= wire.ECE | wire.CWR
+		m.asked = true
 	}
-	if m.state != SynSent && m.state != SynReceived || s.flags != want || s.seq != m.iss || len(s.payload) > 0 {
+	if m.state == SynSent {
+		m.syns++
+	}
+	if n := len(s.payload); n > 0 && m.state == SynSent && m.syns == 1 && m.fastOpen && len(s.opt.FastOpen) > 0 && n <= m.written {
+		m.nxt = m.iss.Add(1 + n)
+		if !text(m.iss.Add(1), s.payload) {
+			return fmt.Errorf("%d bytes with a SYN are not what was written", n)
+		}
+	} else if n > 0 {
+		return fmt.Errorf("%d bytes with a SYN", n)
+	}
+	if s.opt.FastOpen != nil && (m.state == SynReceived && !m.gives || !m.fastOpen || m.state == SynReceived && !m.cookie(s.opt.FastOpen)) {
+		return fmt.Errorf("a cookie %x", s.opt.FastOpen)
+	}
+	if s.ecn != wire.NotECT {
+		return fmt.Errorf("a SYN is %v", s.ecn)
+	}
+	if m.state != SynSent && m.state != SynReceived || s.flags != want || s.seq != m.iss {
 		return fmt.Errorf("%v with number %v, ISS is %v", s.flags, s.seq, m.iss)
 	}
 	if m.state == SynReceived && s.ack != m.rcvNxt {
@@ -445,15 +590,18 @@ func (m *model) sendsSYN(s *segment) error {
 // sendsText is any segment of a synchronized state, or an acknowledgement in SYN-RECEIVED.
 func (m *model) sendsText(s *segment, text func(from wire.Seq, p []byte) bool) error {
 	end := s.end()
+	if err := m.marked(s); err != nil {
+		return err
+	}
 	probe := s.seq == m.una.Add(-1) && s.len() == 0
 	switch {
-	case s.flags&^(wire.PSH|wire.FIN) != wire.ACK:
+	case s.flags&^(wire.PSH|wire.FIN|wire.ECE|wire.CWR|wire.URG) != wire.ACK:
 		return fmt.Errorf("flags %v", s.flags)
 	case s.ack != m.rcvNxt:
 		return fmt.Errorf("it acknowledges %v, want %v", s.ack, m.rcvNxt)
 	case s.seq.Before(m.una) && !probe, s.seq.After(m.nxt):
 		return fmt.Errorf("number %v, want one from %v to %v", s.seq, m.una, m.nxt)
-	case s.len() > 0 && (m.state == SynReceived || m.state == FinWait2 || m.state == TimeWait):
+	case s.len() > 0 && (m.state == SynReceived && !m.fast || m.state == FinWait2 || m.state == TimeWait):
 		return fmt.Errorf("text in %v", m.state)
 	case s.len() > 0 && end.After(m.edge):
 		return fmt.Errorf("%v-%v is beyond the window, %v", s.seq, end, m.edge)
@@ -485,5 +633,33 @@ func (m *model) sendsText(s *segment, text func(from wire.Seq, p []byte) bool) e
 	}
 	m.adv = m.adv.Max(edge)
 	m.wup = m.rcvNxt
+	return nil
+}
+
+// marked looks at what a segment says of congestion and of urgent data.
+func (m *model) marked(s *segment) error {
+	fresh := len(s.payload) > 0 && s.seq == m.nxt // RFC 3168 §6.1.4-6: what is sent again, and what has no text, is not ECT
+	cwr := s.flags&wire.CWR != 0
+	switch {
+	case (s.flags&wire.ECE != 0) != (m.ecnOK && m.echo):
+		return fmt.Errorf("ECE %v, CE is to be told %v", s.flags&wire.ECE != 0, m.echo)
+	case (s.ecn == wire.ECT0) != (m.ecnOK && fresh) || s.ecn != wire.ECT0 && s.ecn != wire.NotECT:
+		return fmt.Errorf("it is %v, ECN is agreed on %v, the text new %v", s.ecn, m.ecnOK, fresh)
+	case cwr && !(m.ecnOK && fresh), !cwr && fresh && m.cwrDue:
+		return fmt.Errorf("CWR %v, it is due %v, the text new %v", cwr, m.cwrDue, fresh)
+	}
+	if cwr {
+		m.cwrDue, m.cwrSent, m.cwrEnd = false, true, s.seq.Add(len(s.payload))
+	}
+	urg, pointer := false, 0
+	if m.urgent && m.up.After(s.seq) {
+		urg, pointer = true, m.up.Sub(s.seq)
+		if pointer > 1<<16-1 { // as Linux: far away is said only by the last segment there is
+			urg, pointer = m.nxt.Max(s.end()).Sub(s.seq) < 1<<16, 1<<16-1
+		}
+	}
+	if (s.flags&wire.URG != 0) != urg || urg && int(s.urgent) != pointer {
+		return fmt.Errorf("URG %v with %d, want %v with %d", s.flags&wire.URG != 0, s.urgent, urg, pointer)
+	}
 	return nil
 }

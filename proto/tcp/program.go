@@ -143,10 +143,11 @@ func (c *Conn) news() int { return min(c.rx.Limit()/2, 2*1460) }
 // Buffered returns how many bytes can be read, to the mark if there is one (FIONREAD; tcp_inq of Linux).
 func (c *Conn) Buffered() int {
 	n := c.rx.Len()
-	if m := c.mark(); m != 0 && !c.status.Has(statusInline) && m.at() < c.rx.Head()+uint64(n) {
-		return int(m.at() - c.rx.Head())
+	m := c.mark()
+	if m != 0 && !c.status.Has(statusInline) && m.at() < c.rx.Head()+uint64(n) {
+		n = int(m.at() - c.rx.Head())
 	}
-	return n
+	return n - int(m.skip())
 }
 
 // Inq is what TCP_INQ tells with what was read: how many bytes are left, and one more when the peer's FIN has come, so that

@@ -36,6 +36,9 @@ func (m mark) at() uint64 { return uint64(m >> markAt) }
 
 func (m mark) state() mark { return m & markState }
 
+// skip is how many bytes where the program is are not for it to read.
+func (m mark) skip() uint64 { return uint64(m & markSkip / markSkip) }
+
 func (c *Conn) swapMark(old, to mark) bool { return c.urg.CompareAndSwap(uint64(old), uint64(to)) }
 
 // inputUrgent is the sixth step of §3.10.7.4. The mark may be in later segments than the one that announces it.
@@ -98,10 +101,13 @@ func (c *Conn) mark() mark {
 	}
 }
 
+// unread returns how many bytes have come that the program has not read.
+func (c *Conn) unread() int { return c.rx.Len() - int(c.mark().skip()) }
+
 // AtMark says whether what is read next is at the mark (SIOCATMARK, sockatmark).
 func (c *Conn) AtMark() bool {
 	m := c.mark()
-	return m != 0 && m.at() == c.rx.Head()
+	return m != 0 && m.at() == c.rx.Head()+m.skip()
 }
 
 // Urgent returns the urgent byte (MSG_OOB), once unless it peeks. There is none without an errno at the end of the

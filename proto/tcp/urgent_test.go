@@ -240,3 +240,26 @@ func TestUrgentAtTheEnd(t *testing.T) {
 	s.readFails(0)
 	s.after(time.Millisecond)
 }
+
+// An urgent byte that the program has come to is not to be read any more once there is a later one: it is behind the program for
+// SIOCATMARK, FIONREAD and a close too, which resets nothing for its sake (tcp_check_urg of Linux moves copied_seq).
+func TestRFC6093_OldMarkIsBehindTheProgram(t *testing.T) {
+	for _, read := range []bool{false, true} {
+		s := newScript(t, Params{}).established(5000)
+		s.in("PU. 1:2(1) ack 1 win 5000 urg 1")
+		s.out(". 1:1(0) ack 2")
+		if !s.c.AtMark() || s.c.Buffered() != 0 {
+			t.Fatal("not at the mark,", s.c.Buffered())
+		}
+		s.in("U. 2:2(0) ack 1 win 5000 urg 1")
+		if !s.c.AtMark() || s.c.Buffered() != 0 {
+			t.Fatal("not at the later mark,", s.c.Buffered())
+		}
+		if read {
+			s.readFails(unix.EAGAIN)
+		}
+		s.c.Close(s.now)
+		s.out("F. 1:1(0) ack 2")
+		s.state(FinWait1)
+	}
+}
