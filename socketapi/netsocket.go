@@ -3,6 +3,7 @@ package socketapi
 import (
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,7 +47,12 @@ type conn struct {
 	netSocket
 	wait          *waiting
 	local, remote netip.AddrPort // remote is not valid if there is no peer
+	addrs         atomic.Pointer[netAddrs]
 }
+
+// netAddrs is both addresses as package net has them, once somebody has asked for one: net/http does for each
+// request, by the error of a read that it ends.
+type netAddrs struct{ local, remote net.Addr }
 
 // Close closes the socket and wakes everyone who waits at it. What was written is still sent.
 func (c *conn) Close() error {
@@ -57,12 +63,20 @@ func (c *conn) Close() error {
 }
 
 // LocalAddr returns the socket's own address.
-func (c *conn) LocalAddr() net.Addr { return c.netAddr(c.local) }
+func (c *conn) LocalAddr() net.Addr { return c.netAddrs().local }
 
 // RemoteAddr returns the peer's address, nil if there is none.
-func (c *conn) RemoteAddr() net.Addr { return c.netAddr(c.remote) }
+func (c *conn) RemoteAddr() net.Addr { return c.netAddrs().remote }
 
-func (c *conn) netAddr(a netip.AddrPort) net.Addr { return netAddrOf(c.network[:3], a) }
+func (c *conn) netAddrs() *netAddrs {
+	a := c.addrs.Load()
+	if a == nil {
+		protocol := c.network[:3]
+		a = &netAddrs{netAddrOf(protocol, c.local), netAddrOf(protocol, c.remote)}
+		c.addrs.Store(a)
+	}
+	return a
+}
 
 // SetDeadline sets both deadlines.
 func (c *conn) SetDeadline(t time.Time) error {

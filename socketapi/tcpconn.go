@@ -34,6 +34,7 @@ func newTCPConn(st *Stack, network string, sock *tcpSocket) *TCPConn {
 // connected says that the socket is.
 func (c *TCPConn) connected(s *stream) *TCPConn {
 	c.s, c.wait, c.local, c.remote = s, &s.waiting, c.st.named(s.local), c.st.named(s.remote)
+	c.addrs.Store(nil) // Control of a Dialer may have asked before
 	return c
 }
 

@@ -35,6 +35,7 @@ func newUDPConn(st *Stack, network string, sock *udpSocket) *UDPConn {
 // placed says that the socket has the addresses that it will keep.
 func (c *UDPConn) placed() *UDPConn {
 	c.local, c.remote = c.st.named(c.s.local()), c.st.named(c.s.peer())
+	c.addrs.Store(nil) // Control of a Dialer may have asked before
 	return c
 }
 
