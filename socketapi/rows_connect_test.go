@@ -1,15 +1,20 @@
 package socketapi
 
 import (
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// deadNeighbour is an address of the link that nobody has. (A SockaddrInet4 has scratch
-// inside, so two goroutines cannot share one.)
-func deadNeighbour() unix.Sockaddr {
-	return &unix.SockaddrInet4{Addr: [4]byte{10, 99, 0, 77}, Port: 7}
+var nobodies atomic.Uint32
+
+// nobody is an address of the link that no station has, and about which nobody has been asked for long: what is known of one
+// that does not answer, 3 s after the first question, ends all attempts at once.
+func (e *env) nobody() *unix.SockaddrInet4 {
+	at := e.peer.at(7)
+	at.Addr[3] = byte(100 + nobodies.Add(1)%100)
+	return at
 }
 
 // refusing is an address of the peer where nobody listens.
@@ -89,7 +94,7 @@ var connectRows = []row{
 	}},
 	{"connect: a neighbour that does not answer", func(e *env) {
 		c := e.me.tcp()
-		e.note("connect", e.me.api.Connect(c, deadNeighbour()))
+		e.note("connect", e.me.api.Connect(c, e.nobody()))
 		e.note2(e.me.api.GetsockoptInt(c, unix.SOL_SOCKET, unix.SO_ERROR))
 	}},
 	{"connect: to a group", func(e *env) {
@@ -98,8 +103,8 @@ var connectRows = []row{
 	}},
 	{"connect: non-blocking, under way", func(e *env) {
 		c := e.me.socket(unix.SOCK_STREAM | unix.SOCK_NONBLOCK)
-		e.note("first", e.me.api.Connect(c, deadNeighbour()))
-		e.note("second", e.me.api.Connect(c, deadNeighbour()))
+		e.note("first", e.me.api.Connect(c, e.nobody()))
+		e.note("second", e.me.api.Connect(c, e.nobody()))
 		e.note("elsewhere", e.me.api.Connect(c, e.peer.at(7)))
 		_, err := e.me.api.Getpeername(c)
 		e.note("getpeername", err)
@@ -153,13 +158,13 @@ var connectRows = []row{
 		c := e.me.tcp()
 		e.must(e.me.api.SetsockoptTimeval(c, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Usec: 50000}))
 		start := time.Now()
-		e.note("first", e.me.api.Connect(c, deadNeighbour()))
+		e.note("first", e.me.api.Connect(c, e.nobody()))
 		e.note("it waited", time.Since(start) > 40*time.Millisecond)
-		e.note("second", e.me.api.Connect(c, deadNeighbour()))
+		e.note("second", e.me.api.Connect(c, e.nobody()))
 	}},
 	{"connect: shut down under way", func(e *env) {
 		c := e.me.tcp()
-		connected := in(func() error { return e.me.api.Connect(c, deadNeighbour()) })
+		connected := in(func() error { return e.me.api.Connect(c, e.nobody()) })
 		e.until("the attempt", func() bool { return e.me.state(c) == 2 })
 		e.note("shutdown", e.me.api.Shutdown(c, unix.SHUT_RDWR))
 		e.note("connect", <-connected)
@@ -189,10 +194,10 @@ var connectRows = []row{
 	}},
 	{"connect: while another goroutine does", func(e *env) {
 		c := e.me.tcp()
-		first := in(func() error { return e.me.api.Connect(c, deadNeighbour()) })
+		first := in(func() error { return e.me.api.Connect(c, e.nobody()) })
 		e.until("the attempt", func() bool { return e.me.state(c) == 2 })
 		e.must(e.me.api.SetNonblock(c, true))
-		e.note("second", e.me.api.Connect(c, deadNeighbour()))
+		e.note("second", e.me.api.Connect(c, e.nobody()))
 		e.note("first", <-first)
 	}},
 }

@@ -103,9 +103,7 @@ var pollRows = concatRows([]row{
 		e.peer.accept(l)
 	}},
 	{"poll: nobody answers", func(e *env) {
-		nobody := e.peer.at(7)
-		nobody.Addr[3] = 77
-		fd := e.connecting(nobody)
+		fd := e.connecting(e.nobody())
 		e.polls("on the way", &e.me, fd)
 		n, revents, err := e.me.poll1(fd, unix.POLLIN|unix.POLLOUT, 30)
 		e.note("poll for 30 ms", n, revents, err)
@@ -146,9 +144,7 @@ var pollRows = concatRows([]row{
 			e.polls("then", &e.me, fd)
 			e.peer.close(l)
 		}
-		nobody := e.peer.at(7)
-		nobody.Addr[3] = 77
-		fd := e.connecting(nobody)
+		fd := e.connecting(e.nobody())
 		e.note("disconnect", e.me.api.Connect(fd, nil))
 		e.takenError(fd)
 	}},
