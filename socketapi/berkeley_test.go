@@ -480,6 +480,9 @@ func TestBerkeley(t *testing.T) {
 		}
 		seen[r.name] = true
 		t.Run(r.name, func(t *testing.T) {
+			if waitsLong(r.name) {
+				t.Parallel()
+			}
 			for range *rowTimes {
 				everywhere(t, r, 5000+i*portsOfRow, where)
 			}
@@ -490,6 +493,14 @@ func TestBerkeley(t *testing.T) {
 			t.Errorf("a difference is listed for %q, and there is no such row", name)
 		}
 	}
+}
+
+// waitingRows are how the names of rows begin that wait seconds for what does not come: they run beside each other when the
+// others are through.
+var waitingRows = []string{"connect: a neighbour that does not answer", "connect: while another goroutine does", "errors: a neighbour that does not answer,"}
+
+func waitsLong(row string) bool {
+	return slices.ContainsFunc(waitingRows, func(prefix string) bool { return strings.HasPrefix(row, prefix) })
 }
 
 // kernelPeers are the rows, by how their names begin, whose peer has to be the kernel, and why.

@@ -71,6 +71,7 @@ func silentStack(t *testing.T, queues int) (st *Stack, silent *unix.SockaddrInet
 }
 
 func TestCloseWakesBlockedCalls(t *testing.T) {
+	t.Parallel()
 	for _, queues := range []int{1, 2} {
 		t.Run(fmt.Sprint("queues ", queues), func(t *testing.T) {
 			st, silent, sink := silentStack(t, queues)
@@ -99,6 +100,7 @@ func TestCloseWakesBlockedCalls(t *testing.T) {
 }
 
 func TestHostCloseWakesBlockedCalls(t *testing.T) {
+	t.Parallel()
 	for _, queues := range []int{1, 2} {
 		t.Run(fmt.Sprint("queues ", queues), func(t *testing.T) {
 			st, silent, sink := silentStack(t, queues)
@@ -128,6 +130,7 @@ func TestHostCloseWakesBlockedCalls(t *testing.T) {
 // TestCloseEndsAWriteUnderWay closes a connection whose writer never waits for long, since the
 // peer keeps up with it.
 func TestCloseEndsAWriteUnderWay(t *testing.T) {
+	t.Parallel()
 	a, b := twoHosts(t)
 	l, err := b.Listen("tcp", addrB+":7")
 	fatal(t, err)

@@ -37,7 +37,7 @@ func vethRow(name string, mode engine.Mode) deviceRow {
 		ours, kernel := netlab.TestNS(t), netlab.TestNS(t)
 		netlab.TestVeth(t, netlab.End{NS: ours, Name: "va"},
 			netlab.End{NS: kernel, Name: "vb", Addrs: kernelPrefixes})
-		return ours, kernel, func() (host.Interface, error) { return host.Interface{Name: "va", Mode: mode}, nil }
+		return ours, kernel, func() (host.Interface, error) { return host.Interface{Name: "va", Mode: mode, Detect: host.DetectNone}, nil }
 	}}
 }
 

@@ -110,10 +110,14 @@ func TestLingerWaitsNoLongerThanItSays(t *testing.T) {
 	fatal(t, s.Connect(fd, at(sink)))
 	fatal(t, s.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 1}))
 	fatal(t, s.SetNonblock(fd, true))
-	for err == nil {
-		_, err = s.Write(fd, make([]byte, 1<<20))
-		time.Sleep(10 * time.Millisecond)
-	}
+	eventually(t, "what the peer has no room for", func() bool {
+		if _, err := s.Write(fd, make([]byte, 1<<20)); err != nil && err != unix.EAGAIN {
+			t.Fatal(err)
+		}
+		i, err := s.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		fatal(t, err)
+		return i.Snd_wnd == 0 && i.Notsent_bytes > 0
+	})
 	start := time.Now()
 	fatal(t, s.Close(fd))
 	if took := time.Since(start); took < 900*time.Millisecond {

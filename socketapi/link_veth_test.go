@@ -23,6 +23,7 @@ import (
 // TestTheLinksMTUChangesUnderWay: the MTU of the engine's own link becomes smaller and larger while streams go on;
 // datagrams are cut at what it is then. What the memory has no room for is not used, and a link too narrow for IPv6 has none.
 func TestTheLinksMTUChangesUnderWay(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		mode   engine.Mode
 		max    int // asked for
@@ -197,6 +198,7 @@ func claim(a netip.Addr) []byte {
 // there to every socket, once; one of ours to a group reaches the kernel's member; what neighbours say by whichever queue is
 // known to every core.
 func TestGroupsWithTwoCores(t *testing.T) {
+	t.Parallel()
 	st, kernel := lab(t, 2, engine.ModeNative)
 	scatter(t, kernel, "vb")
 	const datagrams = 50

@@ -53,6 +53,7 @@ func emptied(t *testing.T, st *Stack) {
 
 // TestManyFlowsOnManyQueues: kernel clients, as the kernel spreads them.
 func TestManyFlowsOnManyQueues(t *testing.T) {
+	t.Parallel()
 	flows, size := 64, 100_000
 	for _, queues := range []int{2, 4} {
 		t.Run(fmt.Sprint(queues), func(t *testing.T) {
@@ -154,6 +155,7 @@ func scatter(t *testing.T, ns *netlab.NS, name string) {
 
 // TestFlowsThatChangeTheirQueue: every flow of the kernel's is on all queues in turn.
 func TestFlowsThatChangeTheirQueue(t *testing.T) {
+	t.Parallel()
 	st, peer := lab(t, 2, engine.ModeAuto)
 	scatter(t, peer, "vb")
 	l, err := st.Listen("tcp", engineAddr+":7")

@@ -217,6 +217,7 @@ func (s *netSide) udpTo(network, address string) udpLike {
 
 // TestAsPackageNet is the table.
 func TestAsPackageNet(t *testing.T) {
+	t.Parallel()
 	st, _ := openSelf(t, 1)
 	for _, row := range netRows {
 		t.Run(strings.ReplaceAll(row.name, " ", "_"), func(t *testing.T) {

@@ -163,6 +163,7 @@ func bystander(t *testing.T, st *Stack) {
 
 // Over a wire in memory, both families.
 func TestConnEngineToEngine(t *testing.T) {
+	t.Parallel()
 	a, b := twoFamilies(t, nil)
 	bystander(t, a)
 	for _, at := range []struct{ name, a, b string }{{"IPv4", addrA, addrB}, {"IPv6", addrA6, addrB6}} {
@@ -180,6 +181,7 @@ func TestConnEngineToEngine(t *testing.T) {
 
 // Over a veth pair to the kernel and from it, both families.
 func TestConnEngineAndKernel(t *testing.T) {
+	t.Parallel()
 	for _, queues := range []int{1, 2} {
 		st, peer := lab(t, queues, engine.ModeAuto)
 		bystander(t, st)

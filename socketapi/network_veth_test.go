@@ -224,6 +224,7 @@ func TestMirrorFollowsTheKernel(t *testing.T) {
 // TestMirrorAnswersAsTheKernel: routes that lead nowhere, that share a prefix, of the table default, and with an MTU, in both
 // families; a program of the kernel's hears the same of them.
 func TestMirrorAnswersAsTheKernel(t *testing.T) {
+	t.Parallel()
 	netlab.RequireRoot(t)
 	ours, kernel := netlab.TestNS(t), netlab.TestNS(t)
 	netlab.TestVeth(t,
@@ -310,6 +311,7 @@ func TestMirrorAnswersAsTheKernel(t *testing.T) {
 // TestMirrorOfRoutesAlone: the engine has an address of its own beside the kernel's, and leaves by the
 // kernel's router.
 func TestMirrorOfRoutesAlone(t *testing.T) {
+	t.Parallel()
 	netlab.RequireRoot(t)
 	ours, kernel := netlab.TestNS(t), netlab.TestNS(t)
 	netlab.TestVeth(t,
@@ -447,6 +449,7 @@ func TestLinkTroubleMidStream(t *testing.T) {
 			if testing.Short() && strings.HasPrefix(row.name, "our") {
 				t.Skip("short: the kernel's side is flushed")
 			}
+			t.Parallel()
 			ours, kernel := netlab.TestNS(t), netlab.TestNS(t)
 			sysctl(t, kernel, "net.ipv6.conf.default.keep_addr_on_down", "1") // as an IPv4 address does
 			netlab.TestVeth(t, netlab.End{NS: ours, Name: "va"}, netlab.End{NS: kernel, Name: "vb", Addrs: kernelPrefixes})

@@ -14,6 +14,7 @@ import (
 // A bridge of the kernel that snoops and asks learns of our memberships by our reports, keeps
 // them while we answer, and forgets those that we leave.
 func TestKernelBridgeLearnsOurGroups(t *testing.T) {
+	t.Parallel()
 	st, peer := lab(t, 1, engine.ModeAuto)
 	run := func(name string, args ...string) string {
 		t.Helper()

@@ -196,6 +196,7 @@ func useDatagram(s *Table, text string) error {
 // TestRandomCallsOnSharedDescriptors lets goroutines call anything on descriptors that others are
 // closing. Any result will do; nothing may hang, race or be left.
 func TestRandomCallsOnSharedDescriptors(t *testing.T) {
+	t.Parallel()
 	a, b := twoHosts(t)
 	l, err := b.Listen("tcp", addrB+":7")
 	fatal(t, err)

@@ -19,6 +19,7 @@ import (
 // TestRawPingAndPacketSocketsOnTwoCores: whichever core a packet reaches, and whichever it is handed over
 // to, each of these sockets has it once.
 func TestRawPingAndPacketSocketsOnTwoCores(t *testing.T) {
+	t.Parallel()
 	st, peer := lab(t, 2, engine.ModeAuto)
 	tb := st.Table()
 	open := func(domain, typ, proto int) int {

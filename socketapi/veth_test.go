@@ -120,6 +120,7 @@ func echoUDP(c *UDPConn) {
 }
 
 func TestUDPEchoToAKernelSocket(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, f family) {
 		for _, queues := range []int{1, 2} {
 			st, peer := lab(t, queues, engine.ModeAuto)
@@ -155,6 +156,7 @@ func TestUDPEchoToAKernelSocket(t *testing.T) {
 }
 
 func TestTCPBothWaysWithAKernelSocket(t *testing.T) {
+	t.Parallel()
 	eachFamily(t, func(t *testing.T, f family) {
 		for _, queues := range []int{1, 2} {
 			st, peer := lab(t, queues, engine.ModeAuto)
@@ -239,6 +241,7 @@ func bulkEcho(t testing.TB, c net.Conn, size int, seed uint64) {
 }
 
 func TestEverythingFailsWhenTheInterfaceIsDeleted(t *testing.T) {
+	t.Parallel()
 	for _, queues := range []int{1, 2} {
 		netlab.RequireRoot(t)
 		ours, peer := netlab.TestNS(t), netlab.TestNS(t)

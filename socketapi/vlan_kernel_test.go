@@ -80,6 +80,7 @@ func untagging(vlan int32) asm.Instructions {
 // TestVLANWithAKernel: TCP, datagrams in one piece and in several, pings and the questions of neighbours, in both families, on a
 // VLAN whose tag the kernel sends in the frame or beside it; frames of another VLAN are nobody's, and are counted.
 func TestVLANWithAKernel(t *testing.T) {
+	t.Parallel()
 	const vlan, other = 100, 101
 	for _, row := range []struct {
 		mode   engine.Mode

@@ -23,6 +23,7 @@ func TestVLANs(t *testing.T) {
 			if testing.Short() && mode != engine.ModeNative {
 				t.Skip("short: one kind of device")
 			}
+			t.Parallel()
 			left, right := netlab.TestNS(t), netlab.TestNS(t)
 			netlab.TestVeth(t, netlab.End{NS: left, Name: "va"}, netlab.End{NS: right, Name: "vb"})
 			a := openAt(t, left,
