@@ -242,7 +242,7 @@ func TestAHostConfiguresItselfFromAKernelRouter(t *testing.T) {
 		fatal(t, err)
 		d, err := st.Dial("udp", "[2001:db8:99::1]:7")
 		fatal(t, err)
-		far.SetDeadline(time.Now().Add(10 * time.Second))
+		far.SetDeadline(time.Now().Add(longest))
 		if _, err := d.Write([]byte("hello")); err != nil {
 			t.Fatalf("to behind the router: %v", err)
 		}

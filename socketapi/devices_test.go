@@ -37,7 +37,9 @@ func vethRow(name string, mode engine.Mode) deviceRow {
 		ours, kernel := netlab.TestNS(t), netlab.TestNS(t)
 		netlab.TestVeth(t, netlab.End{NS: ours, Name: "va"},
 			netlab.End{NS: kernel, Name: "vb", Addrs: kernelPrefixes})
-		return ours, kernel, func() (host.Interface, error) { return host.Interface{Name: "va", Mode: mode, Detect: host.DetectNone}, nil }
+		return ours, kernel, func() (host.Interface, error) {
+			return host.Interface{Name: "va", Mode: mode, Detect: host.DetectNone}, nil
+		}
 	}}
 }
 
@@ -113,7 +115,7 @@ func TestEveryDevice(t *testing.T) {
 				t.Run("tcp", func(t *testing.T) { carriesTCP(t, f, st, kernel) })
 			})
 			t.Run("ping", func(t *testing.T) { carriesPing(t, st, kernel) })
-			within(t, 20*time.Second, "close", func() {
+			within(t, longest, "close", func() {
 				closed = true
 				if err := st.Close(); err != nil {
 					t.Error(err)
@@ -171,7 +173,7 @@ func carriesUDP(t *testing.T, f family, st *Stack, kernel *netlab.NS) {
 		}
 	}
 	c.Close()
-	within(t, 10*time.Second, "close wakes the reader", func() { <-served })
+	within(t, longest, "close wakes the reader", func() { <-served })
 }
 
 // serveEcho mirrors connections until the listener is closed and the last has ended.
@@ -224,7 +226,7 @@ func carriesTCP(t *testing.T, f family, st *Stack, kernel *netlab.NS) {
 	})
 	ours.Close()
 	theirs.Close()
-	within(t, 20*time.Second, "servers end", func() { <-ourEcho; <-theirEcho })
+	within(t, longest, "servers end", func() { <-ourEcho; <-theirEcho })
 }
 
 func carriesPing(t *testing.T, st *Stack, kernel *netlab.NS) {

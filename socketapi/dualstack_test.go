@@ -49,7 +49,7 @@ func TestNetworksAndFamilies(t *testing.T) {
 			}
 		}
 		l.Close()
-		within(t, 20*time.Second, "the echo ends", func() { <-served })
+		within(t, longest, "the echo ends", func() { <-served })
 	}
 	for _, row := range [][2]string{{"tcp4", "[::]:7"}, {"tcp6", "0.0.0.0:7"}, {"udp4", "[::1]:7"}, {"udp6", "127.0.0.1:7"}} {
 		var c interface{ Close() error }
@@ -152,7 +152,7 @@ func TestLinkLocalByZone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.SetDeadline(time.Now().Add(10 * time.Second))
+		c.SetDeadline(time.Now().Add(longest))
 		c.Write([]byte("hello"))
 		buf := make([]byte, 100)
 		if n, err := c.Read(buf); err != nil || string(buf[:n]) != "hello" {
@@ -175,7 +175,7 @@ func TestLinkLocalByZone(t *testing.T) {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 100)
-	within(t, 10*time.Second, "the answer", func() {
+	within(t, longest, "the answer", func() {
 		n, from, err := st.Table().Recvfrom(fd, buf, 0)
 		if a, ok := from.(*unix.SockaddrInet6); err != nil || !ok || string(buf[:n]) != "again" || *a != *to {
 			t.Errorf("%q from %+v, %v", buf[:n], from, err)

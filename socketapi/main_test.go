@@ -8,7 +8,7 @@ import (
 
 // testsAtOnce is how many tests run beside each other, if -parallel does not say it. Each of those that call t.Parallel has namespaces and hosts of its
 // own and waits most of its time for the timer of a protocol, so that they may be many more than the processors.
-const testsAtOnce = "16"
+const testsAtOnce = "12"
 
 func TestMain(m *testing.M) {
 	commandline.Parse()

@@ -53,7 +53,6 @@ func emptied(t *testing.T, st *Stack) {
 
 // TestManyFlowsOnManyQueues: kernel clients, as the kernel spreads them.
 func TestManyFlowsOnManyQueues(t *testing.T) {
-	t.Parallel()
 	flows, size := 64, 100_000
 	for _, queues := range []int{2, 4} {
 		t.Run(fmt.Sprint(queues), func(t *testing.T) {
@@ -86,7 +85,7 @@ func TestManyFlowsOnManyQueues(t *testing.T) {
 			})
 			l.Close()
 			c.Close()
-			within(t, 20*time.Second, "servers end", func() { <-served; <-answered })
+			within(t, longest, "servers end", func() { <-served; <-answered })
 			opened, arrived := passives(st)
 			sum, used := 0, 0
 			for i := range opened {
@@ -155,7 +154,6 @@ func scatter(t *testing.T, ns *netlab.NS, name string) {
 
 // TestFlowsThatChangeTheirQueue: every flow of the kernel's is on all queues in turn.
 func TestFlowsThatChangeTheirQueue(t *testing.T) {
-	t.Parallel()
 	st, peer := lab(t, 2, engine.ModeAuto)
 	scatter(t, peer, "vb")
 	l, err := st.Listen("tcp", engineAddr+":7")
@@ -198,7 +196,7 @@ func TestFlowsThatChangeTheirQueue(t *testing.T) {
 	})
 	l.Close()
 	theirs.Close()
-	within(t, 20*time.Second, "servers end", func() { <-served; <-mirrored })
+	within(t, longest, "servers end", func() { <-served; <-mirrored })
 	emptied(t, st)
 }
 
@@ -264,7 +262,7 @@ func TestCloseUnderFireOfAllQueues(t *testing.T) {
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
-		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		c.SetReadDeadline(time.Now().Add(longest))
 		for range 5 {
 			n, _, err := c.ReadFromUDPAddrPort(buf)
 			if err != nil || n != 100 || !bytes.Equal(buf[:n], bytes.Repeat(buf[:1], 100)) {
@@ -283,7 +281,7 @@ func TestCloseUnderFireOfAllQueues(t *testing.T) {
 		if round%2 == 0 {
 			time.Sleep(time.Millisecond)
 		}
-		within(t, 10*time.Second, "close", func() { c.Close() })
+		within(t, longest, "close", func() { c.Close() })
 		if err := <-blocked; !errors.Is(err, net.ErrClosed) {
 			t.Errorf("round %d: the reader got %v", round, err)
 		}

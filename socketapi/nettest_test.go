@@ -163,7 +163,6 @@ func bystander(t *testing.T, st *Stack) {
 
 // Over a wire in memory, both families.
 func TestConnEngineToEngine(t *testing.T) {
-	t.Parallel()
 	a, b := twoFamilies(t, nil)
 	bystander(t, a)
 	for _, at := range []struct{ name, a, b string }{{"IPv4", addrA, addrB}, {"IPv6", addrA6, addrB6}} {

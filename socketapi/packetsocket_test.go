@@ -110,7 +110,7 @@ func TestLinkConnSpeaksWithAKernelPacketSocket(t *testing.T) {
 	c, err = st.ListenLink(st.Host().Index(0), wire.EtherTypeARP, true)
 	fatal(t, err)
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(longest))
 	go func() {
 		a, err := peer.Dial("udp", engineAddr+":9")
 		if err == nil {

@@ -237,7 +237,6 @@ func TestLinkDownAndUp(t *testing.T) {
 // Looking at a host while it works costs nobody anything but time: several cores, sockets that come and
 // go, and one who asks all the while.
 func TestSnapshotsUnderTraffic(t *testing.T) {
-	t.Parallel()
 	st, peer := lab(t, 2, engine.ModeAuto)
 	f := families[0]
 	l, err := st.Listen("tcp", f.ours("7"))

@@ -58,7 +58,7 @@ func TestRawPingAndPacketSocketsOnTwoCores(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			c.SetReadDeadline(time.Now().Add(10 * time.Second))
+			c.SetReadDeadline(time.Now().Add(longest))
 			if err := c.WriteEcho(netip.MustParseAddr(f.kernel), uint16(i), []byte("hello")); err != nil {
 				t.Fatal(err)
 			}

@@ -59,7 +59,6 @@ func body(n int) []byte {
 
 // Each datagram is cut by the kernel and put together here, and back the other way.
 func TestLongDatagramsOfAKernelSocket(t *testing.T) {
-	t.Parallel()
 	eachFamily(t, func(t *testing.T, f family) {
 		for _, queues := range []int{1, 2} {
 			st, peer := lab(t, queues, engine.ModeAuto)

@@ -120,7 +120,6 @@ func echoUDP(c *UDPConn) {
 }
 
 func TestUDPEchoToAKernelSocket(t *testing.T) {
-	t.Parallel()
 	eachFamily(t, func(t *testing.T, f family) {
 		for _, queues := range []int{1, 2} {
 			st, peer := lab(t, queues, engine.ModeAuto)
@@ -135,7 +134,7 @@ func TestUDPEchoToAKernelSocket(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				k.SetDeadline(time.Now().Add(10 * time.Second))
+				k.SetDeadline(time.Now().Add(longest))
 				buf := make([]byte, 2048)
 				for i := range 200 {
 					body := bytes.Repeat([]byte{byte(i + flow)}, 1+i*7)
@@ -150,13 +149,12 @@ func TestUDPEchoToAKernelSocket(t *testing.T) {
 				k.Close()
 			}
 			c.Close()
-			within(t, 5*time.Second, "close wakes the reader", func() { <-served })
+			within(t, longest, "close wakes the reader", func() { <-served })
 		}
 	})
 }
 
 func TestTCPBothWaysWithAKernelSocket(t *testing.T) {
-	t.Parallel()
 	eachFamily(t, func(t *testing.T, f family) {
 		for _, queues := range []int{1, 2} {
 			st, peer := lab(t, queues, engine.ModeAuto)
@@ -174,7 +172,7 @@ func TestTCPBothWaysWithAKernelSocket(t *testing.T) {
 				}
 			}()
 			for i := range 4 {
-				within(t, 20*time.Second, "kernel to engine", func() {
+				within(t, longest, "kernel to engine", func() {
 					k, err := peer.Dial("tcp", f.ours("7"))
 					if err != nil {
 						t.Error(err)
@@ -197,7 +195,7 @@ func TestTCPBothWaysWithAKernelSocket(t *testing.T) {
 				}
 			}()
 			for i := range 4 {
-				within(t, 20*time.Second, "engine to kernel", func() {
+				within(t, longest, "engine to kernel", func() {
 					c, err := st.Dial("tcp", f.theirs("7"))
 					if err != nil {
 						t.Error(err)
@@ -279,7 +277,7 @@ func TestEverythingFailsWhenTheInterfaceIsDeleted(t *testing.T) {
 		if err := v.A.Delete(); err != nil {
 			t.Fatal(err)
 		}
-		within(t, 10*time.Second, "three blocked calls", func() {
+		within(t, longest, "three blocked calls", func() {
 			for range 3 {
 				if err := <-results; !errors.Is(err, unix.ENETDOWN) {
 					t.Errorf("queues %d: a blocked call ended with %v, want ENETDOWN", queues, err)
@@ -292,7 +290,7 @@ func TestEverythingFailsWhenTheInterfaceIsDeleted(t *testing.T) {
 		if _, err := st.ListenPacket("udp", engineAddr+":8"); !errors.Is(err, unix.ENETDOWN) {
 			t.Errorf("a new socket afterwards: %v", err)
 		}
-		within(t, 10*time.Second, "close", func() {
+		within(t, longest, "close", func() {
 			c.Close()
 			l.Close()
 			u.Close()
