@@ -13,20 +13,25 @@ import (
 // lingerLook is how often a close that waits looks whether all has arrived.
 const lingerLook = time.Millisecond
 
-// await ends the sending side and waits until the peer has acknowledged all of it, for at
-// most d (SO_LINGER; Linux: sk_stream_wait_close). With data unread there is nothing
-// to wait for: the close will reset the connection.
-func (s *stream) await(d time.Duration) {
+// await ends both directions and waits until the peer has acknowledged all of what was written, for at
+// most so many seconds (SO_LINGER; Linux: __tcp_close, sk_stream_wait_close), whatever O_NONBLOCK says; a negative number is without
+// end. With data unread there is nothing to wait for: the close will reset the connection, and so does the
+// peer with what it sends meanwhile.
+func (s *stream) await(seconds int32) {
 	errno := s.do(func(conn *tcp.Conn, now mono.Time) unix.Errno {
-		if conn.Buffered() > 0 {
+		if conn.Unread() {
 			return unix.ECONNRESET
 		}
-		return conn.Shutdown(unix.SHUT_WR, now)
+		return conn.Shutdown(unix.SHUT_RDWR, now)
 	})
 	if errno != 0 {
 		return
 	}
-	s.core.Wait(engine.NewWaiter(), &lingering{s: s, until: s.host.Clock().Now().Add(d)})
+	until := mono.Never
+	if seconds >= 0 {
+		until = s.host.Clock().Now().Add(time.Duration(seconds) * time.Second)
+	}
+	s.core.Wait(engine.NewWaiter(), &lingering{s: s, until: until})
 }
 
 // lingering is over when a connection has nothing left on its way. Nobody calls its

@@ -141,7 +141,7 @@ func setLinger(s socket, v *value) unix.Errno {
 	l := &s.common().linger
 	l.Onoff = int32(number(v.linger.Onoff != 0))
 	if l.Onoff != 0 {
-		l.Linger = int32(max(v.linger.Linger, 0))
+		l.Linger = v.linger.Linger
 	}
 	return 0
 }

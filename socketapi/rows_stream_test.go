@@ -228,6 +228,66 @@ var streamRows = []row{
 		n, _, err = e.peer.api.Recvfrom(theirs, make([]byte, 99), unix.MSG_DONTWAIT)
 		e.note("and the end", n, err)
 	}},
+	{"close: SO_LINGER waits though the socket does not block", func(e *env) {
+		mine, theirs := e.me.connected(&e.peer)
+		e.must(e.me.api.SetsockoptLinger(mine, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: -1}))
+		e.must(e.me.api.SetNonblock(mine, true))
+		e.sends("send", &e.me, mine, "all of it", 0)
+		e.me.close(mine)
+		n, _, err := e.peer.api.Recvfrom(theirs, make([]byte, 99), unix.MSG_DONTWAIT)
+		e.note("it is there", n, err)
+		n, _, err = e.peer.api.Recvfrom(theirs, make([]byte, 99), unix.MSG_DONTWAIT)
+		e.note("and the end", n, err)
+	}},
+	{"close: SO_LINGER waits for nothing with data unread", func(e *env) {
+		for _, flags := range []int{0, unix.MSG_OOB} {
+			mine, theirs := e.me.connected(&e.peer)
+			e.must(e.me.api.SetsockoptLinger(mine, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 100}))
+			e.sends("the peer sends", &e.peer, theirs, "x", flags)
+			if flags == 0 {
+				e.arrived(&e.me, mine, 1)
+			} else {
+				e.awaits("urgent", &e.me, mine, unix.POLLPRI)
+			}
+			start := time.Now()
+			e.me.close(mine)
+			e.note("at once", time.Since(start) < 50*time.Second)
+			e.reads("the peer reads", &e.peer, theirs, 1, 0)
+		}
+	}},
+	{"close: SO_LINGER and a peer that sends meanwhile", func(e *env) {
+		mine, theirs := e.me.connected(&e.peer)
+		e.must(e.me.api.SetsockoptLinger(mine, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 100}))
+		e.must(e.me.api.SetNonblock(mine, true))
+		for full := 0; full < 5; full++ { // the peer reads nothing, so that there is something to wait for
+			for err := error(nil); err == nil; {
+				_, err = e.me.api.SendmsgN(mine, make([]byte, 1<<16), nil, nil, 0)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		sent := in(func() error {
+			time.Sleep(200 * time.Millisecond)
+			return e.peer.api.Sendto(theirs, []byte("x"), 0, nil)
+		})
+		start := time.Now()
+		e.me.close(mine)
+		e.note("not for all its time", time.Since(start) < 50*time.Second)
+		e.note("the peer sends", <-sent)
+		e.until("the reset", func() bool { return e.peer.state(theirs) == linuxClose })
+	}},
+	{"close: TCP_LINGER2 below 0", func(e *env) {
+		for _, shut := range []bool{false, true} {
+			mine, theirs := e.me.connected(&e.peer)
+			e.me.set(mine, unix.IPPROTO_TCP, unix.TCP_LINGER2, -1)
+			if shut {
+				e.must(e.me.api.Shutdown(mine, unix.SHUT_WR))
+				e.until("FIN-WAIT-2", func() bool { return e.me.state(mine) == linuxFinWait2 })
+			}
+			e.me.close(mine)
+			e.until("the reset", func() bool { return e.peer.state(theirs) == linuxClose })
+			e.sends("the peer sends", &e.peer, theirs, "x", 0)
+		}
+	}},
 	{"reset: what the calls say", func(e *env) {
 		mine, theirs := e.me.connected(&e.peer)
 		e.must(e.peer.api.SetsockoptLinger(theirs, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))

@@ -3,7 +3,6 @@ package socketapi
 import (
 	"net/netip"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -256,7 +255,7 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 }
 
 // close gives everything up. What was written is still sent, unless SO_LINGER says 0
-// seconds; with more, close waits so long for it to be acknowledged.
+// seconds; with more, close waits so long for it to be acknowledged, and with a negative number as long as it takes.
 func (s *tcpSocket) close() unix.Errno {
 	conn, l, hold, errno := s.release()
 	if errno != 0 {
@@ -267,9 +266,9 @@ func (s *tcpSocket) close() unix.Errno {
 		l.close(unix.EBADF)
 	}
 	if conn != nil {
-		if linger.Onoff != 0 && linger.Linger > 0 {
+		if linger.Onoff != 0 && linger.Linger != 0 {
 			conn.end(unix.EBADF)
-			conn.await(time.Duration(linger.Linger) * time.Second)
+			conn.await(linger.Linger)
 		}
 		conn.close(linger.Onoff != 0 && linger.Linger == 0, unix.EBADF)
 	}

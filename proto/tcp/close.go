@@ -90,20 +90,27 @@ func (c *Conn) Close(now mono.Time) {
 	c.t.orphans++
 	c.endSend()
 	if c.state == FinWait2 {
+		if c.opt.Linger2 < 0 {
+			c.abort(0, now)
+			return
+		}
 		c.armFinWait2(now)
 	}
 	c.t.ready(c)
 }
 
-// Abort ends the connection at once by a reset (§3.10.5; SO_LINGER with 0 seconds). The program
-// does not use c any more.
+// Abort ends the connection at once by a reset (§3.10.5; SO_LINGER with 0 seconds), or without one if the peer has ended its
+// side and all that was written has gone out, the FIN too. The program does not use c any more.
 func (c *Conn) Abort(now mono.Time) {
 	c.orphan = true
-	if c.state == Closed {
+	switch {
+	case c.state == Closed:
 		c.arm(timerFree, now+1)
-		return
+	case (c.state == Closing || c.state == LastAck) && c.finSent && c.unread() == 0:
+		c.end(0, now)
+	default:
+		c.abort(0, now)
 	}
-	c.abort(0, now)
 }
 
 // abort resets the connection where the peer knows of it, and ends it.

@@ -154,6 +154,84 @@ func TestAbort(t *testing.T) {
 	s.gone()
 }
 
+// RFC 9293 §3.10.5: where both FINs have gone out there is nothing to reset (Linux: tcp_need_reset); where ours has not, there is.
+func TestRFC9293_3_10_5_AbortAfterTheFINs(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		state State
+		sent  bool
+		want  string
+	}{
+		{"LAST-ACK", LastAck, true, ""},
+		{"CLOSING", Closing, true, ""},
+		{"LAST-ACK, the FIN waits for the window", LastAck, false, "R. 1:1(0) ack 2"},
+		{"CLOSE-WAIT", CloseWait, false, "R. 1:1(0) ack 2"},
+		{"FIN-WAIT-1", FinWait1, true, "R. 2:2(0) ack 1"},
+		{"FIN-WAIT-2", FinWait2, true, "R. 2:2(0) ack 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScript(t, Params{}).established(5000)
+			if c.state == CloseWait || c.state == LastAck {
+				wnd := 5000
+				if !c.sent {
+					wnd = 0
+				}
+				s.in(sprintf("F. 1:1(0) ack 1 win %d", wnd))
+				s.out(". 1:1(0) ack 2")
+			}
+			if c.state != CloseWait {
+				if !c.sent {
+					s.write(10)
+				}
+				s.c.Shutdown(unix.SHUT_WR, s.now)
+			}
+			if c.sent {
+				s.pull()
+			}
+			switch c.state {
+			case Closing:
+				s.in("F. 1:1(0) ack 1 win 5000")
+				s.out(". 2:2(0) ack 2")
+			case FinWait2:
+				s.in(". 1:1(0) ack 2 win 5000")
+			}
+			s.state(c.state)
+			s.c.Abort(s.now)
+			if c.want != "" {
+				s.out(c.want)
+			}
+			s.none()
+			s.state(Closed)
+		})
+	}
+}
+
+// TCP_LINGER2 below 0: once the program has left nobody waits for the peer's FIN, and the peer is told.
+func TestFinWait2IsNotWaitedIn(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		before bool // the FIN is acknowledged before the close
+		want   string
+	}{{"the close comes last", true, "R. 2:2(0) ack 1"}, {"the acknowledgement comes last", false, "R 2:2(0)"}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScript(t, Params{}).established(5000)
+			s.c.SetOptions(Options{Linger2: -1}, s.now)
+			s.c.Shutdown(unix.SHUT_WR, s.now)
+			s.out("F. 1:1(0) ack 1")
+			if !c.before {
+				s.c.Close(s.now)
+			}
+			s.in(". 1:1(0) ack 2 win 5000")
+			if c.before {
+				s.state(FinWait2)
+				s.c.Close(s.now)
+			}
+			s.out(c.want)
+			s.state(Closed)
+		})
+	}
+}
+
 func TestAbortInSynSent(t *testing.T) {
 	s := newScript(t, Params{})
 	s.connect(Options{})

@@ -40,6 +40,8 @@ var scripts = []struct {
 	// close_test.go
 	{"TestAbort", TestAbort},
 	{"TestAbortInSynSent", TestAbortInSynSent},
+	{"TestRFC9293_3_10_5_AbortAfterTheFINs", TestRFC9293_3_10_5_AbortAfterTheFINs},
+	{"TestFinWait2IsNotWaitedIn", TestFinWait2IsNotWaitedIn},
 	{"TestActiveClose", TestActiveClose},
 	{"TestCloseSendsWhatWasWritten", TestCloseSendsWhatWasWritten},
 	{"TestCloseWithUnreadData", TestCloseWithUnreadData},

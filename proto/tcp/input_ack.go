@@ -136,14 +136,18 @@ func (c *Conn) measure(s *segment, d *delivery) {
 }
 
 // ourFIN goes on where an acknowledgement covered our FIN (§3.10.7.4, fifth).
-func (c *Conn) ourFIN(now mono.Time) {
+func (c *Conn) ourFIN(s *segment, now mono.Time) {
 	if !c.finAcked() {
 		return
 	}
 	switch c.state {
 	case FinWait1:
 		c.setState(FinWait2)
-		if c.orphan {
+		switch {
+		case c.orphan && c.opt.Linger2 < 0: // nobody is to wait for the peer's FIN (TCP_LINGER2)
+			c.t.reset(&c.key, s)
+			c.end(0, now)
+		case c.orphan:
 			c.armFinWait2(now)
 		}
 	case Closing:

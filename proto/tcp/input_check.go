@@ -46,7 +46,7 @@ func (c *Conn) input(s *segment, now mono.Time) drop.Reason {
 	if reason, ok := c.inputACK(s, now); !ok {
 		return reason
 	}
-	c.ourFIN(now)
+	c.ourFIN(s, now)
 	// Sixth, check the URG bit.
 	if s.flags&wire.URG != 0 || c.urgPending {
 		if c.state.receives() {

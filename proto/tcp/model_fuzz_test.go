@@ -442,7 +442,7 @@ func (z *modeled) leave() {
 		z.action = "abort"
 		z.c.Abort(z.now)
 		z.left = max(z.now, 1)
-		m.abort()
+		m.aborted(z.prog.pos < z.got)
 	}
 }
 

@@ -137,6 +137,15 @@ func (m *model) unknown(s *segment) {
 	}
 }
 
+// aborted is the ABORT call (§3.10.5). Where only our FIN is to be acknowledged yet there is nothing to reset.
+func (m *model) aborted(unread bool) {
+	if (m.state == Closing || m.state == LastAck) && m.finSent && !unread {
+		m.dead()
+		return
+	}
+	m.abort()
+}
+
 // abort is the reset of a connection that the peer knows.
 func (m *model) abort() {
 	if m.state >= SynReceived && m.state != TimeWait {

@@ -326,10 +326,6 @@ func (c *Conn) expireKeepalive(now mono.Time) {
 
 // armFinWait2 limits how long a connection that its program has closed waits for the peer's FIN.
 func (c *Conn) armFinWait2(now mono.Time) {
-	if c.opt.Linger2 < 0 {
-		c.end(0, now)
-		return
-	}
 	c.arm(timerRetransmit, now.Add(orDefault(c.opt.Linger2, c.t.params.FinTimeout)))
 }
 

@@ -101,7 +101,10 @@ func (c *Conn) mark() mark {
 	}
 }
 
-// unread returns how many bytes have come that the program has not read.
+// Unread says whether the program has left something unread: then the end of the connection is a reset.
+func (c *Conn) Unread() bool { return c.unread() > 0 }
+
+// unread returns how many bytes have come that the program has not read, an urgent one included.
 func (c *Conn) unread() int { return c.rx.Len() - int(c.mark().skip()) }
 
 // AtMark says whether what is read next is at the mark (SIOCATMARK, sockatmark).
