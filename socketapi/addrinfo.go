@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
 // Read first: RFC 3493 §6.1, §6.2, getaddrinfo(3), getnameinfo(3); sysdeps/posix/getaddrinfo.c of glibc.
@@ -42,6 +44,7 @@ const (
 	EAI_NONAME     AddrinfoError = -2
 	EAI_AGAIN      AddrinfoError = -3
 	EAI_FAIL       AddrinfoError = -4
+	EAI_NODATA     AddrinfoError = -5 // glibc's, as EAI_ADDRFAMILY is: RFC 3493 has EAI_NONAME for both
 	EAI_FAMILY     AddrinfoError = -6
 	EAI_SOCKTYPE   AddrinfoError = -7
 	EAI_SERVICE    AddrinfoError = -8
@@ -59,6 +62,8 @@ func (e AddrinfoError) Error() string {
 		return "temporary failure in name resolution"
 	case EAI_FAIL:
 		return "non-recoverable failure in name resolution"
+	case EAI_NODATA:
+		return "no address for the name"
 	case EAI_FAMILY:
 		return "address family not supported"
 	case EAI_SOCKTYPE:
@@ -84,7 +89,7 @@ type Addrinfo struct {
 // A Resolver turns names into addresses and back as the functions of netdb.h do.
 type Resolver struct {
 	Stack *Stack
-	DNS   *net.Resolver // who is asked; nil: the stack's Resolver()
+	DNS   *net.Resolver // who is asked; nil: the stack's own ([Stack.Resolver] without servers)
 }
 
 // use is one kind of socket that a service can be used with.
@@ -154,6 +159,9 @@ func portsOf(service string, h *Addrinfo) (list []served, err error) {
 		}
 	}
 	suits := false
+	if h.Socktype == unix.SOCK_RAW && service != "" {
+		return nil, EAI_SERVICE
+	}
 	for _, u := range uses {
 		if h.Socktype != 0 && h.Socktype != u.socktype || h.Protocol != 0 && u.protocol != 0 && h.Protocol != u.protocol {
 			continue
@@ -194,6 +202,10 @@ func (r *Resolver) addrs(ctx context.Context, node string, h *Addrinfo) (addrs [
 	}
 	if a, ok := r.numeric(node); ok {
 		switch {
+		case !a.IsValid():
+			return nil, "", EAI_NONAME
+		case h.Family == unix.AF_INET && a.Is4In6():
+			a = a.Unmap()
 		case h.Family == unix.AF_INET && !a.Is4():
 			return nil, "", EAI_ADDRFAMILY
 		case h.Family == unix.AF_INET6 && a.Is4():
@@ -208,9 +220,6 @@ func (r *Resolver) addrs(ctx context.Context, node string, h *Addrinfo) (addrs [
 		return nil, "", EAI_NONAME
 	}
 	addrs, err = r.resolve(ctx, node, h)
-	if err == nil && len(addrs) == 0 {
-		err = EAI_NONAME
-	}
 	if err != nil {
 		return nil, "", err
 	}
@@ -239,9 +248,9 @@ func nobody(h *Addrinfo) (list []netip.Addr) {
 	return []netip.Addr{six, four}
 }
 
-// numeric reads an address, of IPv4 in any of the ways of inet_aton, of IPv6 with the name or number of an
-// interface behind it.
-func (r *Resolver) numeric(node string) (netip.Addr, bool) {
+// numeric reads an address, of IPv4 in any of the ways of inet_aton, of IPv6 with the number of an interface behind it or, if
+// it is one of a link, the name. It is not valid where there is no such interface.
+func (r *Resolver) numeric(node string) (a netip.Addr, ok bool) {
 	if a, ok := InetAton(node); ok {
 		return netip.AddrFrom4(a), true
 	}
@@ -249,17 +258,29 @@ func (r *Resolver) numeric(node string) (netip.Addr, bool) {
 	if err != nil || a.Is4() {
 		return a, false
 	}
-	if a.Zone() != "" {
-		a, err = r.Stack.zoned(a)
+	if a.Zone() == "" || wire.Scope(a) != 0 {
+		return a, true
 	}
-	return a, err == nil
+	if !a.IsLinkLocalUnicast() && !a.IsLinkLocalMulticast() {
+		return netip.Addr{}, true
+	}
+	if a, err = r.Stack.zoned(a); err != nil {
+		return netip.Addr{}, true
+	}
+	return a, true
 }
 
 func (r *Resolver) dns() *net.Resolver {
 	if r.DNS != nil {
 		return r.DNS
 	}
-	return r.Stack.Resolver()
+	return r.Stack.names
+}
+
+// noting is for a lookup of which the replies are to be known. Nobody else shares its resolver, and so its lookups.
+func (r *Resolver) noting(ctx context.Context) (context.Context, *net.Resolver, *replies) {
+	dns, said := r.dns(), new(replies)
+	return context.WithValue(ctx, repliesKey{}, said), &net.Resolver{PreferGo: dns.PreferGo, StrictErrors: dns.StrictErrors, Dial: dns.Dial}, said
 }
 
 // resolve asks for the addresses of a name.
@@ -280,12 +301,15 @@ func (r *Resolver) resolve(ctx context.Context, node string, h *Addrinfo) ([]net
 	default:
 		return nil, EAI_NONAME
 	}
-	addrs, err := r.Stack.lookup(ctx, r.dns(), network, node)
-	if network == "ip6" && mapped && addrinfoError(err) == EAI_NONAME {
-		addrs, err = r.Stack.lookup(ctx, r.dns(), "ip4", node)
+	ctx, dns, said := r.noting(ctx)
+	addrs, err := r.Stack.lookup(ctx, dns, network, node)
+	if network == "ip6" && mapped {
+		if e := said.error(err); e == EAI_NONAME || e == EAI_NODATA {
+			addrs, err = r.Stack.lookup(ctx, dns, "ip4", node)
+		}
 	}
 	if err != nil {
-		return nil, addrinfoError(err)
+		return nil, said.error(err)
 	}
 	if h.Family == unix.AF_INET6 {
 		for i, a := range addrs {
@@ -295,23 +319,25 @@ func (r *Resolver) resolve(ctx context.Context, node string, h *Addrinfo) ([]net
 	return addrs, nil
 }
 
-// configured says of which families the host has an address that is not its loopback's.
+// configured says of which families the host has an address that is not its loopback's; of neither is of both, as in glibc.
 func (r *Resolver) configured() (four, six bool) {
 	for _, a := range r.Stack.host.Addrs() {
 		if a.Usable() && !a.Prefix.Addr().IsLoopback() {
 			four, six = four || a.Prefix.Addr().Is4(), six || !a.Prefix.Addr().Is4()
 		}
 	}
-	return four, six
+	return four || !six, six || !four
 }
 
 // addrinfoError is an error of net.Resolver in the words of netdb.h; 0 is none.
 func addrinfoError(err error) AddrinfoError {
 	var dns *net.DNSError
+	var unsuitable *net.AddrError
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &dns) && dns.IsNotFound:
+	case errors.As(err, &unsuitable), // the addresses that /etc/hosts has are of another family
+		errors.As(err, &dns) && dns.IsNotFound:
 		return EAI_NONAME
 	case errors.As(err, &dns) && (dns.IsTimeout || dns.IsTemporary), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return EAI_AGAIN

@@ -32,12 +32,12 @@ type Dialer struct {
 	// nothing if KeepAliveConfig is enabled.
 	KeepAlive       time.Duration
 	KeepAliveConfig net.KeepAliveConfig
-	// Resolver turns names into addresses; nil: net.DefaultResolver, which asks by the
-	// kernel's stack. Addresses need none. See [Stack.Resolver].
+	// Resolver turns names into addresses; nil: one that asks over the stack ([Stack.Resolver] without servers).
+	// net.DefaultResolver asks by the kernel's stack.
 	Resolver *net.Resolver
 
-	// Control and ControlContext are called with each socket before it is bound and connected, with "tcp4", "tcp6", "udp4" or
-	// "udp6" and the address of the peer. The descriptor is a number of the stack's [Table]. ControlContext goes first.
+	// Control is called with each socket before it is bound and connected, with "tcp4", "tcp6", "udp4" or "udp6" and the
+	// address of the peer. The descriptor is a number of the stack's [Table]. ControlContext is called in its place if it is set.
 	Control        func(network, address string, c syscall.RawConn) error
 	ControlContext func(ctx context.Context, network, address string, c syscall.RawConn) error
 }
@@ -58,9 +58,12 @@ func (d *Dialer) Dial(network, address string) (net.Conn, error) {
 }
 
 // DialContext connects to an address, over network "tcp", "tcp4", "tcp6", "udp", "udp4" or
-// "udp6". A name that has several addresses is tried address by address, and by both families at once if the
+// "udp6", or by the kernel over "unix", "unixgram" or "unixpacket". A name that has several addresses is tried address by address, and by both families at once if the
 // better one takes too long. The context ends the dialling, not the connection.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if kernelNetwork(network) {
+		return d.kernels().DialContext(ctx, network, address)
+	}
 	ctx, cancel := d.within(ctx)
 	defer cancel()
 	addrs, err := d.resolve(ctx, network, address)
@@ -99,6 +102,8 @@ func (d *Dialer) dialAddr(ctx context.Context, network, protocol string, local, 
 	switch {
 	case network != protocol && network != protocol+"4" && network != protocol+"6":
 		return fail(net.UnknownNetworkError(network))
+	case d.Stack == nil:
+		return fail(errNoStack)
 	case !remote.IsValid():
 		return fail(errMissingAddress)
 	}
@@ -217,7 +222,7 @@ func (s *tcpSocket) connectWithin(ctx context.Context, remote netip.AddrPort) er
 	stop := context.AfterFunc(ctx, func() { conn.end(unix.ECANCELED) })
 	errno = conn.connected(0, mono.Never)
 	if !stop() {
-		return ended(context.Cause(ctx))
+		return ended(ctx.Err())
 	}
 	s.mu.Lock()
 	s.connecting = false

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/tcp"
@@ -21,50 +19,7 @@ import (
 
 // bothAnswers is a resolver that finds addrB and addrB6 for every name, without a network.
 func bothAnswers() *net.Resolver {
-	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-		c, d := net.Pipe()
-		go func() {
-			defer d.Close()
-			for {
-				var n [2]byte
-				if _, err := io.ReadFull(d, n[:]); err != nil {
-					return
-				}
-				q := make([]byte, binary.BigEndian.Uint16(n[:]))
-				if _, err := io.ReadFull(d, q); err != nil {
-					return
-				}
-				reply := answerBoth(q)
-				binary.BigEndian.PutUint16(n[:], uint16(len(reply)))
-				if _, err := d.Write(append(n[:], reply...)); err != nil {
-					return
-				}
-			}
-		}()
-		return c, nil
-	}}
-}
-
-func answerBoth(question []byte) []byte {
-	var p dnsmessage.Parser
-	h, err := p.Start(question)
-	if err != nil {
-		return nil
-	}
-	q, err := p.Question()
-	if err != nil {
-		return nil
-	}
-	m := dnsmessage.Message{Header: dnsmessage.Header{ID: h.ID, Response: true, Authoritative: true}, Questions: []dnsmessage.Question{q}}
-	rh := dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60}
-	switch q.Type {
-	case dnsmessage.TypeA:
-		m.Answers = append(m.Answers, dnsmessage.Resource{Header: rh, Body: &dnsmessage.AResource{A: netip.MustParseAddr(addrB).As4()}})
-	case dnsmessage.TypeAAAA:
-		m.Answers = append(m.Answers, dnsmessage.Resource{Header: rh, Body: &dnsmessage.AAAAResource{AAAA: netip.MustParseAddr(addrB6).As16()}})
-	}
-	reply, _ := m.Pack()
-	return reply
+	return (&nameServer{zone: zone{"*": {addrB, addrB6}}}).resolver()
 }
 
 // hole is a wire that swallows the TCP segments of a family, and counts them.
@@ -252,13 +207,24 @@ func TestDialGivenUp(t *testing.T) {
 	if _, err = a.DialContext(ctx, "tcp", to); !errors.Is(err, context.Canceled) || err.(net.Error).Timeout() {
 		t.Errorf("a dial whose context was cancelled: %v", err)
 	}
+	why, because := context.WithCancelCause(context.Background())
+	time.AfterFunc(10*time.Millisecond, func() { because(errors.New("because")) })
+	if _, err = a.DialContext(why, "tcp", to); !errors.Is(err, context.Canceled) { // as package net has it: without the cause
+		t.Errorf("a dial whose context was cancelled for a reason: %v", err)
+	}
 	nothingDials(t, a, 0)
 	h.four.Store(false)
 
-	for i := range 200 { // around the moment that the connection is made
+	both := Dialer{Stack: a, Resolver: bothAnswers(), FallbackDelay: 50 * time.Microsecond}
+	for i := range 400 { // around the moment that the connection is made, or that the other family is tried too
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(time.Duration(i)*time.Microsecond, cancel)
-		c, err := a.DialContext(ctx, "tcp", to)
+		c, err := net.Conn(nil), error(nil)
+		if i%2 == 0 {
+			c, err = a.DialContext(ctx, "tcp", to)
+		} else {
+			c, err = both.DialContext(ctx, "tcp", "both.test.:80")
+		}
 		if err == nil {
 			if _, err := c.Write([]byte("x")); err != nil { // it outlives the context
 				t.Error(err)

@@ -16,6 +16,9 @@ func (d *Dialer) resolve(ctx context.Context, network, address string) ([]netip.
 	if address == "" {
 		return nil, errMissingAddress
 	}
+	if d.Stack == nil {
+		return nil, errNoStack
+	}
 	addrs, err := d.Stack.resolve(ctx, d.Resolver, network, address)
 	if err != nil || d.LocalAddr == nil {
 		return addrs, err
@@ -73,14 +76,15 @@ func known(network string) bool {
 
 // resolve returns the addresses behind host:port that suit a network. Without a host it is the unspecified address.
 func (st *Stack) resolve(ctx context.Context, r *net.Resolver, network, address string) ([]netip.AddrPort, error) {
+	ports := r
 	if r == nil {
-		r = net.DefaultResolver
+		r, ports = st.names, net.DefaultResolver // which reads /etc/services as package net does, and asks nobody
 	}
 	name, service, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	port, err := r.LookupPort(ctx, network, service)
+	port, err := ports.LookupPort(ctx, network, service)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ const (
 	HOST_NOT_FOUND HostError = 1
 	TRY_AGAIN      HostError = 2
 	NO_RECOVERY    HostError = 3
+	NO_DATA        HostError = 4
 )
 
 // Error is hstrerror.
@@ -27,17 +28,21 @@ func (e HostError) Error() string {
 		return "unknown host"
 	case TRY_AGAIN:
 		return "host name lookup failure"
+	case NO_DATA:
+		return "no address associated with name"
 	}
 	return "unknown server error"
 }
 
 // hostError is an error of Getaddrinfo in the words of gethostbyname.
-func hostError(err error) error {
-	switch addrinfoError(err) {
+func hostError(e AddrinfoError) error {
+	switch e {
 	case 0:
 		return nil
 	case EAI_NONAME:
 		return HOST_NOT_FOUND
+	case EAI_NODATA:
+		return NO_DATA
 	case EAI_AGAIN:
 		return TRY_AGAIN
 	}
@@ -59,12 +64,13 @@ func (r *Resolver) GetHostByName(ctx context.Context, name string) (*Hostent, er
 		h.Addrs = []netip.Addr{netip.AddrFrom4(a)}
 		return h, nil
 	}
-	addrs, err := r.Stack.lookup(ctx, r.dns(), "ip4", name)
+	ctx, dns, said := r.noting(ctx)
+	addrs, err := r.Stack.lookup(ctx, dns, "ip4", name)
 	if err != nil {
-		return nil, hostError(err)
+		return nil, hostError(said.error(err))
 	}
 	h.Addrs = addrs
-	if canonical, err := r.dns().LookupCNAME(ctx, name); err == nil {
+	if canonical, err := dns.LookupCNAME(ctx, name); err == nil {
 		if canonical = strings.TrimSuffix(canonical, "."); canonical != strings.TrimSuffix(name, ".") {
 			h.Name, h.Aliases = canonical, []string{name}
 		}
@@ -76,7 +82,7 @@ func (r *Resolver) GetHostByName(ctx context.Context, name string) (*Hostent, er
 func (r *Resolver) GetHostByAddr(ctx context.Context, addr netip.Addr) (*Hostent, error) {
 	names, err := r.dns().LookupAddr(ctx, addr.Unmap().WithZone("").String())
 	if err != nil {
-		return nil, hostError(err)
+		return nil, hostError(addrinfoError(err))
 	}
 	if len(names) == 0 {
 		return nil, HOST_NOT_FOUND

@@ -25,13 +25,13 @@ type ListenConfig struct {
 	KeepAliveConfig net.KeepAliveConfig
 }
 
-// Listen waits for connections over "tcp", "tcp4" or "tcp6" at "host:port". Without a host, and at the unspecified address
+// Listen waits for connections over "tcp", "tcp4" or "tcp6" at "host:port", or by the kernel over "unix" or "unixpacket". Without a host, and at the unspecified address
 // of either family, "tcp" takes IPv4 and IPv6.
 func (st *Stack) Listen(network, address string) (net.Listener, error) {
 	return (&ListenConfig{Stack: st}).Listen(context.Background(), network, address)
 }
 
-// ListenPacket opens a socket for "udp", "udp4" or "udp6" at "host:port". Without a host, and at the unspecified
+// ListenPacket opens a socket for "udp", "udp4" or "udp6" at "host:port", or the kernel's for "unixgram". Without a host, and at the unspecified
 // address of either family, "udp" takes IPv4 and IPv6.
 func (st *Stack) ListenPacket(network, address string) (net.PacketConn, error) {
 	return (&ListenConfig{Stack: st}).ListenPacket(context.Background(), network, address)
@@ -39,6 +39,9 @@ func (st *Stack) ListenPacket(network, address string) (net.PacketConn, error) {
 
 // Listen is [Stack.Listen] by the configuration. The context is that of looking up the host.
 func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	if kernelNetwork(network) {
+		return lc.kernels().Listen(ctx, network, address)
+	}
 	local, only6, err := lc.localAddr(ctx, network, "tcp", address)
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Addr: netAddrOf("udp", local), Err: err}
@@ -52,6 +55,9 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (ne
 
 // ListenPacket is [Stack.ListenPacket] by the configuration. The context is that of looking up the host.
 func (lc *ListenConfig) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
+	if kernelNetwork(network) {
+		return lc.kernels().ListenPacket(ctx, network, address)
+	}
 	local, only6, err := lc.localAddr(ctx, network, "udp", address)
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Addr: netAddrOf("tcp", local), Err: err}
@@ -68,6 +74,9 @@ func (lc *ListenConfig) ListenPacket(ctx context.Context, network, address strin
 func (lc *ListenConfig) localAddr(ctx context.Context, network, protocol, address string) (local netip.AddrPort, only6 bool, err error) {
 	if !known(network) {
 		return local, false, net.UnknownNetworkError(network)
+	}
+	if lc.Stack == nil {
+		return local, false, errNoStack
 	}
 	if address == "" { // any port
 		address = ":0"

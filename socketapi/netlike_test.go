@@ -44,6 +44,8 @@ type dialOptions struct {
 	keep     time.Duration
 	keepAll  net.KeepAliveConfig
 	control  controlFunc
+
+	controlCtx func(ctx context.Context, network, address string, c syscall.RawConn) error
 }
 
 // What connections have beside net.Conn, in both packages.
@@ -98,7 +100,7 @@ func packageNet(t *testing.T) *netSide {
 	return &netSide{
 		t: t, listen: net.Listen, listenPacket: net.ListenPacket,
 		dial: func(ctx context.Context, o dialOptions, network, address string) (net.Conn, error) {
-			d := net.Dialer{Timeout: o.timeout, Deadline: o.deadline, LocalAddr: o.local, KeepAlive: o.keep, KeepAliveConfig: o.keepAll, Control: o.control}
+			d := net.Dialer{Timeout: o.timeout, Deadline: o.deadline, LocalAddr: o.local, KeepAlive: o.keep, KeepAliveConfig: o.keepAll, Control: o.control, ControlContext: o.controlCtx}
 			return d.DialContext(ctx, network, address)
 		},
 		listenWith: func(control controlFunc, network, address string) (net.Listener, error) {
@@ -112,7 +114,7 @@ func stackNet(t *testing.T, st *Stack) *netSide {
 	return &netSide{
 		t: t, listen: st.Listen, listenPacket: st.ListenPacket,
 		dial: func(ctx context.Context, o dialOptions, network, address string) (net.Conn, error) {
-			d := Dialer{Stack: st, Timeout: o.timeout, Deadline: o.deadline, LocalAddr: o.local, KeepAlive: o.keep, KeepAliveConfig: o.keepAll, Control: o.control}
+			d := Dialer{Stack: st, Timeout: o.timeout, Deadline: o.deadline, LocalAddr: o.local, KeepAlive: o.keep, KeepAliveConfig: o.keepAll, Control: o.control, ControlContext: o.controlCtx}
 			return d.DialContext(ctx, network, address)
 		},
 		listenWith: func(control controlFunc, network, address string) (net.Listener, error) {
@@ -132,8 +134,12 @@ func (s *netSide) say(what string, v ...any) {
 		}
 	}
 	line := fmt.Sprintln(v...)
+	line = tempDir.ReplaceAllString(line, "DIR/")
 	s.said = append(s.said, anyPort.ReplaceAllString(what+": "+strings.TrimSpace(line), ":PORT"))
 }
+
+// tempDir is a folder of the test's.
+var tempDir = regexp.MustCompile(`/\S*TestAsPackageNet\S*/`)
 
 // anyPort is a port that was chosen.
 var anyPort = regexp.MustCompile(`:\d{4,5}\b`)

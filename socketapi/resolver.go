@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"sync/atomic"
 
 	"github.com/xdpsock/xdpsock/proto/route"
 )
@@ -12,28 +11,11 @@ import (
 // Read first: RFC 1034, RFC 7766, RFC 6891, resolv.conf(5); RFC 6724 §6.
 
 // Resolver returns a resolver that asks over the stack's own UDP and TCP: Go's, with its ways of /etc/hosts,
-// /etc/resolv.conf, search lists, EDNS and answers too long for UDP. It asks the servers that are given, in turn;
-// without any those of /etc/resolv.conf, or if that names one of the kernel's loopback alone, which the
-// stack does not reach, those that routers have told the host of.
+// /etc/resolv.conf, search lists, EDNS and answers too long for UDP. It asks the servers that are given, the next one from
+// when one does not answer; without any those of /etc/resolv.conf, or, if that names one of the kernel's loopback alone,
+// which the stack does not reach, those that routers have told the host of.
 func (s *Stack) Resolver(servers ...netip.AddrPort) *net.Resolver {
-	var turn atomic.Uint32
-	return &net.Resolver{
-		PreferGo: true,
-		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-			at, err := netip.ParseAddrPort(address)
-			if err != nil {
-				return nil, err
-			}
-			choice := servers
-			if len(choice) == 0 && at.Addr().IsLoopback() {
-				choice = s.learned()
-			}
-			if len(choice) > 0 {
-				address = choice[int(turn.Add(1)-1)%len(choice)].String()
-			}
-			return s.DialContext(ctx, network, address)
-		},
-	}
+	return &net.Resolver{PreferGo: true, Dial: (&inquirer{st: s, servers: servers}).dial}
 }
 
 // domainPort is where DNS servers listen.
@@ -50,9 +32,12 @@ func (s *Stack) learned() (list []netip.AddrPort) {
 	return list
 }
 
-// lookup asks for the addresses of a name, and sorts them as the host would best use them: net.Resolver sorts them
-// as the kernel would.
+// lookup asks for the addresses of a name, by the stack's own resolver if r is nil, and sorts them as the host would best
+// use them: net.Resolver sorts them as the kernel would.
 func (s *Stack) lookup(ctx context.Context, r *net.Resolver, network, name string) ([]netip.Addr, error) {
+	if r == nil {
+		r = s.names
+	}
 	addrs, err := r.LookupNetIP(ctx, network, name)
 	if err != nil {
 		return nil, err
@@ -75,6 +60,9 @@ func (s *Stack) sortAddrs(addrs []netip.Addr) {
 	c.Lock()
 	for i, a := range addrs {
 		list[i].Addr = a
+		if a.IsLinkLocalUnicast() && a.Is6() && a.Zone() == "" {
+			continue // of no link: connect(2) would not take it
+		}
 		if src, errno := c.Stack.Source(0, netip.Addr{}, a, c.Now()); errno == 0 {
 			list[i].Source = src
 		}

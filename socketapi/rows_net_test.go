@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,7 +40,7 @@ var netRows = []struct {
 	do   func(s *netSide)
 }{
 	{"addresses that are none", func(s *netSide) {
-		for _, network := range []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "tcp5", "", "udp:", "sctp"} {
+		for _, network := range []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "tcp5", "", "udp:", "sctp", "unix4", "ip", "ip5:icmp"} {
 			for _, address := range []string{"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:-1", "127.0.0.1:99999", "127.0.0.1:no-such-service", "::1:80", "[::1", "[::1]", "[::1]80", "[127.0.0.1:1", ":x"} {
 				_, err := s.dial(background, dialOptions{}, network, address)
 				if err != nil {
@@ -47,16 +49,59 @@ var netRows = []struct {
 				if address == "127.0.0.1:" || address == "" {
 					continue
 				}
-				if network == "" || network == "sctp" || network[:3] == "tcp" {
+				if len(network) < 3 || network[:3] != "udp" {
 					_, err := s.listen(network, address)
 					s.say("listen "+network+" "+address, err)
 				}
-				if network == "" || network == "sctp" || network[:3] == "udp" {
+				if len(network) < 3 || network[:3] != "tcp" {
 					_, err := s.listenPacket(network, address)
 					s.say("listenPacket "+network+" "+address, err)
 				}
 			}
 		}
+	}},
+	{"the kernel's networks", func(s *netSide) {
+		path := filepath.Join(s.t.TempDir(), "x")
+		_, err := s.dial(background, dialOptions{}, "unix", "/nonexistent/x")
+		s.say("nobody", err)
+		_, err = s.listen("unix", "/nonexistent/x")
+		s.say("nowhere", err)
+		_, err = s.listen("unixgram", path+"1")
+		s.say("of datagrams", err)
+		_, err = s.listenPacket("unix", path+"2")
+		s.say("of streams", err)
+		for _, network := range []string{"unix", "unixpacket"} {
+			l, err := s.listen(network, path)
+			s.must(err)
+			control := func(network, address string, c syscall.RawConn) error {
+				s.say("control", network, address == path, c.Control(func(fd uintptr) {
+					domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
+					s.say("the kernel's", domain, err)
+				}))
+				return nil
+			}
+			c, err := s.dial(background, dialOptions{control: control, timeout: longest}, network, path)
+			s.must(err)
+			d, err := l.Accept()
+			s.must(err)
+			_, err = c.Write([]byte("x"))
+			s.must(err)
+			n, err := d.Read(make([]byte, 9))
+			s.say("read", network, n, err, fmt.Sprintf("%T", c))
+			for _, e := range []io.Closer{c, d, l} {
+				s.must(e.Close())
+			}
+		}
+		u, err := s.listenPacket("unixgram", path)
+		s.must(err)
+		defer u.Close()
+		c, err := s.dial(background, dialOptions{}, "unixgram", path)
+		s.must(err)
+		defer c.Close()
+		_, err = c.Write([]byte("x"))
+		s.must(err)
+		n, _, err := u.ReadFrom(make([]byte, 9))
+		s.say("datagram", n, err)
 	}},
 	{"families that do not suit", func(s *netSide) {
 		for _, c := range [][2]string{{"tcp4", "[::1]:80"}, {"tcp6", "127.0.0.1:80"}, {"udp4", "[::1]:80"}, {"udp6", "127.0.0.1:80"}} {
@@ -512,6 +557,37 @@ var netRows = []struct {
 		}}, "udp", "127.0.0.1:9")
 		s.must(err)
 		u.Close()
+	}},
+	{"control with a context", func(s *netSide) {
+		type key struct{}
+		ctx := context.WithValue(background, key{}, "mine")
+		control := func(ctx context.Context, network, address string, c syscall.RawConn) error {
+			s.say("control", ctx.Value(key{}), network, address)
+			return c.Control(func(fd uintptr) { s.say("set", s.setsockopt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0)) })
+		}
+		never := func(string, string, syscall.RawConn) error {
+			s.t.Error("Control was called beside ControlContext")
+			return nil
+		}
+		l, u := s.server("tcp", loop), s.udp("udp", loop)
+		for network, at := range map[string]net.Addr{"tcp": l.Addr(), "udp": u.LocalAddr()} {
+			for _, o := range []dialOptions{{controlCtx: control}, {controlCtx: control, control: never}} {
+				c, err := s.dial(ctx, o, network, at.String())
+				s.must(err)
+				c.Close()
+			}
+		}
+		slices.Sort(s.said)
+		deadline := func(ctx context.Context, _, _ string, _ syscall.RawConn) error {
+			at, ok := ctx.Deadline()
+			s.say("deadline", ok, time.Until(at) > longest/2)
+			return errors.New("no")
+		}
+		_, err := s.dial(ctx, dialOptions{controlCtx: deadline, timeout: longest}, "tcp", l.Addr().String())
+		s.say("refused", err)
+		ended, cancel := context.WithCancel(background)
+		_, err = s.dial(ended, dialOptions{controlCtx: func(context.Context, string, string, syscall.RawConn) error { cancel(); return nil }}, "tcp", l.Addr().String())
+		s.say("canceled meanwhile", err)
 	}},
 	{"raw connections", func(s *netSide) {
 		c, d := s.pair("tcp", loop)

@@ -1,6 +1,8 @@
 package socketapi
 
 import (
+	"net"
+
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
@@ -8,10 +10,15 @@ import (
 type Stack struct {
 	host  *host.Host
 	table *Table
+	names *net.Resolver // of everyone who has none of his own
 }
 
 // New returns a stack without sockets over h, which stays the caller's to close.
-func New(h *host.Host) *Stack { return &Stack{host: h, table: newTable(h)} }
+func New(h *host.Host) *Stack {
+	s := &Stack{host: h, table: newTable(h)}
+	s.names = s.Resolver()
+	return s
+}
 
 // Open opens a host and returns a stack over it. Close closes both.
 func Open(cfg host.Config) (*Stack, error) {

@@ -22,9 +22,13 @@ func SortDestinations(list []Destination) { slices.SortStableFunc(list, compareD
 
 // compareDestinations is less than 0 if a comes first.
 func compareDestinations(a, b Destination) int {
-	first := func(x, y bool) int { return rank(y) - rank(x) }                              // who has it comes first
-	if c := first(a.Source.IsValid(), b.Source.IsValid()); c != 0 || !a.Source.IsValid() { // rule 1
+	first := func(x, y bool) int { return rank(y) - rank(x) } // who has it comes first
+	x, y := policyOf(a.Addr), policyOf(b.Addr)
+	if c := first(a.Source.IsValid(), b.Source.IsValid()); c != 0 { // rule 1
 		return c
+	}
+	if !a.Source.IsValid() { // neither can be reached, and only what does not speak of sources tells them apart
+		return cmp.Or(cmp.Compare(y.precedence, x.precedence), cmp.Compare(scope(a.Addr), scope(b.Addr)))
 	}
 	if c := first(scope(a.Addr) == scope(a.Source), scope(b.Addr) == scope(b.Source)); c != 0 { // rule 2
 		return c
@@ -32,7 +36,6 @@ func compareDestinations(a, b Destination) int {
 	if c := first(!a.Deprecated, !b.Deprecated); c != 0 { // rule 3
 		return c
 	}
-	x, y := policyOf(a.Addr), policyOf(b.Addr)
 	if c := first(policyOf(a.Source).label == x.label, policyOf(b.Source).label == y.label); c != 0 { // rule 5
 		return c
 	}
