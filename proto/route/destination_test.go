@@ -22,7 +22,7 @@ func TestDestinations(t *testing.T) {
 		{"higher precedence of labels that match", []string{"2002:c633:6401::1", "2002:c633:6401::2", "2001:db8:1::1", "2001:db8:1::2"}, []string{"2001:db8:1::1", "2002:c633:6401::1"}},
 		{"longest prefix", []string{"2001:db8:3ffe::1", "2001:db8:1::2", "2001:db8:1:0:ffff::1", "2001:db8:1::2"}, []string{"2001:db8:1:0:ffff::1", "2001:db8:3ffe::1"}},
 		{"no longest prefix for IPv4", []string{"10.9.9.9", "10.1.2.4", "10.1.2.3", "10.1.2.4"}, []string{"10.9.9.9", "10.1.2.3"}},
-		{"all unusable stay", []string{"10.9.9.9", "", "2001:db8::1", "", "10.1.2.3", ""}, []string{"10.9.9.9", "2001:db8::1", "10.1.2.3"}},
+		{"all unusable: higher precedence", []string{"10.9.9.9", "", "2001:db8::1", "", "10.1.2.3", ""}, []string{"2001:db8::1", "10.9.9.9", "10.1.2.3"}},
 	} {
 		var list []Destination
 		for i := 0; i < len(c.list); i += 2 {
