@@ -40,7 +40,7 @@ func (f *stackFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&f.iface, "interface", "i", "", "interface to take packets from")
 	flags.StringArrayVarP(&f.addrs, "address", "a", nil, "own address with the prefix of the link, as 192.0.2.7/24; or dhcp, auto (IPv6 from routers), local (169.254/16); may be repeated")
-	flags.StringArrayVar(&f.gateways, "gateway", nil, "address of the router on the link")
+	flags.StringArrayVar(&f.gateways, "gateway", nil, "address of the router on the link; may be repeated: the next of its family is used while those before it do not answer")
 	flags.Uint16Var(&f.vlan, "vlan", 0, "802.1Q VLAN that the addresses are on, 1 to 4094; 0: frames without a tag")
 	flags.StringSliceVar(&f.mirror, "mirror", nil, "follow what the kernel has on the interface: routes, addresses or both; addresses that are taken over are heard by the kernel's programs no more")
 	flags.BoolVar(&f.noDetect, "no-detect", false, "use IPv6 addresses at once, without finding out whether another station has them")

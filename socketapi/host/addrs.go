@@ -180,8 +180,11 @@ func checkAddrs(in *Interface, info engine.Info) error {
 			return fmt.Errorf("host: %s: %w", info.Name, err)
 		}
 	}
-	has6 := slices.ContainsFunc(in.Addrs, func(p netip.Prefix) bool { return p.Addr().Is6() })
-	for _, gw := range in.Gateways {
+	has6 := in.Auto || slices.ContainsFunc(in.Addrs, func(p netip.Prefix) bool { return p.Addr().Is6() })
+	for i, gw := range in.Gateways {
+		if slices.Contains(in.Gateways[:i], gw) {
+			return fmt.Errorf("host: gateway %s of %s is there twice", gw, info.Name)
+		}
 		if has6 && gw.Is6() && gw.IsLinkLocalUnicast() {
 			continue
 		}

@@ -36,6 +36,7 @@ type Interface struct {
 
 	// MTUMax is what the link's MTU may grow to while the host is open: memory is made for it. Beyond it, and
 	// beyond what the frames of today's MTU have room for, the host goes on with less than the link has: see [Host.Link].
+	// Of an interface and its VLANs the largest counts.
 	MTUMax int
 
 	// VLAN is the 802.1Q VLAN, 1 to 4094, that the addresses are on; 0: frames without a tag, and those with
@@ -52,7 +53,9 @@ type Interface struct {
 	// link-local one besides, made of the MAC address, if none is among them. If the kernel has one of them
 	// too, the ports that sockets here have are held there as well.
 	Addrs []netip.Prefix
-	// Gateways are the default routers, at most one for each family. One of IPv6 may be link-local.
+	// Gateways are the default routers of both families, the best first: while one does not answer the next of its family
+	// is used (RFC 1122 §3.3.1.4). Those of an interface come before those of the interfaces after it. One of IPv6 may be
+	// link-local.
 	Gateways []netip.Addr
 	// Mirror takes from the kernel what it holds of an interface that has a Name, beside Addrs and
 	// Gateways, and follows its changes.

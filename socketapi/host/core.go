@@ -158,10 +158,12 @@ type mail struct {
 	frames  ring.Datagrams   // Put under mu; Get by the core
 	seen    []neigh.Sighting // under mu
 	mtus    []pathMTU        // under mu
+	ways    []redirect       // under mu
 	full    atomic.Bool      // there is something
 	scratch []byte           // the core's
 	seeing  []neigh.Sighting // the core's
 	reading []pathMTU        // the core's
+	turning []redirect       // the core's
 }
 
 // frameMax is the longest frame that is handed over: the longest IPv6 packet, put together of
@@ -172,6 +174,12 @@ const frameMax = 22 + 40 + 65535
 type pathMTU struct {
 	dst netip.Addr
 	ip.PathMTU
+}
+
+// redirect is what a gateway of a port has said of the way to dst.
+type redirect struct {
+	port               int
+	from, dst, gateway netip.Addr
 }
 
 // peers is a Core as its stack sees the others.
@@ -218,8 +226,13 @@ func (p *peers) Sighted(seen neigh.Sighting) {
 }
 
 func (p *peers) Redirected(port int, from, dst, gateway netip.Addr) {
-	to := p.host.cores[proto.AutoconfCore]
-	to.inbox.push(&Post{Do: func(now mono.Time) { to.Stack.Redirected(port, from, dst, gateway, now) }})
+	m := &p.host.cores[proto.AutoconfCore].mail
+	m.mu.Lock()
+	if len(m.ways) < sightingsMax {
+		m.ways = append(m.ways, redirect{port, from, dst, gateway})
+	}
+	m.mu.Unlock()
+	m.full.Store(true)
 	p.to[proto.AutoconfCore], p.sent = true, true
 }
 
@@ -252,7 +265,7 @@ type reports struct {
 	limit *ip.Limit
 }
 
-// sightingsMax is how many sightings of neighbours, and how many reports of paths, wait for one core. A
+// sightingsMax is how many sightings of neighbours, how many reports of paths and how many redirects wait for one core. A
 // lost one is seen again: the neighbour is asked once more, the router meets the next packet.
 const sightingsMax = 256
 
@@ -265,7 +278,13 @@ func (h *handler) readMail(now mono.Time) (work int) {
 	m.seen = m.seen[:0]
 	m.reading = append(m.reading[:0], m.mtus...)
 	m.mtus = m.mtus[:0]
+	m.turning = append(m.turning[:0], m.ways...)
+	m.ways = m.ways[:0]
 	m.mu.Unlock()
+	for _, w := range m.turning {
+		h.Stack.Redirected(w.port, w.from, w.dst, w.gateway, now)
+		work++
+	}
 	for _, p := range m.reading {
 		h.Stack.LearnPathMTU(p.dst, p.PathMTU)
 		work++

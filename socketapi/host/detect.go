@@ -58,6 +58,8 @@ type detection struct {
 	quit  chan struct{} // ends the follower
 	done  sync.WaitGroup
 
+	taking sync.Mutex // held from asking the machines to the change: what is older never comes after what is newer
+
 	mu     sync.Mutex
 	taken  chan struct{} // closed, and made anew, when news have been taken in
 	leases []*lease
@@ -200,6 +202,8 @@ type found struct {
 
 // takeNews makes a network of what the machines say.
 func (h *Host) takeNews() error {
+	h.detection.taking.Lock()
+	defer h.detection.taking.Unlock()
 	all := make([]found, h.ports)
 	c := h.cores[proto.AutoconfCore]
 	c.Lock()

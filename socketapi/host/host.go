@@ -68,9 +68,6 @@ func Open(cfg Config) (h *Host, err error) {
 	if h.clock == nil {
 		h.clock = engine.SystemClock
 	}
-	if cfg.Interfaces, h.over, err = trunks(cfg.Interfaces); err != nil {
-		return nil, err
-	}
 	devices := make([][]engine.Device, len(cfg.Interfaces)) // by interface, then core; those of a VLAN are none
 	defer func() {
 		if err != nil {
@@ -81,6 +78,10 @@ func Open(cfg Config) (h *Host, err error) {
 	for i := range cfg.Interfaces { // first, so that all of them are closed if anything fails
 		devices[i] = slices.Clone(cfg.Interfaces[i].Devices) // makeCores takes them out
 	}
+	if cfg.Interfaces, h.over, err = trunks(cfg.Interfaces); err != nil {
+		return h, err
+	}
+	devices = append(devices, make([][]engine.Device, len(cfg.Interfaces)-len(devices))...)
 	for i := range cfg.Interfaces {
 		if in := &cfg.Interfaces[i]; in.Name != "" && in.VLAN == 0 {
 			if devices[i], err = h.openInterface(in); err != nil {
@@ -222,15 +223,17 @@ func (h *Host) takeAddrs(cfg *Config) error {
 			return err
 		}
 	}
+	metric := map[netip.Prefix]int{} // of the next gateway
 	for j := range cfg.Interfaces {
 		for _, gw := range cfg.Interfaces[j].Gateways {
 			all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 			if !gw.Is4() {
 				all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 			}
-			if err := h.AddRoute(route.Route{Prefix: all, Port: j, Gateway: gw, Metric: j}); err != nil {
+			if err := h.AddRoute(route.Route{Prefix: all, Port: j, Gateway: gw, Metric: metric[all]}); err != nil {
 				return err
 			}
+			metric[all]++
 		}
 	}
 	return nil

@@ -2,12 +2,15 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/engine"
+	"github.com/xdpsock/xdpsock/proto"
 	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/simnet"
 )
@@ -213,4 +216,57 @@ func TestOwnersDoNotTakeFromEachOther(t *testing.T) {
 	wants(t, h, "", "10.2.0.9", "10.2.0.1", 0)
 	h.Close()
 	has(t, h.AddAddr(0, addr("10.3.0.1/24", route.Preferred)), unix.ENETDOWN)
+}
+
+// Of several gateways the first of each family is the best, over all interfaces.
+func TestGatewaysInOrder(t *testing.T) {
+	var clock simnet.Clock
+	clock.MoveTo(1e9)
+	gateways := func(list ...string) (all []netip.Addr) {
+		for _, s := range list {
+			all = append(all, netip.MustParseAddr(s))
+		}
+		return all
+	}
+	h, err := Open(Config{Interfaces: []Interface{
+		{
+			Devices: []engine.Device{pollable{&queue{clock: &clock}}}, Gateways: gateways("10.1.0.3", "fd01::9", "10.1.0.2"),
+			Addrs: []netip.Prefix{netip.MustParsePrefix("10.1.0.1/24"), netip.MustParsePrefix("fd01::1/64")},
+		},
+		{
+			Devices: []engine.Device{pollable{&queue{clock: &clock}}}, Gateways: gateways("10.2.0.2", "fe80::9"), Auto: true,
+			Addrs: []netip.Prefix{netip.MustParsePrefix("10.2.0.1/24")},
+		},
+	}, Clock: &clock, Manual: true, Seed: &[2]uint64{1, 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	var got []string
+	for _, r := range h.Routes() {
+		if r.Prefix.Bits() == 0 {
+			got = append(got, fmt.Sprint(r.Gateway, " ", r.Metric))
+		}
+	}
+	if want := []string{"10.1.0.3 0", "10.1.0.2 1", "10.2.0.2 2", "fd01::9 0", "fe80::9 1"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// However many redirects come to one core, few wait for the one that keeps them.
+func TestRedirectsThatWaitAreFew(t *testing.T) {
+	h := openTwo(t)
+	from, gateway := netip.MustParseAddr("10.1.0.254"), netip.MustParseAddr("10.1.0.253")
+	for i := range 10 * sightingsMax {
+		(*peers)(h.cores[1]).Redirected(0, from, netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), gateway)
+	}
+	c := h.cores[proto.AutoconfCore]
+	if n := len(c.mail.ways); n != sightingsMax || c.inbox.head.Load() != nil {
+		t.Errorf("%d redirects wait, want %d", n, sightingsMax)
+	}
+	c.Lock()
+	defer c.Unlock()
+	if work := (*handler)(c).readMail(c.Now()); work != sightingsMax || len(c.mail.ways) != 0 {
+		t.Errorf("%d were taken, %d are left", work, len(c.mail.ways))
+	}
 }

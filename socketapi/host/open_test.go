@@ -36,4 +36,29 @@ func TestFailedOpenClosesAllDevicesOnce(t *testing.T) {
 	if _, err := Open(Config{Interfaces: []Interface{{Name: "x", Devices: []engine.Device{both}}}}); err == nil || both.closed != 1 {
 		t.Errorf("name and devices: error %v, closed %d times", err, both.closed)
 	}
+	other := &closing{}
+	if _, err := Open(Config{Interfaces: []Interface{{Devices: []engine.Device{other}}, {Name: "x", VLAN: 4095}}}); err == nil || other.closed != 1 {
+		t.Errorf("a VLAN that there is not: error %v, closed %d times", err, other.closed)
+	}
+	own := &closing{}
+	if _, err := Open(Config{Interfaces: []Interface{{Name: "x", VLAN: 7, Devices: []engine.Device{own}}}}); err == nil || own.closed != 1 {
+		t.Errorf("a VLAN with devices: error %v, closed %d times", err, own.closed)
+	}
+}
+
+// The memory of an interface is made for the longest packets of all that it carries.
+func TestMTUMaxOfTheCarrier(t *testing.T) {
+	for _, list := range [][]Interface{
+		{{Name: "x", VLAN: 7, MTUMax: 9000}, {Name: "x", VLAN: 8}},
+		{{Name: "x", MTUMax: 2000}, {Name: "x", VLAN: 7, MTUMax: 9000}},
+		{{Name: "x", VLAN: 7}, {Name: "x", MTUMax: 9000}},
+	} {
+		all, over, err := trunks(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if carrier := all[over[0]]; carrier.VLAN != 0 || carrier.MTUMax != 9000 {
+			t.Errorf("%+v is carried by %+v", list, carrier)
+		}
+	}
 }

@@ -25,6 +25,8 @@ func trunks(list []Interface) (all []Interface, over []int, err error) {
 			return nil, nil, fmt.Errorf("host: %s: VLAN %d is not between 1 and %d; two tags in one frame (802.1ad) are not supported", in.Name, in.VLAN, vlanMax)
 		case in.Name == "":
 			return nil, nil, fmt.Errorf("host: interface %d: a VLAN needs the name of the interface that carries it", i)
+		case in.Devices != nil:
+			return nil, nil, fmt.Errorf("host: %s: a VLAN is on the devices of %s, and has none of its own", vlanName(in.Name, in.VLAN), in.Name)
 		case in.Mirror != 0:
 			return nil, nil, fmt.Errorf("host: %s: the kernel's addresses and routes are mirrored without a VLAN only", vlanName(in.Name, in.VLAN))
 		}
@@ -45,6 +47,7 @@ func trunks(list []Interface) (all []Interface, over []int, err error) {
 		carrier := i
 		if all[i].VLAN != 0 {
 			carrier = slices.IndexFunc(all, func(o Interface) bool { return o.Name == all[i].Name && o.VLAN == 0 })
+			all[carrier].MTUMax = max(all[carrier].MTUMax, all[i].MTUMax)
 		}
 		over = append(over, carrier)
 	}
