@@ -60,6 +60,7 @@ type Core struct {
 	deadlines waiterHeap
 	closed    bool
 	failed    []atomic.Bool // ports whose device has reported its end; written with mu held
+	nowhere   []byte        // what their frames are written to
 
 	// Sleeping: sleep.go.
 	sleep    sleepState
@@ -164,6 +165,9 @@ func (c *Core) down(now mono.Time) (work int) {
 // begins with the lot that the last turn would have needed, since each lot is a
 // Submit, and each Submit may be a system call.
 func (c *Core) output(i int, dev Device, now mono.Time) (work int) {
+	if c.failed[i].Load() {
+		return c.discard(i, dev, now)
+	}
 	for lot, trains := c.lots[i], 0; ; {
 		r := dev.Reserve(c.tx[:lot])
 		m := 0
@@ -194,6 +198,26 @@ func (c *Core) output(i int, dev Device, now mono.Time) (work int) {
 		}
 		lot = min(8*lot, len(c.tx))
 	}
+}
+
+// discard pulls what is to leave by a device that has come to its end, so that nothing waits there for ever: what has
+// another way takes that when it is asked for.
+func (c *Core) discard(i int, dev Device, now mono.Time) (work int) {
+	if room := dev.Info().FrameLen; len(c.nowhere) < room {
+		c.nowhere = make([]byte, room)
+	}
+	for range len(c.tx) {
+		c.tx[0] = Frame{Data: c.nowhere[:dev.Info().FrameLen]}
+		if c.handler.Output(i, c.tx[:1], now) == 0 {
+			return work
+		}
+		if c.tx[0].Kept() {
+			dev.Free(c.tx[0])
+		}
+		work++
+	}
+	c.full = true
+	return work
 }
 
 // lotFor is the smallest lot that work frames fit into.

@@ -304,6 +304,26 @@ func TestPortFailed(t *testing.T) {
 	})
 }
 
+// What is to leave by a device that has died goes nowhere, and does not wait there: the device has no room, and frames
+// of before that it never sends.
+func TestADeadPortHoldsNothingUp(t *testing.T) {
+	h := &fakeHandler{}
+	d0, d1 := newEventDevice(t, "port0"), newEventDevice(t, "port1")
+	c := openCore(t, Config{Devices: []Device{d0, d1}, Handler: h, Manual: true})
+	d1.setRoom(0)
+	d1.setStuck(true)
+	h.out[0], h.out[1] = nil, [][]byte{{1}, {2}, {3}}
+	if c.Turn(); len(h.out[1]) != 3 || !c.sleep.held {
+		t.Fatalf("%d wait for room", len(h.out[1]))
+	}
+	d1.die(unix.ENETDOWN)
+	c.CheckPorts()
+	h.out[0] = [][]byte{{1}}
+	if c.Turn(); len(h.out[1]) != 0 || c.sleep.held || d0.sentCount() != 1 || d1.sentCount() != 0 {
+		t.Errorf("%d wait, held %v, %d and %d were sent", len(h.out[1]), c.sleep.held, d0.sentCount(), d1.sentCount())
+	}
+}
+
 // probedDevice knows that it has died only when it is asked in earnest.
 type probedDevice struct{ *eventDevice }
 

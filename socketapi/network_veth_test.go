@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -417,6 +419,68 @@ func TestTwoInterfaces(t *testing.T) {
 	if st.Host().Local(netip.MustParseAddr("10.66.0.2")) {
 		t.Error("the address of an interface that is gone is still there")
 	}
+}
+
+// TestInterfaceGoesUnderWay: what was about to leave by an interface that is deleted leaves by the other one.
+func TestInterfaceGoesUnderWay(t *testing.T) {
+	t.Parallel()
+	netlab.RequireRoot(t)
+	ours, kernel := netlab.TestNS(t), netlab.TestNS(t)
+	netlab.TestVeth(t, netlab.End{NS: ours, Name: "va"}, netlab.End{NS: kernel, Name: "vb", Addrs: prefixes("10.99.0.1/24", "10.55.0.1/32")})
+	gone := netlab.TestVeth(t, netlab.End{NS: ours, Name: "vc"}, netlab.End{NS: kernel, Name: "vd", Addrs: prefixes("10.66.0.1/24")})
+	st := openAt(t, ours, host.Interface{Name: "va", Addrs: prefixes("10.99.0.2/24")}, host.Interface{Name: "vc", Addrs: prefixes("10.66.0.2/24")})
+	way := route.Route{Prefix: netip.MustParsePrefix("10.55.0.0/16"), Gateway: netip.MustParseAddr("10.66.0.1"), Port: 1}
+	fatal(t, st.Host().AddRoute(way))
+	way.Gateway, way.Port, way.Metric = netip.MustParseAddr("10.99.0.1"), 0, 10
+	fatal(t, st.Host().AddRoute(way))
+	l, err := kernel.Listen("tcp", "10.55.0.1:0")
+	fatal(t, err)
+	served := serveEcho(l)
+	u, err := st.ListenUDP(netip.MustParseAddrPort("10.99.0.2:99"))
+	fatal(t, err)
+	defer u.Close()
+	const streams = 4
+	var deleted atomic.Bool
+	within(t, 2*longest, "streams and datagrams", func() {
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() {
+				for range 20_000 {
+					if _, err := u.WriteToUDPAddrPort(make([]byte, 1400), netip.MustParseAddrPort("10.55.0.1:99")); err != nil && !errors.Is(err, unix.ECONNREFUSED) {
+						t.Error("datagram:", err)
+						return
+					}
+				}
+			})
+		}
+		for range streams {
+			all.Go(func() {
+				d := Dialer{Stack: st, LocalAddr: &net.TCPAddr{IP: net.IPv4(10, 99, 0, 2)}}
+				for !deleted.Load() {
+					c, err := d.Dial("tcp", l.Addr().String())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					bulkEcho(t, c, 4<<20, 7)
+				}
+			})
+		}
+		time.Sleep(20 * time.Millisecond)
+		deleted.Store(true)
+		if err := gone.A.Delete(); err != nil {
+			t.Error(err)
+		}
+		all.Wait()
+	})
+	fatal(t, l.Close())
+	<-served
+	eventually(t, "nothing is left to send", func() bool {
+		c := st.Host().Cores()[0]
+		c.Lock()
+		defer c.Unlock()
+		return !c.Stack.Busy()
+	})
 }
 
 // TestLinkTroubleMidStream: what happens to a link does not end a connection: neighbours forgotten on either side,

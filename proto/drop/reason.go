@@ -200,6 +200,7 @@ const (
 	// On the way out.
 	OutboxFull
 	TooBig
+	InterfaceGone
 
 	// Between cores.
 	HandOverFull

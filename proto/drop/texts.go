@@ -169,8 +169,9 @@ var texts = [reasons]struct{ name, explain string }{
 	NoSourceAddress:      {"no-source-address", "No address of ours can be the source towards this destination."},
 	RouteProhibited:      {"route-prohibited", "A route forbids the destination (blackhole, unreachable or prohibit)."},
 
-	OutboxFull: {"outbox-full", "The core has too many answers of its own waiting to be sent."},
-	TooBig:     {"too-big", "The packet is larger than the path's MTU and may not be fragmented."},
+	OutboxFull:    {"outbox-full", "The core has too many answers of its own waiting to be sent."},
+	TooBig:        {"too-big", "The packet is larger than the path's MTU and may not be fragmented."},
+	InterfaceGone: {"interface-gone", "The interface by which the packet was to leave has been deleted."},
 
 	HandOverFull: {"hand-over-full", "The ring to the core that owns the connection is full."},
 

@@ -30,6 +30,7 @@ type Core struct {
 
 	train engine.Train // what Output has written last
 	lost  int          // ports whose interface has gone
+	gone  []bool       // the same by device: what Output writes for them goes nowhere
 }
 
 // handler is a Core as its engine sees it.
@@ -50,13 +51,27 @@ func (h *handler) Output(device int, frames []engine.Frame, now mono.Time) int {
 			return i
 		}
 		frames[i].Data = frames[i].Data[:n]
-		if t := h.Stack.Train(); t != nil {
+		t := h.Stack.Train()
+		if h.gone[device] {
+			h.countGone(t)
+			continue
+		}
+		if t != nil {
 			h.train = engine.Train{Pieces: t.Pieces, Len: t.Len, Segment: t.Segment, At: t.At}
 			frames[i].Train = &h.train
 			return i + 1
 		}
 	}
 	return len(frames)
+}
+
+// countGone accounts for a frame, or a train of them, that has no interface to leave by.
+func (h *handler) countGone(t *proto.Train) {
+	pieces := 1
+	if t != nil {
+		pieces = (t.Len + t.Segment - 1) / t.Segment
+	}
+	h.Stack.Count[drop.InterfaceGone] += uint64(pieces)
 }
 
 func (h *handler) Advance(now mono.Time) (work int) {
@@ -89,6 +104,7 @@ func (h *handler) Wake() (woken int) {
 
 // PortFailed ends what goes on at a core whose interface has gone.
 func (h *handler) PortFailed(device int, _ error) {
+	h.gone[device] = true
 	h.host.portFailed((*Core)(h), h.host.portOf[device])
 }
 

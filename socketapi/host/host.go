@@ -163,7 +163,7 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 	h.reports.limit = ip.NewLimit(siphash.New(secret), ip.DefaultLimit, h.clock.Now())
 	count := len(devices[h.over[0]])
 	for i := range count {
-		c := &Core{Index: i, host: h, to: make([]bool, count)}
+		c := &Core{Index: i, host: h, to: make([]bool, count), gone: make([]bool, len(h.portOf))}
 		c.mail.frames.Init(ring.NewPool(mailMax), mailMax)
 		c.mail.scratch = make([]byte, frameMax)
 		pcfg := proto.Config{Start: h.clock.Now(), Seed: [2]uint64{random.Uint64(), random.Uint64()}, Secret: secret, Memory: cfg.Memory, Core: i, Cores: count}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/proto"
+	"github.com/xdpsock/xdpsock/proto/drop"
 	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/simnet"
 )
@@ -268,5 +269,41 @@ func TestRedirectsThatWaitAreFew(t *testing.T) {
 	defer c.Unlock()
 	if work := (*handler)(c).readMail(c.Now()); work != sightingsMax || len(c.mail.ways) != 0 {
 		t.Errorf("%d were taken, %d are left", work, len(c.mail.ways))
+	}
+}
+
+// dying is a device whose interface is deleted.
+type dying struct {
+	pollable
+	err error
+}
+
+func (d *dying) Err() error { return d.err }
+
+// What was to leave by an interface that has gone is accounted for, and nothing waits for it.
+func TestWhatHasNoInterfaceIsCounted(t *testing.T) {
+	var clock simnet.Clock
+	clock.MoveTo(1e9)
+	d := &dying{pollable: pollable{&queue{clock: &clock}}}
+	h, err := Open(Config{Interfaces: []Interface{
+		{Devices: []engine.Device{pollable{&queue{clock: &clock}}}},
+		{Devices: []engine.Device{d}, Addrs: []netip.Prefix{netip.MustParsePrefix("10.2.0.1/24")}},
+	}, Clock: &clock, Manual: true, Seed: &[2]uint64{1, 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	c := h.cores[0]
+	c.Turn() // announces the address
+	d.err = unix.ENETDOWN
+	c.CheckPorts()
+	h.ending.Wait() // it has no address any more
+	c.Lock()
+	defer c.Unlock()
+	before := c.Stack.Count[drop.InterfaceGone]
+	c.Stack.Announce(1, netip.MustParseAddr("10.2.0.1"))
+	c.Flush()
+	if n := c.Stack.Count[drop.InterfaceGone] - before; n != 1 || c.Stack.Busy() {
+		t.Errorf("%d were counted, busy %v", n, c.Stack.Busy())
 	}
 }
