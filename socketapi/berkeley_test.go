@@ -436,6 +436,9 @@ type place struct {
 // as their peer.
 func places(t *testing.T) []place {
 	st, peerNS := lab(t, 1, engine.ModeAuto)
+	for _, name := range []string{"net.ipv4.icmp_ratelimit", "net.ipv6.icmp.ratelimit"} {
+		fatal(t, st.Host().SetSysctl(name, "0"))
+	}
 	ours, kernelPeer := netlab.TestNS(t), netlab.TestNS(t)
 	netlab.TestVeth(t,
 		netlab.End{NS: ours, Name: "va", Addrs: enginePrefixes},
@@ -470,7 +473,7 @@ func engineSide(t *testing.T, st *Stack, mac net.HardwareAddr, addr, addr6 strin
 func TestBerkeley(t *testing.T) {
 	where := places(t)
 	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows,
-		pollRows, epollRows, descriptorRows, kernelRows, ioctlRows, vectorRows,
+		pollRows, epollRows, orderRows, descriptorRows, kernelRows, ioctlRows, vectorRows,
 		tcpOptionRows, tcpSYNRows, optionRows(),
 		overIPv6(slices.Concat(bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, pollRows, ioctlRows, vectorRows, tcpOptionRows)...))
 	seen := map[string]bool{}

@@ -120,6 +120,9 @@ func (t *Table) Bind(fd int, sa unix.Sockaddr) error {
 		return failure(s.bindLink(sa))
 	}
 	a, errno := addrOf(sa, f.common().family)
+	if s, ok := f.socket.(*rawSocket); ok && errno == unix.EAFNOSUPPORT && s.d.peer().IsValid() {
+		errno = unix.EINVAL // which raw_bind looks at first
+	}
 	if errno != 0 {
 		return errno
 	}
@@ -174,6 +177,9 @@ func (t *Table) Connect(fd int, sa unix.Sockaddr) error {
 		return s.without()
 	}
 	a, errno := f.addrOf(sa)
+	if _, four := sa.(*unix.SockaddrInet4); four && errno == unix.EINVAL && f.common().class()&(onRaw|onPing) != 0 {
+		errno = unix.EAFNOSUPPORT // ip6_datagram_connect_v6_only
+	}
 	if s, ok := f.socket.(*tcpSocket); ok && errno != 0 && s.engaged() {
 		a, errno = s.unspecified(), 0 // who has a peer is not asked for another
 	}
@@ -265,14 +271,28 @@ func (t *Table) Sendmsg(fd int, p, oob []byte, to unix.Sockaddr, flags int) erro
 // SendmsgN sends p, as the control messages in oob say: IP_PKTINFO, IP_TTL, IP_TOS, IPV6_PKTINFO,
 // IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_DONTFRAG. It says how much of it a stream took.
 func (t *Table) SendmsgN(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
+	if len(p) == 0 && t.dummies(fd, oob) {
+		_, err = t.send(fd, make([]byte, 1), oob, to, flags)
+		return 0, err
+	}
 	if n, err = t.send(fd, p, oob, to, flags); err != nil {
 		return 0, err
 	}
 	return n, nil
 }
 
+// dummies says whether package unix sends a byte with control messages that have none to go with, and takes one with
+// those that are received into none: on all but datagram sockets. What calls it ports without a change.
+func (t *Table) dummies(fd int, oob []byte) bool {
+	f := t.sock(fd)
+	return len(oob) > 0 && f != nil && f.common().kind != unix.SOCK_DGRAM
+}
+
 // SendmsgBuffers is SendmsgN for a message in pieces.
 func (t *Table) SendmsgBuffers(fd int, buffers [][]byte, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
+	if sum(buffers) == 0 {
+		return t.SendmsgN(fd, nil, oob, to, flags)
+	}
 	if n, err = t.sendPieces(fd, buffers, oob, to, flags); err != nil {
 		return 0, err
 	}
@@ -343,7 +363,13 @@ func (t *Table) Recvfrom(fd int, p []byte, flags int) (n int, from unix.Sockaddr
 func (t *Table) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
 	f := t.sock(fd)
 	if f == nil {
-		return t.other(fd).recvmsg([][]byte{p}, oob, flags)
+		if n, oobn, recvflags, from, err = t.other(fd).recvmsg([][]byte{p}, oob, flags); err == unix.ENOTSOCK && len(p) == 0 && len(oob) > 0 {
+			n = 0 // package unix has not come to the call
+		}
+		return n, oobn, recvflags, from, err
+	}
+	if len(p) == 0 && t.dummies(fd, oob) {
+		p = make([]byte, 1)
 	}
 	var r received
 	var e udp.ExtendedError
@@ -374,6 +400,7 @@ func (t *Table) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn int, recvflag
 	if c.trunc {
 		r.flags |= unix.MSG_CTRUNC
 	}
+	r.flags |= flags & unix.MSG_CMSG_CLOEXEC // Linux: ____sys_recvmsg
 	if s, ok := f.socket.(*packetSocket); ok {
 		return r.n, c.n, r.flags, s.sender(&r.m), nil
 	}
@@ -382,13 +409,14 @@ func (t *Table) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn int, recvflag
 
 // RecvmsgBuffers is Recvmsg into pieces.
 func (t *Table) RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
-	if len(buffers) == 1 {
-		return t.Recvmsg(fd, buffers[0], oob, flags)
-	}
 	f := t.sock(fd)
 	switch {
 	case f == nil:
 		return t.other(fd).recvmsg(buffers, oob, flags)
+	case len(buffers) == 1:
+		return t.Recvmsg(fd, buffers[0], oob, flags)
+	case sum(buffers) == 0:
+		return t.Recvmsg(fd, nil, oob, flags)
 	case f.common().kind == unix.SOCK_STREAM && len(buffers) > 0 && flags&(unix.MSG_PEEK|unix.MSG_OOB|unix.MSG_ERRQUEUE) == 0:
 		r, errno := f.recvPieces(buffers, f.flags(flags))
 		if errno != 0 {
@@ -400,7 +428,7 @@ func (t *Table) RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) 
 		if c.trunc {
 			r.flags |= unix.MSG_CTRUNC
 		}
-		return r.n, c.n, r.flags, nil, nil
+		return r.n, c.n, r.flags | flags&unix.MSG_CMSG_CLOEXEC, nil, nil
 	}
 	whole := scratches.Get().(*[scratchLen]byte)
 	defer scratches.Put(whole)

@@ -100,22 +100,27 @@ type sharing struct {
 func (s *datagram) bind(local netip.AddrPort, how sharing) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.hold != nil && !s.closed && s.host.Local(local.Addr()) {
-		if !s.raw || s.remote.Load() != nil {
-			return unix.EINVAL
-		}
-		s.hold.Local = local
-		s.place(func(end *udp.Socket) { end.Local = local })
-		return 0
+	if s.hold == nil || s.closed || !s.may(local, how) {
+		return s.bindLocked(local, how)
 	}
-	return s.bindLocked(local, how)
+	if !s.raw || s.remote.Load() != nil {
+		return unix.EINVAL
+	}
+	s.hold.Local = local
+	s.place(func(end *udp.Socket) { end.Local = local })
+	return 0
+}
+
+// may says whether an address is one to be bound to.
+func (s *datagram) may(local netip.AddrPort, how sharing) bool {
+	return how.freeBind || s.host.Local(local.Addr()) || s.host.IsGroup(local.Addr())
 }
 
 func (s *datagram) bindLocked(local netip.AddrPort, how sharing) unix.Errno {
 	switch {
 	case s.closed:
 		return unix.EBADF
-	case !how.freeBind && !s.host.Local(local.Addr()) && !s.host.IsGroup(local.Addr()):
+	case !s.may(local, how):
 		return unix.EADDRNOTAVAIL
 	}
 	device := s.device()
@@ -268,6 +273,9 @@ func (s *datagram) disconnect() unix.Errno {
 // sourceFor is the local address of a socket that is connected to a peer.
 func (s *datagram) sourceFor(to netip.AddrPort) (netip.AddrPort, unix.Errno) {
 	local := s.ends[0].Local
+	if to.Addr().Is4() && local.Addr().Is6() { // of a peer of before, which says nothing over IPv4 (inet_saddr is none yet)
+		local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
+	}
 	c := s.host.Cores()[0]
 	c.Lock()
 	src, errno := c.Stack.Source(s.ends[0].Device, local.Addr(), to.Addr(), c.Now())

@@ -49,8 +49,13 @@ func (s *datagram) send(m *message, flags int, until mono.Time) unix.Errno {
 			return unix.EDESTADDRREQ
 		}
 	}
-	if errno := unix.Errno(s.soErr.Take()); errno != 0 {
-		return errno
+	if s.soErr.Peek() != 0 {
+		if errno := s.wayTo(m); errno != 0 {
+			return errno // which Linux finds first
+		}
+		if errno := unix.Errno(s.soErr.Take()); errno != 0 {
+			return errno
+		}
 	}
 	if s.sendShut.Load() {
 		return unix.EPIPE
@@ -76,6 +81,23 @@ func (s *datagram) send(m *message, flags int, until mono.Time) unix.Errno {
 			return errno
 		}
 	}
+}
+
+// wayTo says whether there is no way to where a message is to go.
+func (s *datagram) wayTo(m *message) unix.Errno {
+	switch {
+	case m.frame != nil:
+		return 0
+	case m.To.Port() == 0 && s.protocol == wire.ProtoUDP && !s.raw:
+		return unix.EINVAL
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hold == nil {
+		return 0
+	}
+	_, errno := s.sourceFor(m.To)
+	return errno
 }
 
 // errUnplaced is no errno of the kernel: the socket has just lost its port, and the sender

@@ -134,6 +134,8 @@ func (t *Table) IoctlBytes(fd int, req uint, arg []byte) error {
 		n, errno = f.queued()
 	case unix.SIOCOUTQ:
 		n, errno = f.unsent()
+	case unix.SIOCOUTQNSD:
+		n, errno = f.unsentYet()
 	case unix.SIOCATMARK:
 		at, err := t.Sockatmark(fd)
 		if err != nil {
@@ -150,7 +152,7 @@ func (t *Table) IoctlBytes(fd int, req uint, arg []byte) error {
 // ioctlSize is how long the structure of a request is, 0: there is no such request.
 func ioctlSize(req uint) int {
 	switch req {
-	case FIONBIO, FIOASYNC, FIONREAD, FIOSETOWN, FIOGETOWN, unix.SIOCSPGRP, unix.SIOCGPGRP, unix.SIOCOUTQ, unix.SIOCATMARK:
+	case FIONBIO, FIOASYNC, FIONREAD, FIOSETOWN, FIOGETOWN, unix.SIOCSPGRP, unix.SIOCGPGRP, unix.SIOCOUTQ, unix.SIOCOUTQNSD, unix.SIOCATMARK:
 		return intLen
 	case unix.SIOCGIFADDR, unix.SIOCGIFNETMASK, unix.SIOCGIFBRDADDR, unix.SIOCGIFDSTADDR, unix.SIOCGIFFLAGS, unix.SIOCGIFMTU,
 		unix.SIOCGIFINDEX, unix.SIOCGIFMETRIC, unix.SIOCGIFHWADDR, unix.SIOCGIFNAME, unix.SIOCGIFTXQLEN,
@@ -187,6 +189,20 @@ func (f *file) unsent() (n int, errno unix.Errno) {
 		n += end.Send.Charged()
 	}
 	return n, 0
+}
+
+// unsentYet is how much of what was written to a stream has never been sent (SIOCOUTQNSD).
+func (f *file) unsentYet() (n int, errno unix.Errno) {
+	s, ok := f.socket.(*tcpSocket)
+	if !ok {
+		return 0, unix.ENOTTY
+	}
+	return s.queue(func(c *tcp.Conn) int {
+		if c.State() == tcp.Closed {
+			return 0
+		}
+		return c.Unsent()
+	})
 }
 
 // datagramSocket is a socket that sends and receives datagrams.

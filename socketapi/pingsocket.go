@@ -36,6 +36,8 @@ func (s *pingSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, uni
 		return 0, unix.EMSGSIZE
 	case len(p) < wire.ICMP4Len:
 		return 0, unix.EINVAL
+	case flags&unix.MSG_OOB != 0:
+		return 0, unix.EOPNOTSUPP
 	case to.IsValid():
 		to = netip.AddrPortFrom(to.Addr(), 0)
 	}
@@ -49,10 +51,31 @@ func (s *pingSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, uni
 	return s.sendMessage(p, oob, to, flags)
 }
 
-// connect sets the peer, whose port says nothing.
+// connect sets the peer, whose port says nothing but in its name.
 func (s *pingSocket) connect(to netip.AddrPort, flags int) unix.Errno {
+	return s.connectPortless(to, flags)
+}
+
+// connectPortless connects a socket of a protocol without ports.
+func (s *udpSocket) connectPortless(to netip.AddrPort, flags int) unix.Errno {
+	port := to.Port()
 	if to.IsValid() {
 		to = netip.AddrPortFrom(to.Addr(), 0)
 	}
-	return s.udpSocket.connect(to, flags)
+	errno := s.connect(to, flags)
+	if errno == 0 {
+		s.peerPort.Store(uint32(port))
+	}
+	return errno
 }
+
+// portlessPeer is the peer with the port that connect named, which says nothing. Without one it is ENOTCONN (inet_getname).
+func (s *udpSocket) portlessPeer() (netip.AddrPort, unix.Errno) {
+	peer, port := s.d.peer(), uint16(s.peerPort.Load())
+	if !peer.IsValid() || port == 0 {
+		return netip.AddrPort{}, unix.ENOTCONN
+	}
+	return netip.AddrPortFrom(peer.Addr(), port), 0
+}
+
+func (s *pingSocket) peerName() (netip.AddrPort, unix.Errno) { return s.portlessPeer() }

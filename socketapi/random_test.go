@@ -208,9 +208,14 @@ func matched(pattern, s string) bool {
 var allowances = []allowance{
 	{step: `getsockopt.*TCP_WINDOW_CLAMP,`, why: "Linux says by it how far its buffer may grow, or has grown; here it is what was set"},
 	{step: `getsockopt.*SO_SNDBUF,`, why: "a stream's send buffer begins with 128 KiB here, and is no sum of packets"},
-	{step: `getsockopt.*IP_MULTICAST_TTL`, linux: `^(64|255) ok`, here: `^1 ok`, why: "an accepted stream, which sends to no group, does not keep the TTL of the SYN"},
+	{step: `getsockopt.*TCP_MAXSEG`, linux: `^3\d{4} ok`, here: `^65\d{3} ok`, why: "Linux fills no more than half of a window with one segment (tcp_bound_to_half_wnd), which only its own loopback has so long ones for"},
+	{step: `getsockopt.*(IP_MULTICAST_TTL|IPV6_MULTICAST_HOPS)`, linux: `^(64|255) ok`, here: `^1 ok`, why: "an accepted stream, which sends to no group, does not keep the TTL of the SYN"},
 	{step: `sockopt.*SO_TIMESTAMP`, here: `ENOPROTOOPT`, why: "the bytes of a stream are not kept with the times of their arrival"},
 	{step: `setsockopt.*SO_TIMESTAMPING`, here: `EINVAL`, why: "what is sent is not stamped", ends: true},
 	{step: `sockopt.*IP(V6)?_TRANSPARENT`, here: `ENOPROTOOPT`, why: "packets to others than the engine's own addresses stay with the kernel", ends: true},
+	{step: `(connect|send).*broadcast`, linux: `ENETUNREACH`, here: `ok|EINVAL|EACCES`, why: "everyone on the link is reached without a route to them", ends: true},
+	{step: `connect.*:0/`, linux: `EINPROGRESS`, here: `ECONNREFUSED`, why: "nobody listens at port 0, and nobody is asked"},
+	{step: `connect.*/6`, linux: `^ok`, here: `ENETUNREACH`, why: "a raw socket of IPv6 has no IPv4 peer, to which Linux lets it be connected but not send", ends: true},
+	{step: `(send|connect).*/6`, here: `EAFNOSUPPORT`, why: "a socket that is connected again to a peer of the other family has the address for that one alone", ends: true},
 	{step: `send`, linux: `ok`, here: `ENETUNREACH`, why: "a socket that has been connected over IPv6 keeps its IPv6 address, and sends to no IPv4 one from it", ends: true},
 }

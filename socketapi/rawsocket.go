@@ -47,10 +47,7 @@ func (s *rawSocket) bind(local netip.AddrPort) unix.Errno {
 }
 
 func (s *rawSocket) connect(to netip.AddrPort, flags int) unix.Errno {
-	if to.IsValid() {
-		to = netip.AddrPortFrom(to.Addr(), 0)
-	}
-	return s.udpSocket.connect(to, flags)
+	return s.connectPortless(to, flags)
 }
 
 func (s *rawSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
@@ -63,8 +60,7 @@ func (s *rawSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix
 	return s.sendMessage(p, oob, to, flags)
 }
 
-// peerName is ENOTCONN, connected or not: a peer without a port is none (Linux: inet_getname).
-func (s *rawSocket) peerName() (netip.AddrPort, unix.Errno) { return netip.AddrPort{}, unix.ENOTCONN }
+func (s *rawSocket) peerName() (netip.AddrPort, unix.Errno) { return s.portlessPeer() }
 
 // tell gives the ends what they are told. mu is held, or nobody knows the socket.
 func (s *rawSocket) tell() {

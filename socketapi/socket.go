@@ -138,12 +138,15 @@ func (s *settings) onLink(local netip.AddrPort) netip.AddrPort {
 func (s *settings) bindable(a netip.Addr) unix.Errno {
 	switch {
 	case a.Is4() && s.only6Now():
+		if s.class() == onRaw { // rawv6_bind
+			return unix.EADDRNOTAVAIL
+		}
 		return unix.EINVAL
 	case a.Is6() && a.IsMulticast() && s.kind == unix.SOCK_STREAM:
 		return unix.EINVAL
 	case linkScope(a) && a.Zone() == "":
 		return unix.EINVAL
-	case s.freeBind, s.host.Local(a), s.kind != unix.SOCK_STREAM && s.host.IsGroup(a):
+	case s.freeBind, s.host.Local(a), s.host.IsGroup(a):
 		return 0
 	case linkScope(a):
 		if _, ok := s.host.PortOf(int(wire.Scope(a))); !ok {

@@ -49,6 +49,7 @@ func newTCPSocket(h *host.Host, family int) (*tcpSocket, unix.Errno) {
 		return nil, errno
 	}
 	s := &tcpSocket{quick: true}
+	s.multicast4.Joined = family == unix.AF_INET6
 	s.host, s.family, s.kind, s.proto = h, family, unix.SOCK_STREAM, unix.IPPROTO_TCP
 	return s, 0
 }
@@ -62,7 +63,7 @@ func (s *tcpSocket) bind(local netip.AddrPort) unix.Errno {
 	if s.closed {
 		return unix.EBADF
 	}
-	bound := s.hold != nil || s.conn.Load() != nil
+	bound := s.hold != nil || s.conn.Load() != nil && !s.over()
 	if bound && s.family == unix.AF_INET6 {
 		return unix.EINVAL // before it looks at the address, other than with AF_INET (__inet6_bind, __inet_bind)
 	}
@@ -74,6 +75,16 @@ func (s *tcpSocket) bind(local netip.AddrPort) unix.Errno {
 		return unix.EINVAL
 	}
 	return s.take(local)
+}
+
+// over says whether the connection has ended: the port that was chosen for it is no longer the socket's
+// (Linux: tcp_done). mu is held.
+func (s *tcpSocket) over() bool {
+	switch s.conn.Load().state() {
+	case tcp.Closed, tcp.TimeWait:
+		return true
+	}
+	return false
 }
 
 // take takes a port. mu is held.
@@ -250,6 +261,9 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 		conn.close(false, unix.ECONNRESET)
 		return 0
 	}
+	if s.connecting && conn.state() != tcp.Closed {
+		s.connecting = false // it is connected, whether connect has said so or not (inet_shutdown)
+	}
 	s.mu.Unlock()
 	return conn.shutdown(how)
 }
@@ -320,7 +334,7 @@ func (s *tcpSocket) name() netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch conn := s.conn.Load(); {
-	case conn != nil:
+	case conn != nil && (s.hold == nil || s.hold.Local.Port() == conn.local.Port() || !s.over()):
 		return conn.local
 	case s.hold != nil:
 		return s.hold.Local

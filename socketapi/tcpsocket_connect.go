@@ -77,6 +77,9 @@ func (s *tcpSocket) begin(to netip.AddrPort, fast *fastOpen) (conn *stream, unfi
 	local := s.unspecified()
 	if s.hold != nil {
 		local = s.hold.Local
+		if s.host.IsGroup(local.Addr()) { // nothing is sent from it (Linux: __inet_bind)
+			local = netip.AddrPortFrom(s.unspecified().Addr(), local.Port())
+		}
 	}
 	if to = toLoopback(to); to.Addr().Is4() && s.family == unix.AF_INET6 {
 		if local.Addr().IsUnspecified() {

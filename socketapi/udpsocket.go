@@ -19,6 +19,8 @@ type udpSocket struct {
 	d    *datagram
 	cork cork
 	keys atomic.Uint32 // SOF_TIMESTAMPING_OPT_ID: of the datagram that is sent next
+
+	peerPort atomic.Uint32 // what connect called the peer's port where there are none
 }
 
 func newUDPSocket(h *host.Host, family int) (*udpSocket, unix.Errno) {
@@ -29,6 +31,7 @@ func newUDPSocket(h *host.Host, family int) (*udpSocket, unix.Errno) {
 // open makes the socket what it is to be.
 func (s *udpSocket) open(h *host.Host, family, kind int, protocol wire.Protocol) (errno unix.Errno) {
 	s.host, s.family, s.kind, s.proto = h, family, kind, int(protocol)
+	s.multicast4.Joined = family == unix.AF_INET6                    // Linux: inet6_create does not say IP_MULTICAST_ALL
 	s.reuseAddr = protocol != wire.ProtoUDP || kind == unix.SOCK_RAW // INET_PROTOSW_REUSE
 	if s.d, errno = newDatagram(h, protocol); errno == 0 {
 		s.d.any, s.d.only6 = s.unspecified().Addr(), s.only6Now()

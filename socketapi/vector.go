@@ -73,7 +73,8 @@ func (f *file) recvPieces(buffers [][]byte, flags int) (all received, errno unix
 		r, errno := f.recv(b, flags)
 		if errno != 0 {
 			if all.n > 0 {
-				errno = 0 // it comes again, or is over
+				f.later(errno)
+				errno = 0
 			}
 			return all, errno
 		}
@@ -107,9 +108,13 @@ func (t *Table) sendPieces(fd int, buffers [][]byte, oob []byte, to unix.Sockadd
 				more |= unix.MSG_MORE
 				more &^= unix.MSG_OOB // the last byte of all is the urgent one
 			}
+			if n > 0 {
+				more |= unix.MSG_NOSIGNAL // it has sent something
+			}
 			m, err := t.send(fd, b, oob, to, more)
 			if err != nil {
 				if n > 0 {
+					f.later(err.(unix.Errno))
 					return n, nil
 				}
 				return -1, err
@@ -186,8 +191,8 @@ func (t *Table) Recvmmsg(fd int, messages []Message, flags int, timeout *unix.Ti
 			if i == 0 {
 				return -1, err
 			}
-			if f.socket != nil && err != unix.EAGAIN {
-				f.leaveError(err.(unix.Errno))
+			if f.socket != nil {
+				f.later(err.(unix.Errno))
 			}
 			break
 		}
@@ -206,8 +211,12 @@ func (t *Table) Recvmmsg(fd int, messages []Message, flags int, timeout *unix.Ti
 	return n, nil
 }
 
-// leaveError makes an error the next call's.
-func (f *file) leaveError(errno unix.Errno) {
+// later makes an error that was found after something was moved the next call's, if that does not find it itself.
+func (f *file) later(errno unix.Errno) {
+	switch errno {
+	case unix.EAGAIN, unix.EPIPE, unix.ENOTCONN, unix.EBADF, unix.ENETDOWN:
+		return
+	}
 	switch s := f.socket.(type) {
 	case *tcpSocket:
 		if conn := s.conn.Load(); conn != nil {

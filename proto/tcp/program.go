@@ -362,3 +362,6 @@ func (c *Conn) writeSpace() {
 		c.t.wakes.Open(&c.Gate, ring.Out)
 	}
 }
+
+// Unsent returns how many bytes written have never been sent (SIOCOUTQNSD). Our FIN, which follows them, is none.
+func (c *Conn) Unsent() int { return max(int(int64(c.tx.Tail()-c.txOffset(c.snd.nxt))), 0) }
