@@ -388,9 +388,9 @@ func (t *Table) EpollWait(epfd int, events []unix.EpollEvent, msec int) (n int, 
 	return t.epollWait(epfd, events, time.Duration(msec)*time.Millisecond)
 }
 
-// EpollPwait is EpollWait. The signal mask is not looked at: signals do not interrupt goroutines.
+// EpollPwait is EpollWait with a signal mask as Ppoll has it.
 func (t *Table) EpollPwait(epfd int, events []unix.EpollEvent, msec int, sigmask *unix.Sigset_t) (n int, err error) {
-	return t.EpollWait(epfd, events, msec)
+	return masked(sigmask, func() (int, error) { return t.EpollWait(epfd, events, msec) })
 }
 
 // EpollPwait2 is EpollPwait with a finer timeout, nil: without end.
@@ -399,7 +399,7 @@ func (t *Table) EpollPwait2(epfd int, events []unix.EpollEvent, timeout *unix.Ti
 	if errno != 0 {
 		return -1, errno
 	}
-	return t.epollWait(epfd, events, d)
+	return masked(sigmask, func() (int, error) { return t.epollWait(epfd, events, d) })
 }
 
 func (t *Table) epollWait(epfd int, events []unix.EpollEvent, d time.Duration) (n int, err error) {

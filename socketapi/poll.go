@@ -247,14 +247,14 @@ func (t *Table) Poll(fds []unix.PollFd, timeout int) (n int, err error) {
 	return t.poll(fds, time.Duration(timeout)*time.Millisecond)
 }
 
-// Ppoll is Poll with a finer timeout, nil: without end. The signal mask is not looked at: signals
-// do not interrupt goroutines.
+// Ppoll is Poll with a finer timeout, nil: without end. With a signal mask the calling goroutine waits on a thread that has
+// it. Signals do not end the wait (EINTR): they are for package os/signal.
 func (t *Table) Ppoll(fds []unix.PollFd, timeout *unix.Timespec, sigmask *unix.Sigset_t) (n int, err error) {
 	d, errno := durationOf(timeout)
 	if errno != 0 {
 		return -1, errno
 	}
-	return t.poll(fds, d)
+	return masked(sigmask, func() (int, error) { return t.poll(fds, d) })
 }
 
 // durationOf is a time to wait; nil is -1, without end.

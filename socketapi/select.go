@@ -26,14 +26,13 @@ func (t *Table) Select(nfd int, r, w, e *unix.FdSet, timeout *unix.Timeval) (n i
 	return t.Pselect(nfd, r, w, e, &unix.Timespec{Sec: timeout.Sec, Nsec: timeout.Usec * 1000}, nil)
 }
 
-// Pselect is Select with a finer timeout. The signal mask is not looked at: signals do not interrupt
-// goroutines.
+// Pselect is Select with a finer timeout, and a signal mask as Ppoll has it.
 func (t *Table) Pselect(nfd int, r, w, e *unix.FdSet, timeout *unix.Timespec, sigmask *unix.Sigset_t) (n int, err error) {
 	d, errno := durationOf(timeout)
 	if errno != 0 {
 		return -1, errno
 	}
-	return t.selectFor(nfd, r, w, e, d)
+	return masked(sigmask, func() (int, error) { return t.selectFor(nfd, r, w, e, d) })
 }
 
 func (t *Table) selectFor(nfd int, r, w, e *unix.FdSet, d time.Duration) (n int, err error) {
