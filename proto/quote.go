@@ -34,6 +34,10 @@ var (
 	quoteDrops6 = quoteDrops{drop.ICMP6QuoteShort, drop.ICMP6QuoteUnknown, drop.ICMP6QuoteImplausible}
 )
 
+// quotedLeast is how many bytes behind the IP header a raw socket wants to see of its packet (RFC 792; Linux:
+// icmp_socket_deliver, icmpv6_notify).
+const quotedLeast = 8
+
 // inputQuote hands an ICMP error to the sockets that may have sent the packet it quotes. It is believed
 // if there is one.
 func (s *Stack) inputQuote(q *quote) drop.Reason {
@@ -43,7 +47,7 @@ func (s *Stack) inputQuote(q *quote) drop.Reason {
 	if q.redirect.IsValid() {
 		return s.inputQuoted(q) // that a raw socket is open says nothing of what was sent
 	}
-	raw := s.errorRaw(q)
+	raw := len(q.transport) >= quotedLeast && s.errorRaw(q)
 	if r := s.inputQuoted(q); r != q.drops.unknown || !raw {
 		return r
 	}

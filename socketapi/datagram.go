@@ -270,10 +270,10 @@ func (s *datagram) disconnect() unix.Errno {
 	return 0
 }
 
-// sourceFor is the local address of a socket that is connected to a peer.
+// sourceFor is the local address of a bound socket that is connected to a peer. mu is held.
 func (s *datagram) sourceFor(to netip.AddrPort) (netip.AddrPort, unix.Errno) {
 	local := s.ends[0].Local
-	if to.Addr().Is4() && local.Addr().Is6() { // of a peer of before, which says nothing over IPv4 (inet_saddr is none yet)
+	if to.Addr().Is4() && local.Addr().Is6() && s.hold.Local.Addr().IsUnspecified() { // of a peer of before, which says nothing over IPv4 (inet_saddr is none yet)
 		local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
 	}
 	c := s.host.Cores()[0]

@@ -20,7 +20,8 @@ import (
 
 // An epoll is an epoll instance.
 type epoll struct {
-	ctl   sync.Mutex // changes of items, and whoever asks those on the list; before mu
+	of    *file      // what descriptors of it refer to
+	ctl   sync.Mutex // changes of items, and whoever asks those on the list; before mu, and before that of one it waits for
 	items map[epollKey]*epollItem
 
 	mu    sync.Mutex // guards the list; the last lock of all but that of who and callers
@@ -85,6 +86,7 @@ func (t *Table) EpollCreate1(flag int) (fd int, err error) {
 		return -1, unix.ENETDOWN
 	}
 	f := &file{epoll: &epoll{items: make(map[epollKey]*epollItem), cores: make(map[*host.Core]int)}}
+	f.epoll.of = f
 	fd, errno := t.add(f)
 	if errno != 0 {
 		return -1, errno
@@ -94,8 +96,8 @@ func (t *Table) EpollCreate1(flag int) (fd int, err error) {
 }
 
 // EpollCtl adds, changes or removes what an epoll waits for of a descriptor: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLPRI,
-// with EPOLLET, EPOLLONESHOT, EPOLLEXCLUSIVE; EPOLLERR and EPOLLHUP always. An epoll cannot wait for
-// another (ELOOP), but Poll and Select can.
+// with EPOLLET, EPOLLONESHOT, EPOLLEXCLUSIVE; EPOLLERR and EPOLLHUP always. An epoll may wait for another, but not for one
+// that waits for it, nor one below the other more than epollNestsMax times (ELOOP).
 func (t *Table) EpollCtl(epfd, op, fd int, event *unix.EpollEvent) error {
 	ep, f := t.lookup(epfd), t.lookup(fd)
 	switch {
@@ -114,7 +116,11 @@ func (t *Table) EpollCtl(epfd, op, fd int, event *unix.EpollEvent) error {
 		}
 	}
 	if f.epoll != nil && op == unix.EPOLL_CTL_ADD {
-		return unix.ELOOP
+		nesting.Lock()
+		defer nesting.Unlock()
+		if f.epoll.hasBelow(ep.epoll) || f.epoll.below()+1+ep.above() > epollNestsMax {
+			return unix.ELOOP
+		}
 	}
 	e, key := ep.epoll, epollKey{fd, f}
 	e.ctl.Lock()
@@ -146,6 +152,51 @@ func (t *Table) EpollCtl(epfd, op, fd int, event *unix.EpollEvent) error {
 		return nil
 	}
 	return unix.EINVAL
+}
+
+// epollNestsMax is how long a chain of epolls may be of which each waits for the next, its first one not counted: each link
+// is one more to be told when something happens (EP_MAX_NESTS).
+const epollNestsMax = 4
+
+// nesting is held while an epoll is added to another, before ctl of either: so no two can close a circle together.
+var nesting sync.Mutex
+
+// hasBelow says whether an epoll is another, or waits for it by way of others. nesting is held.
+func (e *epoll) hasBelow(other *epoll) bool {
+	if e == other {
+		return true
+	}
+	e.ctl.Lock()
+	defer e.ctl.Unlock()
+	for key := range e.items {
+		if key.f.epoll != nil && key.f.epoll.hasBelow(other) {
+			return true
+		}
+	}
+	return false
+}
+
+// below is how long the longest chain is of epolls that it waits for. nesting is held.
+func (e *epoll) below() (n int) {
+	e.ctl.Lock()
+	defer e.ctl.Unlock()
+	for key := range e.items {
+		if key.f.epoll != nil {
+			n = max(n, 1+key.f.epoll.below())
+		}
+	}
+	return n
+}
+
+// above is how long the longest chain is of epolls that wait for a file. nesting is held.
+func (f *file) above() (n int) {
+	f.waited.mu.Lock()
+	list := slices.Clone(f.waited.list)
+	f.waited.mu.Unlock()
+	for _, item := range list {
+		n = max(n, 1+item.ep.of.above())
+	}
+	return n
 }
 
 // add makes an item. ctl is held.

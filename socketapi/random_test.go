@@ -214,6 +214,7 @@ var allowances = []allowance{
 	{step: `setsockopt.*SO_TIMESTAMPING`, here: `EINVAL`, why: "what is sent is not stamped", ends: true},
 	{step: `sockopt.*IP(V6)?_TRANSPARENT`, here: `ENOPROTOOPT`, why: "packets to others than the engine's own addresses stay with the kernel", ends: true},
 	{step: `(connect|send).*broadcast`, linux: `ENETUNREACH`, here: `ok|EINVAL|EACCES`, why: "everyone on the link is reached without a route to them", ends: true},
+	{step: `bind.*/6`, linux: `^ok`, here: `EAFNOSUPPORT`, why: "to a raw socket of IPv4 Linux takes any address for one of IPv4, and the flow label of one of IPv6 for the host"},
 	{step: `connect.*:0/`, linux: `EINPROGRESS`, here: `ECONNREFUSED`, why: "nobody listens at port 0, and nobody is asked"},
 	{step: `connect.*/6`, linux: `^ok`, here: `ENETUNREACH`, why: "a raw socket of IPv6 has no IPv4 peer, to which Linux lets it be connected but not send", ends: true},
 	{step: `(send|connect).*/6`, here: `EAFNOSUPPORT`, why: "a socket that is connected again to a peer of the other family has the address for that one alone", ends: true},

@@ -51,6 +51,9 @@ func (s *rawSocket) connect(to netip.AddrPort, flags int) unix.Errno {
 }
 
 func (s *rawSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
+	if flags&unix.MSG_OOB != 0 {
+		return 0, unix.EOPNOTSUPP
+	}
 	if to.IsValid() {
 		if s.family == unix.AF_INET6 && to.Port() != 0 && int(to.Port()) != s.proto { // rawv6_sendmsg: the protocol, if it says one
 			return 0, unix.EINVAL

@@ -263,6 +263,66 @@ var epollRows = []row{
 		e.reads("read", &e.me, mine, 9, 0)
 		e.polls("nothing", &e.me, ep)
 	}},
+	{"epoll: of an epoll", func(e *env) {
+		mine, theirs := e.me.connected(&e.peer)
+		inner, outer, edge, once := e.me.epoll(), e.me.epoll(), e.me.epoll(), e.me.epoll()
+		e.note("exclusive", e.me.watches(outer, inner, unix.EPOLLIN|unix.EPOLLEXCLUSIVE, 1))
+		e.note("add", e.me.watches(outer, inner, unix.EPOLLIN, 1))
+		e.note("twice", e.me.watches(outer, inner, unix.EPOLLIN, 1))
+		e.note("add", e.me.watches(edge, inner, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLET, 2))
+		e.note("add", e.me.watches(once, inner, unix.EPOLLIN|unix.EPOLLONESHOT, 3))
+		e.epolls("empty", outer, 4, epollShort)
+		e.note("add", e.me.watches(inner, mine, unix.EPOLLIN, 4))
+		e.epolls("nothing", outer, 4, epollShort)
+		e.soon(func() { e.peer.api.Sendto(theirs, []byte("abc"), 0, nil) })
+		e.epolls("to read", outer, 4, epollLong)
+		e.epolls("still", outer, 4, epollLong)
+		e.epolls("edge", edge, 4, epollLong)
+		e.epolls("told already", edge, 4, epollShort)
+		e.epolls("once", once, 4, epollLong)
+		e.epolls("told already", once, 4, epollShort)
+		e.polls("poll", &e.me, outer)
+		e.epolls("the inner one", inner, 4, epollLong)
+		e.reads("read", &e.me, mine, 9, 0)
+		e.epolls("nothing", outer, 4, epollShort)
+		e.polls("poll", &e.me, outer)
+		e.sends("the peer sends", &e.peer, theirs, "def", 0)
+		e.epolls("to read", outer, 4, epollLong)
+		e.epolls("edge", edge, 4, epollLong)
+		e.note("delete", e.me.api.EpollCtl(outer, unix.EPOLL_CTL_DEL, inner, nil))
+		e.epolls("nothing", outer, 4, epollShort)
+		e.note("add", e.me.watches(outer, inner, unix.EPOLLIN, 1))
+		e.epolls("at once", outer, 4, epollLong)
+		e.me.close(inner)
+		e.epolls("closed", outer, 4, epollShort)
+	}},
+	{"epoll: of an epoll, with a descriptor of the kernel's", func(e *env) {
+		pair, err := e.me.api.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		e.me.keep(pair[0], err)
+		e.me.keep(pair[1], nil)
+		inner, outer := e.me.epoll(), e.me.epoll()
+		e.must(e.me.watches(inner, pair[0], unix.EPOLLIN, 1))
+		e.must(e.me.watches(outer, inner, unix.EPOLLIN, 2))
+		e.epolls("nothing", outer, 4, epollShort)
+		e.soon(func() { e.me.api.Write(pair[1], []byte("abc")) })
+		e.epolls("to read", outer, 4, epollLong)
+		e.reads("read", &e.me, pair[0], 9, 0)
+		e.epolls("nothing", outer, 4, epollShort)
+	}},
+	{"epoll: circles and long chains", func(e *env) {
+		var chain []int
+		for range 7 {
+			chain = append(chain, e.me.epoll())
+		}
+		e.note("itself", e.me.watches(chain[0], chain[0], unix.EPOLLIN, 1))
+		for i := range 6 {
+			e.note("the next", e.me.watches(chain[i], chain[i+1], unix.EPOLLIN, 1))
+		}
+		e.note("a circle", e.me.watches(chain[1], chain[0], unix.EPOLLIN, 1))
+		e.note("a longer one", e.me.watches(chain[3], chain[0], unix.EPOLLIN, 1))
+		e.note("before the first", e.me.watches(e.me.epoll(), chain[0], unix.EPOLLIN, 1))
+		e.note("beside it", e.me.watches(chain[0], chain[2], unix.EPOLLIN, 1))
+	}},
 	{"epoll: EPOLLEXCLUSIVE wakes one of several", func(e *env) {
 		const waiters = 4
 		mine, theirs := e.me.connected(&e.peer)

@@ -85,6 +85,8 @@ var orderRows = []row{
 			e.note("connect", e.me.api.Connect(fd, e.peer.at(1)))
 			e.note("bind", e.me.api.Bind(fd, mapped))
 			e.note("urgent", e.me.api.Sendto(fd, make([]byte, 100), unix.MSG_OOB, mapped))
+			mapped.Port = 7
+			e.note("urgent", e.me.api.Sendto(fd, make([]byte, 100), unix.MSG_OOB, mapped))
 		}
 		for _, fd := range []int{e.me.open(unix.AF_INET, unix.SOCK_RAW, 200), e.me.open(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP)} {
 			for _, port := range []int{0, 7, 0} {
@@ -96,6 +98,12 @@ var orderRows = []row{
 		raw := e.me.open(unix.AF_INET, unix.SOCK_RAW, 200)
 		e.note("connect", e.me.api.Connect(raw, e.peer.at(0)))
 		e.note("bind", e.me.api.Bind(raw, in6("::", 0)))
+		everyone := &unix.SockaddrInet4{Addr: [4]byte{e.me.ip[0], e.me.ip[1], e.me.ip[2], 255}, Port: 9}
+		for _, on := range []int{0, 1} {
+			fd := e.me.udp()
+			e.me.set(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, on)
+			e.note("connect to everyone", e.me.api.Connect(fd, everyone))
+		}
 		udp := e.me.inet6(unix.SOCK_DGRAM)
 		e.note("connect", e.me.api.Connect(udp, &unix.SockaddrInet6{Addr: e.peer.ip6, Port: 9}))
 		e.note("connect over IPv4", e.me.api.Connect(udp, e.peer.at(9)))
@@ -148,6 +156,15 @@ var orderRows = []row{
 			e.readv("the next", &e.me, mine, 1, 1)
 			e.readv("after it", &e.me, mine, 1, 1)
 		}
+	}},
+	{"order: an error that waits when a connection is undone", func(e *env) {
+		mine, theirs := e.me.connected(&e.peer)
+		e.must(e.peer.api.SetsockoptLinger(theirs, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+		e.peer.close(theirs)
+		e.awaits("reset", &e.me, mine, unix.POLLERR)
+		e.note("connect to nobody", e.me.api.Connect(mine, nil))
+		e.takenError(mine)
+		e.takenError(mine)
 	}},
 	{"order: bytes that were never sent", func(e *env) {
 		ask := func(what string, fd int) {

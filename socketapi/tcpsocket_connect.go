@@ -114,6 +114,12 @@ func (s *tcpSocket) disconnect() unix.Errno {
 	s.shut.Store(0)
 	s.mu.Unlock()
 	if conn != nil {
+		if conn.begin() == 0 {
+			if errno := conn.takeError(); errno != 0 {
+				s.pending.Set(uint32(errno)) // which nobody has been told of yet
+			}
+			conn.leave()
+		}
 		switch conn.state() { // Linux: tcp_disconnect
 		case tcp.Closed, tcp.TimeWait, tcp.LastAck, tcp.Closing:
 		default:

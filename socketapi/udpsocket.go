@@ -82,6 +82,9 @@ func (s *udpSocket) connect(to netip.AddrPort, _ int) unix.Errno {
 	if to.IsValid() && s.only4(to) {
 		return unix.ENETUNREACH
 	}
+	if a := to.Addr(); a.Is4() && !a.IsMulticast() && !s.broadcast && s.host.IsGroup(a) {
+		return unix.EACCES // Linux: __ip4_datagram_connect
+	}
 	return s.d.connect(toLoopback(to))
 }
 
