@@ -76,6 +76,10 @@ func OpenPacket(cfg PacketConfig) (p *Packet, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine: packet socket on %s: %w", cfg.Interface, err)
 	}
+	raw := ifi.HardwareAddr == nil && ifi.Flags&net.FlagLoopback == 0
+	if err := cfg.Filter.fits(cfg.Interface, raw); err != nil {
+		return nil, err
+	}
 	program, err := cfg.Filter.assemble()
 	if err != nil {
 		return nil, err
@@ -111,7 +115,7 @@ func OpenPacket(cfg PacketConfig) (p *Packet, err error) {
 	p.rxMsgs.init()
 	p.txMsgs.init()
 	p.info = Info{
-		Name: cfg.Interface, Driver: driverOf(cfg.Interface), Mode: "packet", Queue: cfg.Queue, Addr: addr, MTU: ifi.MTU, MTUMax: most,
+		Name: cfg.Interface, Driver: driverOf(cfg.Interface), Mode: "packet", Queue: cfg.Queue, Addr: addr, MTU: ifi.MTU, MTUMax: most, RawIP: raw,
 		KeepMax: lenderKeepMax, Region: region, FrameLen: room, TrainMax: trainMax,
 	}
 	p.trains = newTrainSocket(fd)
@@ -161,6 +165,9 @@ func (p *Packet) setUp(ifi *net.Interface, cfg PacketConfig, program []unix.Sock
 
 // SetFilter changes which frames are taken, from one frame to the next.
 func (p *Packet) SetFilter(f PacketFilter) error {
+	if err := f.fits(p.info.Name, p.info.RawIP); err != nil {
+		return err
+	}
 	program, err := f.assemble()
 	if err != nil {
 		return err

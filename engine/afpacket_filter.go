@@ -29,6 +29,14 @@ const (
 	filterDrop = 0
 )
 
+// fits says whether the filter can be had on an interface: it reads Ethernet headers, where it reads anything.
+func (f *PacketFilter) fits(name string, raw bool) error {
+	if raw && !f.Everything && (f.Groups || len(f.Addrs) > 0) {
+		return fmt.Errorf("engine: %s has no Ethernet header, by which its packets would be chosen: take a TAP, or give OpenTap the descriptor of the TUN: %w", name, unix.EOPNOTSUPP)
+	}
+	return nil
+}
+
 // assemble writes the filter in the order
 //
 //	which EtherType?   ARP, IPv4, IPv6, a tag left on; others: drop

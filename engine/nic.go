@@ -104,7 +104,10 @@ func OpenNIC(cfg NICConfig) (*NIC, error) {
 		if cfg.BusyPoll {
 			return nil, fmt.Errorf("engine: open %s: busy polling is AF_XDP's: not in mode %q: %w", l.Name, ModePacket, unix.EOPNOTSUPP)
 		}
-		return n, n.openPacket(&cfg)
+		if err := n.openPacket(&cfg); err != nil {
+			return nil, err
+		}
+		return n, nil
 	}
 	err = n.openXDP(&cfg, &l)
 	if err == nil {
@@ -114,7 +117,10 @@ func OpenNIC(cfg NICConfig) (*NIC, error) {
 		return nil, err
 	}
 	n.refused("AF_XDP", err)
-	return n, n.openPacket(&cfg)
+	if e := n.openPacket(&cfg); e != nil {
+		return nil, fmt.Errorf("%w; refused before it: AF_XDP: %w", e, err)
+	}
+	return n, nil
 }
 
 // noFallback are the errors after which AF_PACKET would only hide what is wrong:
@@ -131,11 +137,11 @@ func chooseQueues(l *Link, want []int) ([]int, error) {
 	}
 	for i, q := range want {
 		if q < 0 || q >= l.RXQueues {
-			last := "is 0"
+			has := "its only queue is 0"
 			if l.RXQueues > 1 {
-				last = fmt.Sprintf("are 0 to %d", l.RXQueues-1)
+				has = fmt.Sprintf("its queues are 0 to %d", l.RXQueues-1)
 			}
-			return nil, fmt.Errorf("engine: interface %s has no queue %d: its queues %s (`ethtool -L %s combined N` changes how many)", l.Name, q, last, l.Name)
+			return nil, fmt.Errorf("engine: interface %s has no queue %d: %s (`ethtool -L %s combined N` changes how many)", l.Name, q, has, l.Name)
 		}
 		if slices.Contains(want[:i], q) {
 			return nil, fmt.Errorf("engine: queue %d of %s is named twice", q, l.Name)

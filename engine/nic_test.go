@@ -307,8 +307,17 @@ func TestOpenNICFallsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n.Info().Mode != "packet" || len(n.Info().Refused) == 0 {
-		t.Errorf("tun0: %+v", n.Info())
+	if n.Info().Mode != "packet" || len(n.Info().Refused) == 0 || !n.Devices()[0].Info().RawIP {
+		t.Errorf("tun0: %+v, %+v", n.Info(), n.Devices()[0].Info())
+	}
+	if err := n.AddAddr(netip.MustParseAddr("10.98.0.77")); !errors.Is(err, unix.EOPNOTSUPP) || !strings.Contains(err.Error(), "OpenTap") {
+		t.Errorf("an address at tun0: %v", err)
+	}
+	if err := n.Devices()[0].Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := openIn(t, ns, NICConfig{Interface: "tun0", Groups: true}); !errors.Is(err, unix.EOPNOTSUPP) || !strings.Contains(err.Error(), "OpenTap") {
+		t.Errorf("a stack's tun0: %v", err)
 	}
 }
 

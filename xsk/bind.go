@@ -117,7 +117,7 @@ func (s *Socket) bindHint(err error) string {
 	case errors.Is(err, unix.EINVAL):
 		return fmt.Sprintf(" (%s has no queue %d? `ethtool -l %s` lists them; XDP_USE_SG needs Linux 6.6)", name, q, name)
 	case errors.Is(err, unix.EOPNOTSUPP):
-		return " (the driver has no AF_XDP zero-copy; mode copy works everywhere)"
+		return " (the driver has no AF_XDP zero-copy; mode auto falls back to copies)"
 	case errors.Is(err, unix.ENODEV):
 		return fmt.Sprintf(" (%s is gone or lies in another network namespace)", name)
 	case errors.Is(err, unix.ENETDOWN):

@@ -164,7 +164,7 @@ func forecast(l *engine.Link, occupied bool) (g gets) {
 		not("an XDP program is attached already: `bpftool net show dev %s` names it", l.Name)
 		return g
 	case l.MAC == nil && !l.Loopback:
-		not("AF_XDP: its packets have no Ethernet header")
+		not("AF_XDP: its packets have no Ethernet header; rxdrop alone opens")
 		g.Mode = "packet"
 	case x.Known && x.Features&engine.XDPBasic == 0:
 		not("zerocopy, native: the driver has no XDP")

@@ -234,6 +234,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"serve", "-i", "eth9"}, []string{"address", "-a"}},
 		{[]string{"serve", "-i", "eth9", "-a", "10.99.0.3/24", "extra"}, []string{"extra", "--help"}},
 		{[]string{"serve", "-i", "eth9", "-a", "10.99.0.3"}, []string{"10.99.0.3/24"}},
+		{[]string{"serve", "-i", "eth9", "-a", "fd99::3"}, []string{"fd99::3/64"}},
 		{[]string{"serve", "-i", "eth9", "-a", "10.99.0.300/24"}, []string{"CIDR", "10.99.0.300/24"}},
 		{[]string{"serve", "-i", "eth9", "-a", "10.99.0.3/33"}, []string{"CIDR"}},
 		{[]string{"serve", "-i", "eth9", "-a", "10.99.0.3/24", "--gateway", "gw"}, []string{`gateway "gw"`}},

@@ -129,8 +129,12 @@ func parsePrefixes(list []string) ([]netip.Prefix, error) {
 	for _, s := range list {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
-			if _, err := netip.ParseAddr(s); err == nil {
-				return nil, usagef("address %s has no prefix length: write it as %s/24, with the prefix of the link", s, s)
+			if a, err := netip.ParseAddr(s); err == nil {
+				bits := 24
+				if a.Is6() {
+					bits = 64
+				}
+				return nil, usagef("address %s has no prefix length: write it as %s/%d, with the prefix of the link", s, s, bits)
 			}
 			return nil, usagef("address %q is neither in CIDR form, such as 192.0.2.7/24, nor one of dhcp, auto, local", s)
 		}

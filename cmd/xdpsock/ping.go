@@ -274,6 +274,9 @@ func (x *pinger) ask() error {
 	x.heard[i] = false
 	x.asked[i] = x.conn.Now()
 	err := x.conn.WriteEcho(x.target, uint16(x.sent), x.payload)
+	if err != nil {
+		x.sent-- // nothing was
+	}
 	if errors.Is(err, unix.EMSGSIZE) {
 		return fmt.Errorf("%w: %d bytes do not fit into a packet: take a smaller -s", err, len(x.payload))
 	}

@@ -66,6 +66,12 @@ func TestPing(t *testing.T) {
 			t.Errorf("exit code %d:\n%s", code, stdout)
 		}
 	})
+	t.Run("no route", func(t *testing.T) {
+		code, stdout, stderr := ran(t, l.server, "ping", "-i", "server", "-a", engineAddr.String(), "192.0.2.1")
+		if code != exitFailed || !strings.Contains(stdout, "0 packets transmitted, 0 received") || !strings.Contains(stderr, "--gateway") {
+			t.Errorf("exit code %d:\n%s%s", code, stdout, stderr)
+		}
+	})
 	// The neighbour was asked for three times, and has not answered.
 	t.Run("nobody", func(t *testing.T) {
 		args := []string{"ping", "-i", "server", "-a", engineAddr.String(), "-c", "2", "-n", "1ms", "-W", "60s", "10.99.0.77"}
