@@ -46,7 +46,7 @@ const (
 // parseLease makes a lease of an acknowledgement that came at now.
 func parseLease(ack *dhcpv4.DHCPv4, now time.Time) (l Lease, err error) {
 	addr, ok := netip.AddrFromSlice(ack.YourIPAddr.To4())
-	if !ok || !addr.IsGlobalUnicast() && !addr.IsLinkLocalUnicast() || addr.As4()[0] >= 224 {
+	if !ok || !ofHost(addr) {
 		return l, fmt.Errorf("the server offers %v, which is no address for a host", ack.YourIPAddr)
 	}
 	ones, size := ack.SubnetMask().Size()
@@ -57,7 +57,7 @@ func parseLease(ack *dhcpv4.DHCPv4, now time.Time) (l Lease, err error) {
 		return l, fmt.Errorf("the server's subnet mask %v is none", net.IP(ack.SubnetMask()))
 	}
 	l.Addr = netip.PrefixFrom(addr, ones)
-	if l.Server, ok = netip.AddrFromSlice(ack.ServerIdentifier().To4()); !ok {
+	if l.Server, ok = netip.AddrFromSlice(ack.ServerIdentifier().To4()); !ok || !ofHost(l.Server) {
 		return l, errors.New("the server does not say who it is (option 54)")
 	}
 	if err := l.times(ack, now); err != nil {
@@ -79,6 +79,12 @@ func parseLease(ack *dhcpv4.DHCPv4, now time.Time) (l Lease, err error) {
 		}
 	}
 	return l, nil
+}
+
+// ofHost says whether an address of IPv4 can be that of one host.
+func ofHost(a netip.Addr) bool {
+	first := a.As4()[0]
+	return first != 0 && first != 127 && first < 224 // RFC 1122 §3.2.1.3
 }
 
 // forever is a lease without end (RFC 2131 §3.3), as the library has it.
