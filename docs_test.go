@@ -38,7 +38,12 @@ func TestProgramsInTheDocsCompile(t *testing.T) {
 			if err := os.WriteFile(file, []byte(code), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "program"), file).CombinedOutput(); err != nil {
+			build := exec.Command("go", "build", "-o", filepath.Join(dir, "program"), file)
+			if strings.Contains(code, "\"github.com/asavie/") {
+				declaredAlone(t, dir)
+				build.Args, build.Dir = build.Args[:len(build.Args)-1], dir
+			}
+			if out, err := build.CombinedOutput(); err != nil {
 				t.Errorf("%s: a program does not compile: %v\n%s", name, err, out)
 			}
 			if out, err := exec.Command("gofmt", "-l", file).CombinedOutput(); err != nil || len(out) != 0 {
@@ -48,6 +53,18 @@ func TestProgramsInTheDocsCompile(t *testing.T) {
 	}
 	if programs == 0 {
 		t.Error("no program found: is the README's example gone?")
+	}
+}
+
+// declaredAlone makes a folder a module for which the declarations in docs/testdata are github.com/asavie/xdp.
+func declaredAlone(t *testing.T, dir string) {
+	declared, err := filepath.Abs("docs/testdata/asavie-xdp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod := "module program\n\ngo 1.26\n\nrequire github.com/asavie/xdp v0.0.0\n\nreplace github.com/asavie/xdp => " + declared + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 

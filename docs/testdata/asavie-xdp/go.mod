@@ -1,0 +1,3 @@
+module github.com/asavie/xdp
+
+go 1.26
