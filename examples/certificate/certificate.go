@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
 	"net"
@@ -25,6 +26,7 @@ func New(addr netip.Addr) (cert tls.Certificate, text []byte, err error) {
 	}
 	now := time.Now()
 	template := &x509.Certificate{
+		Subject:      pkix.Name{CommonName: addr.String()}, // OpenSSL wants a name
 		SerialNumber: big.NewInt(now.UnixNano()), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
 		IPAddresses: []net.IP{addr.AsSlice()}, IsCA: true, BasicConstraintsValid: true,
 	}
