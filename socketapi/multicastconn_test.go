@@ -3,6 +3,7 @@ package socketapi
 import (
 	"errors"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -47,6 +48,32 @@ func TestListenMulticastUDP(t *testing.T) {
 	n, _, err := one.ReadFromUDPAddrPort(b)
 	if err != nil || string(b[:n]) != "hello" {
 		t.Errorf("%q, %v", b[:n], err)
+	}
+	// What it sends to a group itself is for others, as package net has it.
+	if _, err := one.WriteToUDPAddrPort([]byte("own"), to); err != nil {
+		t.Fatal(err)
+	}
+	one.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	if n, _, err := one.ReadFromUDPAddrPort(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("it hears %q of itself, %v", b[:n], err)
+	}
+	for _, group := range []string{"239.1.1.2:7", "[ff15::7]:7"} {
+		index := st.Host().Index(0)
+		c, err := st.ListenMulticastUDP(netip.MustParseAddrPort(group), index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := c.sock().multicast4
+		if group[0] == '[' {
+			m = c.sock().multicast6
+		}
+		if !m.Quiet || m.Port != 1 {
+			t.Errorf("%s: sends to groups as %+v", group, m)
+		}
+		c.Close()
+		if _, err := st.ListenMulticastUDP(netip.MustParseAddrPort(group), 999); !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
+			t.Errorf("%s on an interface that is none: %v", group, err)
+		}
 	}
 	two.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 	if n, _, err := two.ReadFromUDPAddrPort(b); err == nil {

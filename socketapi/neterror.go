@@ -9,23 +9,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// opError words the error of a call as package net does: a closed socket is
-// net.ErrClosed, a deadline that has passed os.ErrDeadlineExceeded, and anything else
-// the errno of the system call that it stands for.
+// opError words the error of a call as package net does.
 func opError(op, network, call string, source, addr net.Addr, errno unix.Errno) error {
-	e := &net.OpError{Op: op, Net: network, Source: source, Addr: addr}
-	switch errno {
-	case unix.EBADF:
-		e.Err = net.ErrClosed
-	case unix.EAGAIN:
-		e.Err = os.ErrDeadlineExceeded
-	default:
-		e.Err = errno
-		if call != "" {
-			e.Err = os.NewSyscallError(call, errno)
-		}
+	return &net.OpError{Op: op, Net: network, Source: source, Addr: addr, Err: callError(call, errno)}
+}
+
+// callError is what is inside: a closed socket is net.ErrClosed, a deadline that has passed os.ErrDeadlineExceeded, and anything
+// else the errno of the system call that it stands for.
+func callError(call string, errno unix.Errno) error {
+	switch {
+	case errno == unix.EBADF:
+		return net.ErrClosed
+	case errno == unix.EAGAIN:
+		return os.ErrDeadlineExceeded
+	case call == "":
+		return errno
 	}
-	return e
+	return os.NewSyscallError(call, errno)
 }
 
 // Errors of package net that it does not show, in its words.

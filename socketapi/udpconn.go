@@ -115,17 +115,28 @@ func (c *UDPConn) Write(p []byte) (int, error) {
 
 // WriteToUDPAddrPort sends one datagram. It allocates nothing.
 func (c *UDPConn) WriteToUDPAddrPort(p []byte, to netip.AddrPort) (n int, err error) {
-	if c.remote.IsValid() {
-		return 0, c.notTo(net.UDPAddrFromAddrPort(to), net.ErrWriteToConnected)
+	if err := c.sendTo(p, to); err != nil {
+		return 0, c.notTo(addrPortAddr{to}, err)
+	}
+	return len(p), nil
+}
+
+// sendTo sends one datagram. Its error does not say where.
+func (c *UDPConn) sendTo(p []byte, to netip.AddrPort) error {
+	switch {
+	case c.remote.IsValid():
+		return net.ErrWriteToConnected
+	case !to.IsValid():
+		return errMissingAddress
 	}
 	dest, err := c.destination(to)
 	if err != nil {
-		return 0, c.notTo(net.UDPAddrFromAddrPort(to), err)
+		return err
 	}
 	if errno := c.s.send(&message{Message: udp.Message{To: dest, Payload: p}}, 0, mono.Never); errno != 0 {
-		return 0, opError("write", c.network, "sendto", c.LocalAddr(), net.UDPAddrFromAddrPort(to), errno)
+		return callError("sendto", errno)
 	}
-	return len(p), nil
+	return nil
 }
 
 // WriteTo implements net.PacketConn. addr is a *net.UDPAddr.
@@ -145,7 +156,10 @@ func (c *UDPConn) WriteToUDP(p []byte, addr *net.UDPAddr) (int, error) {
 	case addr == nil:
 		return 0, c.notTo(nil, errMissingAddress)
 	}
-	return c.WriteToUDPAddrPort(p, c.addrPort(addr))
+	if err := c.sendTo(p, c.addrPort(addr)); err != nil {
+		return 0, c.notTo(addr, err)
+	}
+	return len(p), nil
 }
 
 // addrPort is an address of package net, whose nil IP is the unspecified one of the socket's family.
@@ -190,6 +204,11 @@ func (c *UDPConn) only6() bool {
 func (c *UDPConn) notTo(addr net.Addr, err error) error {
 	return &net.OpError{Op: "write", Net: c.network, Source: c.LocalAddr(), Addr: addr, Err: err}
 }
+
+// addrPortAddr is an address for an error, in the words of netip as package net has it.
+type addrPortAddr struct{ netip.AddrPort }
+
+func (addrPortAddr) Network() string { return "udp" }
 
 // opAddr is an address for an error, nil if there is none.
 func opAddr(a *net.UDPAddr) net.Addr {

@@ -45,39 +45,39 @@ func (c *UDPConn) ReadMsgUDP(p, oob []byte) (n, oobn, flags int, from *net.UDPAd
 // WriteMsgUDPAddrPort sends one datagram, to the peer if the address is not valid, as the control messages in oob
 // say (IP_PKTINFO, IP_TTL, ...).
 func (c *UDPConn) WriteMsgUDPAddrPort(p, oob []byte, to netip.AddrPort) (n, oobn int, err error) {
-	fail := func(err error) (int, int, error) {
-		var addr net.Addr
-		if to.IsValid() {
-			addr = net.UDPAddrFromAddrPort(to)
-		}
-		return 0, 0, c.notTo(addr, err)
-	}
-	dest := to
-	switch {
-	case c.remote.IsValid() && to.IsValid():
-		return fail(net.ErrWriteToConnected)
-	case !c.remote.IsValid() && !to.IsValid():
-		return fail(errMissingAddress)
-	case to.IsValid():
-		if dest, err = c.destination(to); err != nil {
-			return fail(err)
-		}
-	}
-	n, errno := c.sock().sendMessage(p, oob, dest, 0)
-	if errno != 0 {
-		var addr net.Addr
-		if to.IsValid() {
-			addr = net.UDPAddrFromAddrPort(to)
-		}
-		return 0, 0, opError("write", c.network, "sendmsg", c.LocalAddr(), addr, errno)
+	if n, err = c.sendMessage(p, oob, to); err != nil {
+		return 0, 0, c.notTo(addrPortAddr{to}, err)
 	}
 	return n, len(oob), nil
 }
 
 // WriteMsgUDP is WriteMsgUDPAddrPort with the address as package net has them, nil for the peer.
 func (c *UDPConn) WriteMsgUDP(p, oob []byte, to *net.UDPAddr) (n, oobn int, err error) {
-	if to == nil {
-		return c.WriteMsgUDPAddrPort(p, oob, netip.AddrPort{})
+	var dest netip.AddrPort
+	if to != nil {
+		dest = c.addrPort(to)
 	}
-	return c.WriteMsgUDPAddrPort(p, oob, c.addrPort(to))
+	if n, err = c.sendMessage(p, oob, dest); err != nil {
+		return 0, 0, c.notTo(opAddr(to), err)
+	}
+	return n, len(oob), nil
+}
+
+// sendMessage sends one datagram. Its error does not say where.
+func (c *UDPConn) sendMessage(p, oob []byte, to netip.AddrPort) (n int, err error) {
+	switch {
+	case c.remote.IsValid() && to.IsValid():
+		return 0, net.ErrWriteToConnected
+	case !c.remote.IsValid() && !to.IsValid():
+		return 0, errMissingAddress
+	case to.IsValid():
+		if to, err = c.destination(to); err != nil {
+			return 0, err
+		}
+	}
+	n, errno := c.sock().sendMessage(p, oob, to, 0)
+	if errno != 0 {
+		return 0, callError("sendmsg", errno)
+	}
+	return n, nil
 }
