@@ -49,7 +49,7 @@ func (s *datagram) send(m *message, flags int, until mono.Time) unix.Errno {
 			return unix.EDESTADDRREQ
 		}
 	}
-	if s.soErr.Peek() != 0 {
+	if s.soErr.Peek() != 0 || s.sendShut.Load() {
 		if errno := s.wayTo(m); errno != 0 {
 			return errno // which Linux finds first
 		}

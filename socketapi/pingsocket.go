@@ -38,6 +38,8 @@ func (s *pingSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, uni
 		return 0, unix.EINVAL
 	case flags&unix.MSG_OOB != 0:
 		return 0, unix.EOPNOTSUPP
+	case s.family == unix.AF_INET6 && to.Addr().Is4():
+		return 0, unix.EINVAL
 	case to.IsValid():
 		to = netip.AddrPortFrom(to.Addr(), 0)
 	}

@@ -43,6 +43,9 @@ func (s *rawSocket) protocolPort(a netip.AddrPort) netip.AddrPort {
 }
 
 func (s *rawSocket) bind(local netip.AddrPort) unix.Errno {
+	if s.d.peer().IsValid() && (s.family == unix.AF_INET || local.Addr().Is6()) { // raw_bind, rawv6_bind
+		return unix.EINVAL
+	}
 	return s.udpSocket.bind(s.protocolPort(local))
 }
 

@@ -108,6 +108,28 @@ var orderRows = []row{
 		e.note("connect", e.me.api.Connect(udp, &unix.SockaddrInet6{Addr: e.peer.ip6, Port: 9}))
 		e.note("connect over IPv4", e.me.api.Connect(udp, e.peer.at(9)))
 	}},
+	{"order: peers without a port", func(e *env) {
+		fd := e.me.udp()
+		e.note("connect", e.me.api.Connect(fd, e.peer.at(0)))
+		sa, err := e.me.api.Getpeername(fd)
+		e.note("getpeername", sa, err)
+		raw := e.me.open(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_UDP) // the datagram is all the program's
+		sink, at := e.peer.datagram()
+		from, to := 7777, at.Port
+		e.note("sendto", e.me.api.Sendto(raw, []byte{byte(from >> 8), byte(from), byte(to >> 8), byte(to), 0, 9, 0, 0, 'x'}, 0, e.peer.at(0)))
+		e.awaits("it", &e.peer, sink, unix.POLLIN)
+		e.reads("the peer reads", &e.peer, sink, 9, 0)
+		e.note("connect", e.me.api.Connect(raw, e.peer.at(0)))
+		e.note("bind to nobody's, connected", e.me.api.Bind(raw, &unix.SockaddrInet4{Addr: [4]byte{10, 97, 0, 7}}))
+	}},
+	{"order: shutdown of a connection that is being made", func(e *env) {
+		fd := e.me.tcp()
+		e.must(e.me.api.SetNonblock(fd, true))
+		e.note("connect", e.me.api.Connect(fd, e.nobody()))
+		e.note("shutdown", e.me.api.Shutdown(fd, unix.SHUT_RDWR))
+		e.polls("poll", &e.me, fd)
+		e.takenError(fd)
+	}},
 	{"order: connect when a shutdown has seen the connection", func(e *env) {
 		l, at := e.peer.listener()
 		fd := e.connecting(at)

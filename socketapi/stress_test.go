@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -193,10 +194,16 @@ func useDatagram(s *Table, text string) error {
 	return errors.New("no answer to 20 datagrams")
 }
 
-// TestRandomCallsOnSharedDescriptors lets goroutines call anything on descriptors that others are
-// closing. Any result will do; nothing may hang, race or be left.
+// meddlers is how many goroutines TestRandomCallsOnSharedDescriptors has, and sharedDescriptors how many descriptors they share.
+const (
+	meddlers          = 2000
+	sharedDescriptors = 96
+)
+
+// TestRandomCallsOnSharedDescriptors lets thousands of goroutines call anything on descriptors that others are closing, polling
+// and duplicating. Any result will do; nothing may hang, race or be left.
 func TestRandomCallsOnSharedDescriptors(t *testing.T) {
-	t.Parallel()
+	before, kernels := runtime.NumGoroutine(), kernelDescriptors(t)
 	a, b := twoHosts(t)
 	l, err := b.Listen("tcp", addrB+":7")
 	fatal(t, err)
@@ -211,15 +218,40 @@ func TestRandomCallsOnSharedDescriptors(t *testing.T) {
 		}
 	}()
 	s := a.Table()
-	s.SetLimit(12)
-	stop := time.Now().Add(3 * time.Second)
+	s.SetLimit(sharedDescriptors)
+	stop := time.Now().Add(2 * time.Second)
 	var wg sync.WaitGroup
-	for i := range 64 {
+	goroutines := meddlers
+	if testing.Short() {
+		goroutines /= 4
+	}
+	for i := range goroutines {
 		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(i), 7))
 			p := make([]byte, 3000)
 			for k := i; time.Now().Before(stop); k++ {
-				fd := descriptorBase + k*7%12
-				switch (k/12 + i) % 16 {
+				fd, other := descriptorBase+r.IntN(sharedDescriptors), descriptorBase+r.IntN(sharedDescriptors)
+				switch r.IntN(24) {
+				case 16:
+					s.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+				case 17:
+					s.EpollCreate1(0)
+				case 18:
+					s.Dup2(fd, other)
+				case 19:
+					s.EpollCtl(fd, 1+k%3, other, &unix.EpollEvent{Events: uint32(r.Uint64())&^unix.EPOLLWAKEUP | unix.EPOLLIN, Fd: int32(other)})
+				case 20:
+					s.EpollWait(fd, make([]unix.EpollEvent, 4), r.IntN(5))
+				case 21:
+					fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(other), Events: unix.POLLIN | unix.POLLOUT | unix.POLLPRI}}
+					s.Poll(fds, r.IntN(5))
+				case 22:
+					var in, out unix.FdSet
+					in.Set(fd)
+					out.Set(other)
+					s.Select(max(fd, other)+1, &in, &out, nil, &unix.Timeval{Usec: int64(r.IntN(5000))})
+				case 23:
+					s.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, other)
 				case 0:
 					s.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 				case 1:
@@ -265,4 +297,13 @@ func TestRandomCallsOnSharedDescriptors(t *testing.T) {
 		t.Errorf("%d descriptors are left", n)
 	}
 	drainedPools(t, a)
+	l.Close()
+	fatal(t, a.Close())
+	fatal(t, b.Close())
+	sameGoroutines(t, before)
+	for start := time.Now(); kernelDescriptors(t) > kernels; time.Sleep(time.Millisecond) {
+		if time.Since(start) > longest {
+			t.Fatalf("%d descriptors of the kernel's, there were %d", kernelDescriptors(t), kernels)
+		}
+	}
 }

@@ -255,6 +255,7 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 		return unix.ENOTCONN
 	case s.connecting && conn.state() == tcp.SynSent:
 		s.conn.Store(nil)
+		s.pending.Set(uint32(unix.ECONNRESET)) // tcp_disconnect
 		s.lookout.move(nil)
 		s.connecting = false
 		s.mu.Unlock()

@@ -198,7 +198,7 @@ func (s *udpSocket) name() netip.AddrPort {
 }
 
 func (s *udpSocket) peerName() (netip.AddrPort, unix.Errno) {
-	if p := s.d.peer(); p.IsValid() {
+	if p := s.d.peer(); p.IsValid() && p.Port() != 0 { // inet_getname
 		return p, 0
 	}
 	return netip.AddrPort{}, unix.ENOTCONN
