@@ -1,11 +1,16 @@
 package socketapi
 
 import (
+	"context"
+	"errors"
 	"net"
+	"net/netip"
 	"reflect"
 	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -83,4 +88,27 @@ func signature(f reflect.Type) string {
 		s.WriteString(f.Out(i).String() + ", ")
 	}
 	return s.String()
+}
+
+// TestWithoutStack: who forgets the field is told so, but for networks that need none.
+func TestWithoutStack(t *testing.T) {
+	var d Dialer
+	var lc ListenConfig
+	_, tcp := d.Dial("tcp", "192.0.2.1:9")
+	_, addr := d.DialUDP(context.Background(), "udp", netip.AddrPort{}, netip.MustParseAddrPort("192.0.2.1:9"))
+	_, listen := lc.Listen(context.Background(), "tcp", ":0")
+	_, packet := lc.ListenPacket(context.Background(), "udp", ":0")
+	for i, err := range []error{tcp, addr, listen, packet} {
+		var op *net.OpError
+		if !errors.As(err, &op) || op.Err != errNoStack {
+			t.Errorf("%d: %v, want %v", i, err, errNoStack)
+		}
+	}
+	if _, err := d.Dial("unix", "/nonexistent/x"); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("unix: %v, want ENOENT", err)
+	}
+	local, remote := &net.UnixAddr{Name: "", Net: "unix"}, &net.UnixAddr{Name: "/nonexistent/x", Net: "unix"}
+	if _, err := d.DialUnix(context.Background(), "unix", local, remote); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("DialUnix: %v, want ENOENT", err)
+	}
 }
