@@ -3,6 +3,7 @@ package socketapi
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
@@ -50,6 +51,9 @@ type trace struct {
 	iss, irs uint32 // of this side and of its peer
 	begun    [2]bool
 	nxt      uint32 // after what this side has said, from iss on
+	acked    uint32 // what this side has acknowledged, from irs on
+
+	acks, again bool // acknowledgements alone count, and SYNs that are sent again
 }
 
 // trace begins to look at what this side says by a connection of a port, its own or its peer's.
@@ -90,8 +94,9 @@ func (r *trace) tell(want string) {
 	r.lines = nil
 }
 
-// see takes in a frame. Acknowledgements alone follow clocks and are left out, but for those of a number that is
-// acknowledged already, which ask for something; so is what was said before, since a busy machine has segments sent again.
+// see takes in a frame. Acknowledgements alone follow clocks and are left out, if the row does not want them, but for those of a
+// number that is acknowledged already, which ask for something; so is what was said before, since a busy machine has segments sent
+// again.
 func (r *trace) see(frame []byte) {
 	link, ok := wire.ParseLink(frame)
 	if !ok {
@@ -128,12 +133,23 @@ func (r *trace) said(h wire.TCP, ip string, mine bool) {
 		}
 		return
 	}
+	ack := h.Ack().Uint32() - r.irs
 	if flags.Has(wire.SYN) {
-		if r.begun[0] {
+		about := ""
+		switch n := len(h.Payload()); {
+		case r.begun[0] && r.again:
+			about = fmt.Sprintf(", again at %+d", int32(seq-r.iss))
+		case r.begun[0]:
 			return
+		case n > 0:
+			about = fmt.Sprintf(", %d bytes", n)
 		}
-		r.iss, r.nxt, r.begun[0] = seq, 1, true
-		r.lines = append(r.lines, fmt.Sprintf("%v, window %d, %s, %s", flags, h.Window(), optionsOf(h), ip))
+		if flags.Has(wire.ACK) {
+			about += fmt.Sprintf(", acknowledges %d", ack)
+			r.acked = ack
+		}
+		r.iss, r.nxt, r.begun[0] = seq, 1+uint32(len(h.Payload())), true
+		r.lines = append(r.lines, fmt.Sprintf("%v%s, window %d, %s, %s", flags, about, h.Window(), optionsOf(h), ip))
 		return
 	}
 	at, n := seq-r.iss, uint32(len(h.Payload()))
@@ -158,11 +174,14 @@ func (r *trace) said(h wire.TCP, ip string, mine bool) {
 		if at == r.nxt-1 {
 			at = 0
 		}
+	case r.acks && int32(ack-r.acked) > 0:
+		about = fmt.Sprintf(", acknowledges %d", ack)
 	default:
 		return
 	}
+	r.acked = ack
 	if flags.Has(wire.ACK) && (flags.Has(wire.RST) || flags.Has(wire.FIN)) {
-		about += fmt.Sprintf(", acknowledges %d", h.Ack().Uint32()-r.irs)
+		about += fmt.Sprintf(", acknowledges %d", ack)
 	}
 	if flags.Has(wire.URG) {
 		about += fmt.Sprintf(", urgent %d", h.Urgent())
@@ -170,7 +189,7 @@ func (r *trace) said(h wire.TCP, ip string, mine bool) {
 	r.lines = append(r.lines, fmt.Sprintf("%v %d(%d)%s, %s, %s", flags, at, n, about, optionsOf(h), ip))
 }
 
-// optionsOf are those of a header in their order, less what timestamps say.
+// optionsOf are those of a header in their order, less what timestamps and cookies say.
 func optionsOf(h wire.TCP) string {
 	var said []string
 	for b := h.Options(); len(b) > 0; {
@@ -187,6 +206,8 @@ func optionsOf(h wire.TCP) string {
 		switch o := b[2:b[1]]; b[0] {
 		case 8:
 			said = append(said, fmt.Sprint("TS ", len(o)))
+		case 34:
+			said = append(said, fmt.Sprint("cookie ", len(o)))
 		default:
 			said = append(said, fmt.Sprintf("%d %x", b[0], o))
 		}
@@ -336,7 +357,84 @@ func packetRows(f ipFamily) []row {
 			e.note("connect", e.me.api.Connect(mine, f.in(&e.peer, port)))
 			r.tell("SYN")
 		}},
+		{named("acknowledgements"), func(e *env) {
+			mine, theirs, r := e.pair(f, false)
+			r.acks = true
+			for i := range 4 { // of a segment each: of several that come together only the last is acknowledged here
+				e.must(e.peer.api.Sendto(theirs, make([]byte, 1+i*400), 0, nil))
+				e.until("the acknowledgement", func() bool {
+					i, err := e.peer.api.GetsockoptTCPInfo(theirs, unix.IPPROTO_TCP, unix.TCP_INFO)
+					return err == nil && i.Unacked == 0
+				})
+			}
+			e.reads("", &e.me, mine, 4+6*400, unix.MSG_WAITALL)
+			e.notes = nil
+			e.must(e.peer.api.Shutdown(theirs, unix.SHUT_WR))
+			r.tell("acknowledges 2406,")
+		}},
+		{named("a SYN that is not answered"), func(e *env) {
+			l, port := e.peer.open(f.domain, unix.SOCK_STREAM, 0), e.freePort()
+			e.must(e.peer.api.Bind(l, f.in(&e.peer, port)))
+			e.must(e.peer.api.Listen(l, 5))
+			e.must(deafen(l))
+			r := e.trace(port, false)
+			r.again = true
+			mine := e.me.open(f.domain, unix.SOCK_STREAM, 0)
+			e.must(e.me.api.SetNonblock(mine, true))
+			e.note("connect", e.me.api.Connect(mine, f.in(&e.peer, port)))
+			r.tell("again")
+		}},
+		{named("a SYN-ACK that is not answered"), func(e *env) {
+			l, port := e.me.open(f.domain, unix.SOCK_STREAM, 0), e.freePort()
+			e.must(e.me.api.Bind(l, f.in(&e.me, port)))
+			e.must(e.me.api.Listen(l, 5))
+			r := e.trace(port, true)
+			r.again = true
+			theirs := e.peer.open(f.domain, unix.SOCK_STREAM, 0)
+			e.must(deafen(theirs))
+			e.must(e.peer.api.SetNonblock(theirs, true))
+			e.peer.api.Connect(theirs, f.in(&e.me, port))
+			r.tell("again")
+		}},
+		{named("Fast Open"), func(e *env) {
+			l, port := e.peer.open(f.domain, unix.SOCK_STREAM, 0), e.freePort()
+			e.peer.set(l, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, 5)
+			e.must(e.peer.api.Bind(l, f.in(&e.peer, port)))
+			e.must(e.peer.api.Listen(l, 5))
+			for range 2 { // the first asks for a cookie
+				r := e.trace(port, false)
+				mine := e.me.open(f.domain, unix.SOCK_STREAM, 0)
+				n, err := e.me.api.SendmsgN(mine, []byte("with the SYN"), nil, f.in(&e.peer, port), unix.MSG_FASTOPEN)
+				e.note("sent", n, err)
+				theirs := e.peer.accept(l)
+				e.peer.api.Recvfrom(theirs, make([]byte, n), unix.MSG_WAITALL)
+				e.me.close(mine)
+				r.tell("FIN")
+			}
+		}},
+		{named("Fast Open of a peer"), func(e *env) {
+			l, port := e.me.open(f.domain, unix.SOCK_STREAM, 0), e.freePort()
+			e.me.set(l, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, 5)
+			e.must(e.me.api.Bind(l, f.in(&e.me, port)))
+			e.must(e.me.api.Listen(l, 5))
+			for range 2 {
+				r := e.trace(port, true)
+				theirs := e.peer.open(f.domain, unix.SOCK_STREAM, 0)
+				n, err := e.peer.api.SendmsgN(theirs, []byte("with the SYN"), nil, f.in(&e.me, port), unix.MSG_FASTOPEN)
+				e.note("sent", n, err)
+				mine := e.me.accept(l)
+				e.me.api.Recvfrom(mine, make([]byte, n), unix.MSG_WAITALL)
+				e.me.close(mine)
+				r.tell("FIN")
+			}
+		}},
 	}
+}
+
+// deafen has a socket of the kernel's take no segment any more.
+func deafen(fd int) error {
+	drop := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K}}
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop[0]})
 }
 
 // packetDifferences is where our packets are not Linux's, and why.
@@ -367,7 +465,10 @@ func TestPacketsAsLinux(t *testing.T) {
 	netlab.TestVeth(t, c, d)
 	var st *Stack
 	if err := engineNS.Do(func() (err error) {
-		st, err = Open(host.Config{Interfaces: []host.Interface{{Name: "va", Addrs: enginePrefixes, Detect: host.DetectNone}}})
+		st, err = Open(host.Config{
+			Interfaces: []host.Interface{{Name: "va", Addrs: enginePrefixes, Detect: host.DetectNone}},
+			Sysctls:    map[string]string{"tcp_fastopen": "3"},
+		})
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -383,6 +484,9 @@ func TestPacketsAsLinux(t *testing.T) {
 	me, peer := kernelSide(t, ours, "va", engineAddr, engineAddr6), kernelSide(t, kernelPeer, "vb", kernelAddr, kernelAddr6)
 	engineMe, enginePeer := me, kernelSide(t, enginePeerNS, "vb", kernelAddr, kernelAddr6)
 	engineMe.api, engineMe.index = st.Table(), st.Host().Index(0)
+	for _, ns := range []*netlab.NS{ours, kernelPeer, enginePeerNS} {
+		fatal(t, ns.Do(func() error { return os.WriteFile("/proc/sys/net/ipv4/tcp_fastopen", []byte("3"), 0) }))
+	}
 	me.tap, engineMe.tap = newTap(t, me, peer), newTap(t, me, enginePeer)
 	seen := map[string]bool{}
 	for i, r := range append(packetRows(ipFamilies[0]), packetRows(ipFamilies[1])...) {

@@ -315,6 +315,26 @@ var pollRows = concatRows([]row{
 		e.reads("the rest", &e.me, mine, 9, 0)
 		e.polls("nothing", &e.me, mine)
 	}},
+	{"poll: urgent data that is announced, inline, and passed", func(e *env) {
+		mine, theirs := e.me.connected(&e.peer)
+		ep := e.me.epoll()
+		e.must(e.me.watches(ep, mine, unix.EPOLLPRI, 1))
+		e.must(e.me.api.SetsockoptInt(mine, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1))
+		e.sends("the peer sends", &e.peer, theirs, "ab", unix.MSG_OOB)
+		e.awaits("urgent", &e.me, mine, unix.POLLPRI)
+		e.epolls("epoll", ep, 4, epollLong)
+		e.reads("to the mark", &e.me, mine, 9, 0)
+		e.polls("at the mark", &e.me, mine)
+		e.reads("the byte", &e.me, mine, 9, 0)
+		e.polls("passed", &e.me, mine)
+		e.epolls("epoll has nothing", ep, 4, 0)
+		e.sends("the peer sends", &e.peer, theirs, "c", unix.MSG_OOB)
+		e.awaits("urgent again", &e.me, mine, unix.POLLPRI)
+		e.epolls("epoll again", ep, 4, epollLong)
+		e.must(e.me.api.SetsockoptInt(mine, unix.SOL_SOCKET, unix.SO_OOBINLINE, 0))
+		e.must(e.peer.api.Shutdown(theirs, unix.SHUT_WR))
+		e.awaits("the end too", &e.me, mine, unix.POLLRDHUP)
+	}},
 	{"select: which set says what", func(e *env) {
 		mine, theirs := e.me.connected(&e.peer)
 		over, gone := e.me.connected(&e.peer)

@@ -27,10 +27,11 @@ func (c *Conn) blackHole(now mono.Time) {
 	}
 	s := &c.needRare().search
 	s.size = 0
+	options := wire.TCPOptionsLen(c.tsOK, 0) // tcp_base_mss is of payload
 	if s.low == 0 {
-		*s = search{low: uint16(min(p.BaseMSS, int(c.mssMost()))), high: c.mssMost(), at: tsClock(now)}
+		*s = search{low: uint16(min(p.BaseMSS+options, int(c.mssMost()))), high: c.mssMost(), at: tsClock(now)}
 	} else {
-		s.low = uint16(max(min(int(s.low)/2, p.BaseMSS), mssMin))
+		s.low = uint16(max(min((int(s.low)-options)/2, p.BaseMSS)+options, mssMin))
 	}
 	c.resetMSS()
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
+	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -389,6 +390,9 @@ func (z *modeled) readUrgent() {
 		return
 	}
 	r := &z.prog
+	if pri := z.c.Polled()&ring.Pri != 0; pri != (r.mark == validMark) {
+		z.t.Fatalf("POLLPRI %v at %d, the mark is %d at %d", pri, r.pos, r.mark, r.at)
+	}
 	if at := z.c.AtMark(); at != (r.mark != noMark && r.at == r.pos) {
 		z.t.Fatalf("at the mark: %v at %d, the mark is %d at %d", at, r.pos, r.mark, r.at)
 	}

@@ -94,9 +94,11 @@ func (c *Conn) announced(s *segment) {
 // mark returns the mark that the program has before it or is at, 0 if there is none.
 func (c *Conn) mark() mark {
 	for {
-		m := mark(c.urg.Load())
-		if m == 0 || m.at() >= c.rx.Head() || c.swapMark(m, 0) {
+		switch m := mark(c.urg.Load()); {
+		case m == 0 || m.at() >= c.rx.Head():
 			return m
+		case c.swapMark(m, 0):
+			return 0
 		}
 	}
 }
