@@ -99,7 +99,12 @@ func (w *KernelWatcher) quiet(now mono.Time) mono.Time {
 	w.due = mono.Never
 	k, err := w.dump()
 	w.pause = max(kernelSettle, kernelShare*SystemClock.Now().Sub(now))
-	if err == nil && !w.closed.Load() { // an error is that the interface has gone
+	switch {
+	case err != nil: // what was heard is not to be forgotten for want of memory, unless the interface has gone
+		if _, err := w.ask.LinkByIndex(w.link.Attrs().Index); !errors.As(err, new(netlink.LinkNotFoundError)) {
+			w.due = SystemClock.Now().Add(max(w.pause, askAgain))
+		}
+	case !w.closed.Load():
 		w.report(k)
 	}
 	return w.due

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/engine/netlab"
 	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/socketapi/host"
@@ -164,6 +166,66 @@ func TestAddressesOfARunningHost(t *testing.T) {
 	}
 	if !answers(t, kernel, engineAddr+":7", longest) || !answers(t, kernel, "["+engineAddr6+"]:7", longest) {
 		t.Error("the addresses of before do not answer")
+	}
+}
+
+// TestAnAddressGoesUnderItsSockets: sockets that are bound to an address, and connected from it, hear of it as those of
+// the kernel do when it is taken away, and go on when it is back.
+func TestAnAddressGoesUnderItsSockets(t *testing.T) {
+	t.Parallel()
+	st, _ := lab(t, 1, engine.ModeAuto)
+	ours, peer := netlab.TestNS(t), netlab.TestNS(t)
+	netlab.TestVeth(t, netlab.End{NS: ours, Name: "va", Addrs: enginePrefixes}, netlab.End{NS: peer, Name: "vb", Addrs: kernelPrefixes})
+	for _, f := range []struct {
+		domain int
+		prefix string
+		at, to unix.Sockaddr
+	}{
+		{unix.AF_INET, "10.99.0.22/24", &unix.SockaddrInet4{Addr: [4]byte{10, 99, 0, 22}}, &unix.SockaddrInet4{Addr: [4]byte{10, 99, 0, 1}, Port: 9}},
+		{unix.AF_INET6, "fd99::22/64", in6("fd99::22", 0), in6(kernelAddr6, 9)},
+	} {
+		p := netip.MustParsePrefix(f.prefix)
+		said := func(s berkeley, add, remove func()) (list []string) {
+			note := func(what string, err error) { list = append(list, what+" "+show(err)) }
+			add()
+			var fds [2]int
+			for i := range fds {
+				fd, err := s.Socket(f.domain, unix.SOCK_DGRAM, 0)
+				fatal(t, err)
+				defer s.Close(fd)
+				fatal(t, s.Bind(fd, f.at))
+				fds[i] = fd
+			}
+			bound, connected := fds[0], fds[1]
+			fatal(t, s.Connect(connected, f.to))
+			for _, change := range []func(){remove, add} {
+				change()
+				note("sendto", s.Sendto(bound, []byte("x"), 0, f.to))
+				_, err := s.Write(connected, []byte("x"))
+				note("write", err)
+				fd, err := s.Socket(f.domain, unix.SOCK_DGRAM, 0)
+				fatal(t, err)
+				note("bind", s.Bind(fd, f.at))
+				s.Close(fd)
+			}
+			remove()
+			note("connect", s.Connect(bound, f.to))
+			return list
+		}
+		family := map[int]string{unix.AF_INET: "", unix.AF_INET6: "-6 "}[f.domain]
+		nodad := map[int]string{unix.AF_INET6: " nodad"}[f.domain]
+		want := said(linux{ours}, func() { ip(t, ours, family+"addr add "+f.prefix+" dev va"+nodad) }, func() { ip(t, ours, family+"addr del "+f.prefix+" dev va") })
+		got := said(st.Table(), func() {
+			fatal(t, st.Host().AddAddr(0, route.Addr{Prefix: p}))
+			ctx, cancel := context.WithTimeout(context.Background(), longest)
+			defer cancel()
+			fatal(t, st.Host().Await(ctx, 0, func(list []route.Addr) bool {
+				return slices.ContainsFunc(list, func(a route.Addr) bool { return a.Prefix == p && a.Usable() })
+			}))
+		}, func() { fatal(t, st.Host().RemoveAddr(0, p.Addr())) })
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, and the kernel says %q", f.prefix, got, want)
+		}
 	}
 }
 

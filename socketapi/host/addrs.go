@@ -29,8 +29,8 @@ func (h *Host) AddAddr(port int, a route.Addr) error {
 	})
 }
 
-// RemoveAddr takes an address away that AddAddr or Config gave. Sockets that are bound to it stay, and hear
-// ENETUNREACH where they send; connections go on if it comes back before they time out. Routes
+// RemoveAddr takes an address away that AddAddr or Config gave. Sockets that are bound to it stay: over IPv4 they hear
+// ENETUNREACH where they send, over IPv6 they send from it all the same, as on Linux; connections go on if it comes back before they time out. Routes
 // that prefer it as a source go with it. It is EADDRNOTAVAIL if the interface does not have it.
 func (h *Host) RemoveAddr(port int, addr netip.Addr) error {
 	return h.changeAddrs("remove address "+addr.String(), port, func(list []route.Addr) ([]route.Addr, error) {
