@@ -195,6 +195,12 @@ func (s *Stack) pathBy(port uint32, dst netip.Addr, now mono.Time) (*path, unix.
 	return &s.pinned, errno
 }
 
+// OnLink says whether a destination is reached without a router, over any port or one counted from 1 (MSG_DONTROUTE).
+func (s *Stack) OnLink(port uint32, dst netip.Addr, now mono.Time) bool {
+	w, errno := s.pathBy(port, dst, now)
+	return errno == 0 && (w.entry == nil || w.entry.Addr == w.dst)
+}
+
 // loopPath is the way to ourselves, from the address that is asked for.
 func (s *Stack) loopPath(dst netip.Addr) (path, unix.Errno) {
 	if s.loop == nil {

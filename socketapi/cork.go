@@ -28,8 +28,8 @@ const udpDataMax = 0xffff
 // sendCorked adds to the datagram, and sends it if this is the last piece. It goes where the first piece
 // goes. What is too long is forgotten whole.
 func (s *udpSocket) sendCorked(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
-	if s.refuses(flags, to) {
-		return 0, unix.EOPNOTSUPP
+	if errno := s.refuses(flags, to); errno != 0 {
+		return 0, errno
 	}
 	var m message
 	if errno := s.address(&m, oob, to); errno != 0 { // which takes a lock that comes before the cork's

@@ -283,6 +283,14 @@ func (s *datagram) sourceFor(to netip.AddrPort) (netip.AddrPort, unix.Errno) {
 	return netip.AddrPortFrom(src, local.Port()), errno
 }
 
+// onLink says whether a destination is reached without a router.
+func (s *datagram) onLink(to netip.Addr) bool {
+	c := s.host.Cores()[0]
+	c.Lock()
+	defer c.Unlock()
+	return c.Stack.OnLink(s.ends[0].Device, to, c.Now())
+}
+
 // local returns the socket's own address, not valid if it has none yet.
 func (s *datagram) local() netip.AddrPort {
 	s.mu.Lock()

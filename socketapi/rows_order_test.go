@@ -122,6 +122,26 @@ var orderRows = []row{
 		e.note("connect", e.me.api.Connect(raw, e.peer.at(0)))
 		e.note("bind to nobody's, connected", e.me.api.Bind(raw, &unix.SockaddrInet4{Addr: [4]byte{10, 97, 0, 7}}))
 	}},
+	{"order: MSG_DONTROUTE", func(e *env) {
+		mine, theirs := e.peers()
+		e.sends("to the peer", &e.me, mine, "x", unix.MSG_DONTROUTE)
+		e.reads("it", &e.peer, theirs, 9, 0)
+		fd := e.me.udp()
+		for _, to := range [][4]byte{e.peer.ip, e.me.ip, {127, 0, 0, 1}, {10, 97, 0, 7}} {
+			e.note("sendto", e.me.api.Sendto(fd, []byte("x"), unix.MSG_DONTROUTE, &unix.SockaddrInet4{Addr: to, Port: 9}))
+			e.until("an error, if there is one", func() bool {
+				n, err := e.me.api.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+				return n == 0 && err == nil
+			})
+		}
+		six, sink := e.me.inet6(unix.SOCK_DGRAM), e.peer.inet6(unix.SOCK_DGRAM)
+		e.must(e.peer.api.Bind(sink, in6("::", 0)))
+		e.note("IPv6", e.me.api.Sendto(six, []byte("x"), unix.MSG_DONTROUTE, &unix.SockaddrInet6{Addr: e.peer.ip6, Port: e.peer.port6(sink)}))
+		e.reads("it", &e.peer, sink, 9, 0)
+		c, other := e.me.connected(&e.peer)
+		e.sends("a stream", &e.me, c, "x", unix.MSG_DONTROUTE)
+		e.reads("it", &e.peer, other, 9, 0)
+	}},
 	{"order: shutdown of a connection that is being made", func(e *env) {
 		fd := e.me.tcp()
 		e.must(e.me.api.SetNonblock(fd, true))

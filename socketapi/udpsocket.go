@@ -122,25 +122,30 @@ func (s *udpSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix
 	return s.sendMessage(p, oob, to, flags)
 }
 
-// refuses says whether a datagram cannot be sent with some flags. Linux has no urgent datagrams either, though it passes the
-// flag over with UDP over IPv6, but routes that can be left out it has. Flags that say nothing are passed over.
-func (s *udpSocket) refuses(flags int, to netip.AddrPort) bool {
-	switch {
-	case flags&unix.MSG_DONTROUTE != 0:
-		return true
-	case flags&unix.MSG_OOB == 0:
-		return false
+// refuses says why a datagram cannot be sent with some flags. There are no urgent datagrams, though with UDP over IPv6 the
+// flag is passed over; one that is to meet no router has to have a peer on the link, which IPv6 does not ask. Flags that say
+// nothing are passed over. All of it is as on Linux.
+func (s *udpSocket) refuses(flags int, to netip.AddrPort) unix.Errno {
+	if flags&(unix.MSG_OOB|unix.MSG_DONTROUTE) == 0 {
+		return 0
 	}
 	if !to.IsValid() {
 		to = s.d.peer()
 	}
-	return s.family == unix.AF_INET || s.class() != onUDP || to.Addr().Is4()
+	four := s.family == unix.AF_INET || to.Addr().Is4()
+	switch {
+	case flags&unix.MSG_OOB != 0 && (four || s.class() != onUDP):
+		return unix.EOPNOTSUPP
+	case flags&unix.MSG_DONTROUTE != 0 && four && to.IsValid() && !s.d.onLink(toLoopback(to).Addr()):
+		return unix.ENETUNREACH
+	}
+	return 0
 }
 
 // sendMessage sends one datagram of what p says in the words of the socket's protocol.
 func (s *udpSocket) sendMessage(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
-	if s.refuses(flags, to) {
-		return 0, unix.EOPNOTSUPP
+	if errno := s.refuses(flags, to); errno != 0 {
+		return 0, errno
 	}
 	m := message{Message: udp.Message{Payload: p}}
 	if errno := s.address(&m, oob, to); errno != 0 {
