@@ -28,7 +28,8 @@ const (
 const intLen = 4
 
 // IoctlGetInt is an ioctl that answers with a number: FIONREAD (bytes to read of a stream, the length of the next
-// datagram), SIOCOUTQ (bytes that have not been acknowledged, or not been sent of datagrams), SIOCATMARK,
+// datagram), SIOCOUTQ (bytes that have not been acknowledged, or not been sent of datagrams), SIOCOUTQNSD (bytes of a stream
+// that have never been sent), SIOCATMARK,
 // SIOCGPGRP and FIOGETOWN.
 func (t *Table) IoctlGetInt(fd int, req uint) (int, error) {
 	if k := t.kernel(fd); k != nil {
