@@ -1,17 +1,18 @@
 package engine
 
 import (
+	"runtime"
 	"sync/atomic"
 	"time"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 )
 
-// A batch is what woken programs have posted (answers, most often) while the driver that woke
-// them lets them run. It sends when they have all run, or when there are postBatch: the
+// A batch is what woken programs have posted (answers, most often) while the driver, or the first of
+// them, lets them run. It is sent when they have all run, or when there are postBatch: the
 // other end is woken once for them, and a system call goes out once.
 type batch struct {
-	yielding atomic.Bool  // the driver will turn when it runs next
+	yielding atomic.Bool  // somebody will send when it runs next
 	posts    atomic.Int32 // left to it
 	since    atomic.Int64 // mono.Time of the first of them
 }
@@ -30,18 +31,37 @@ func (b *batch) open(coming *atomic.Int32) bool {
 	return b.posts.Load() > 0 && b.yielding.Load() && coming.Load() > 0
 }
 
-// leave says whether what was posted is left to a driver that yields. It was posted before:
-// the driver says first that it no longer yields and looks at what is posted after it.
+// leave says whether what was posted is left to who yields. It was posted before: who yields says first
+// that it no longer does, and looks at what is posted after it.
 func (c *Core) leave() bool {
 	b := &c.batch
 	if !b.yielding.Load() || c.coming.Load() == 0 {
 		return false
 	}
+	return b.add(c.clock) < postBatch
+}
+
+// gather begins a batch where the driver does not yield: the first to run of those who were woken lets the others
+// run before what it has posted is sent, and they leave theirs to it. The lock is not held.
+//
+// Measured with net/http as above, 20 rounds, together with the driver's yield before its turn (drive.go): 1.09 times
+// the rate, 0.87 of the processor time a request.
+func (c *Core) gather() {
+	b := &c.batch
+	if c.coming.Load() > 0 && b.yielding.CompareAndSwap(false, true) {
+		b.add(c.clock)
+		runtime.Gosched()
+		b.yielding.Store(false)
+	}
+}
+
+// add counts a post, and says how many there are.
+func (b *batch) add(clock Clock) int32 {
 	n := b.posts.Add(1)
 	if n == 1 {
-		b.since.Store(int64(c.clock.Now()))
+		b.since.Store(int64(clock.Now()))
 	}
-	return n < postBatch
+	return n
 }
 
 // overdue says whether the batch has waited long enough at now. The lock is held.

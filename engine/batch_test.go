@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
@@ -91,4 +93,42 @@ func TestAnswersOfManyGoOut(t *testing.T) {
 			within(t, "the end", callers.Wait)
 		})
 	}
+}
+
+// The first to run of those who were woken waits for what the others have to say, and none of it is left behind.
+func TestFirstOfWokenGathers(t *testing.T) {
+	h := &fakeHandler{}
+	c, _, _ := manual(t, h)
+	c.coming.Store(9) // they are still to run
+	together := 0
+	for round := int64(1); round <= 200; round++ {
+		var other sync.WaitGroup
+		var ready atomic.Bool
+		other.Go(func() {
+			ready.Store(true)
+			for i := 0; i < 1000 && !c.batch.yielding.Load(); i++ {
+				runtime.Gosched()
+			}
+			h.ask(c)
+		})
+		for !ready.Load() {
+			runtime.Gosched()
+		}
+		turns := c.Turns()
+		h.ask(c)
+		other.Wait()
+		if seen := h.seen.Load(); seen != 2*round {
+			t.Fatalf("round %d: %d posts were seen", round, seen)
+		}
+		if c.Turns() == turns+1 {
+			together++
+		}
+	}
+	if together == 0 {
+		t.Error("two posts never went out together")
+	}
+	if c.batch.yielding.Load() {
+		t.Error("nobody posts, and one is said to yield")
+	}
+	c.coming.Store(0)
 }

@@ -300,11 +300,15 @@ func (c *Core) rush() {
 }
 
 // Post sees to what a program has just given the handler to be done, at once if
-// the core is free, else by the one who holds it; or, where the driver has woken a batch of
-// programs and lets them run, with the answers of some others (postBatch). The lock is not
+// the core is free, else by the one who holds it; or, where a turn has woken several
+// programs that are still to run, with the answers of some others (postBatch). The lock is not
 // held.
 func (c *Core) Post() {
-	if !c.leave() && c.mu.TryLock() {
+	if c.leave() {
+		return
+	}
+	c.gather()
+	if c.mu.TryLock() {
 		c.Flush()
 		c.Unlock()
 	}

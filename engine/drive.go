@@ -22,7 +22,7 @@ import (
 //   - Nobody wakes a goroutine and spins on: the woken one sits in the run queue of
 //     the spinner's processor, and a thief waits some 50 us before it takes it. A turn
 //     may wake many, and the first of them to run drives next: it yields until the
-//     others have come.
+//     others have come, before it turns and after.
 //   - A deadline is no data, and who waits for several cores drives none: a driver whose
 //     turn woke only such yields once and keeps the role, since they will not take it.
 //   - A driver leaves no frame behind that woke it: if a port has some it turns once
@@ -71,6 +71,10 @@ func (c *Core) Wait(w *Waiter, cond Condition) bool {
 		}
 		if c.driver != w {
 			c.take(w)
+			if c.coming.Load() > 0 { // what they have to say is sent by this turn
+				c.yield()
+				continue
+			}
 		}
 		c.woken, c.others = 0, 0
 		work := c.turn()
