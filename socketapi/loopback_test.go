@@ -37,7 +37,7 @@ func openSelf(t *testing.T, cores int) (st *Stack, ends []*pipe) {
 		interfaces[0].Addrs = append(interfaces[0].Addrs, netip.MustParsePrefix(selves[1]+"/24"))
 		interfaces = interfaces[:1]
 	}
-	st, err := Open(host.Config{Interfaces: interfaces})
+	st, err := Open(host.Config{Interfaces: interfaces, Sysctls: map[string]string{lowPorts: "0"}})
 	fatal(t, err)
 	t.Cleanup(func() {
 		if err := st.Close(); err != nil {

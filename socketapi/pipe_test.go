@@ -184,6 +184,9 @@ func twoFamilies(t testing.TB, drop func(frame []byte) bool) (a, b *Stack) {
 	return openOver(t, pa, addrA, addrA6), openOver(t, pb, addrB, addrB6)
 }
 
+// lowPorts is the knob by which tests in memory take the ports of services without a privilege.
+const lowPorts = "net.ipv4.ip_unprivileged_port_start"
+
 // openOver opens a stack over a device and checks at the end that nothing is left of it.
 func openOver(t testing.TB, dev *pipe, addrs ...string) *Stack {
 	t.Helper()
@@ -198,7 +201,7 @@ func openOver(t testing.TB, dev *pipe, addrs ...string) *Stack {
 	}
 	st, err := Open(host.Config{
 		Interfaces: []host.Interface{in},
-		Sysctls:    map[string]string{"net.ipv4.icmp_ratelimit": "0", "net.ipv6.icmp.ratelimit": "0"},
+		Sysctls:    map[string]string{"net.ipv4.icmp_ratelimit": "0", "net.ipv6.icmp.ratelimit": "0", lowPorts: "0"},
 	})
 	if err != nil {
 		t.Fatal(err)

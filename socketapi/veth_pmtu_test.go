@@ -18,6 +18,7 @@ import (
 // far end, is the same with Linux's sockets and with ours.
 func TestPathMTUAsLinuxHasIt(t *testing.T) {
 	t.Parallel()
+	netlab.RequireRoot(t)
 	var notes [2][]string
 	for i, name := range []string{"Linux", "engine"} {
 		t.Run(name, func(t *testing.T) {
