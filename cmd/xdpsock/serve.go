@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/service"
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
@@ -167,6 +169,7 @@ func serve(ctx context.Context, out *output, stderr io.Writer, flags *stackFlags
 	select {
 	case <-ctx.Done():
 	case err = <-ended:
+		err = whyDown(stack.Host(), err)
 	}
 	stop()
 	<-watched
@@ -175,6 +178,21 @@ func serve(ctx context.Context, out *output, stderr io.Writer, flags *stackFlags
 	sayDone(out, time.Since(began), group.Stats())
 	sayTraffic(out, &t)
 	out.emit(summary{"summary", time.Since(began).Seconds(), &t, group.Stats()})
+	return err
+}
+
+// whyDown is what a device says of its end, where a service has ended because of it.
+func whyDown(h *host.Host, err error) error {
+	if !errors.Is(err, unix.ENETDOWN) {
+		return err
+	}
+	for _, c := range h.Cores() {
+		for port := range c.Ports() {
+			if e := c.Port(port).Err(); e != nil {
+				return e
+			}
+		}
+	}
 	return err
 }
 

@@ -441,3 +441,22 @@ func TestServeChecksums(t *testing.T) {
 		})
 	}
 }
+
+// An engine whose interface is deleted says so, and what it has done.
+func TestServeInterfaceDeleted(t *testing.T) {
+	l := newLab(t)
+	p := start(t, l.server, "serve", "-i", "server", "-a", engineAddr.String())
+	p.says("Ctrl-C")
+	if err := l.veth.B.Delete(); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.ends(); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	if s := p.stderr.String(); strings.Count(s, "\n") != 1 || !strings.Contains(s, "the interface was deleted") {
+		t.Errorf("%q", s)
+	}
+	if s := p.stdout.String(); !strings.Contains(s, "received ") {
+		t.Errorf("no summary:\n%s", s)
+	}
+}
