@@ -449,6 +449,11 @@ func places(t *testing.T) []place {
 	a, b := newPipe()
 	a.name, b.name = "va", "vb"
 	stA, stB := openOver(t, a, engineAddr, engineAddr6), openOver(t, b, kernelAddr, kernelAddr6)
+	for _, st := range []*Stack{stA, stB} { // as the kernel's are
+		if err := st.Host().SetSysctl(lowPorts, "1024"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	memory := place{"memory", engineSide(t, stA, a.addr, engineAddr, engineAddr6), engineSide(t, stB, b.addr, kernelAddr, kernelAddr6)}
 	return []place{kernel, veth, memory}
 }
