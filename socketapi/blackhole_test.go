@@ -38,6 +38,10 @@ func swallow(ctx context.Context, a, b *netlab.Tap) {
 	}
 }
 
+// searchOver is after how many writes that moved something, 10 ms or more apart, a size that stayed is the last: a
+// probe that is lost is found lost in a few of them.
+const searchOver = 60
+
 // searched is what a sender made of such a way: the payload of its segments in the end, and when the first data arrived.
 type searched struct {
 	mss   int
@@ -65,19 +69,27 @@ func search(t *testing.T, me berkeley, l net.Listener) (s searched) {
 		}
 		io.Copy(io.Discard, r)
 	}()
-	stays := begin
-	for p := make([]byte, 64<<10); time.Since(stays) < 1500*time.Millisecond || len(arrived) == 0; time.Sleep(10 * time.Millisecond) {
-		if _, err := me.SendmsgN(fd, p, nil, nil, 0); err != nil && err != unix.EAGAIN || time.Since(begin) > 30*time.Second {
+	stays := 0 // writes that moved something since the size last changed, or data arrived first
+	for p := make([]byte, 64<<10); stays < searchOver; time.Sleep(10 * time.Millisecond) {
+		sent, err := me.SendmsgN(fd, p, nil, nil, 0)
+		if err != nil && err != unix.EAGAIN || time.Since(begin) > longest {
 			t.Errorf("segments of %d after %v: %v", s.mss, time.Since(begin), err)
 			return s
 		}
 		n, err := me.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG)
 		fatal(t, err)
-		if n != s.mss {
-			s.mss, stays = n, time.Now()
+		select {
+		case s.after = <-arrived:
+			stays = 0
+		default:
+		}
+		switch {
+		case n != s.mss || s.after == 0:
+			s.mss, stays = n, 0
+		case sent > 0:
+			stays++
 		}
 	}
-	s.after = <-arrived
 	return s
 }
 
