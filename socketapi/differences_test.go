@@ -16,6 +16,10 @@ var differences = map[string]difference{
 		"a port is held by sockets; that of a connection in TIME-WAIT is free, and RFC 6056 keeps the next one from it",
 		[]string{"linux without SO_REUSEADDR: EADDRINUSE | engine without SO_REUSEADDR: ok"},
 	},
+	"AF_INET6: from the loopback's address to another host": {
+		"that address is never sent outside of a node (RFC 4291 §2.5.3), and connect says so",
+		[]string{"linux then to the peer: ok | engine then to the peer: EINVAL"},
+	},
 	"SO_SNDBUF is at first": {
 		"a stream's send buffer begins with 128 KiB here: a write and the copy of it are all there is, no overhead of packets",
 		[]string{"linux tcp: 16384 ok | engine tcp: 131072 ok", "linux tcp6: 16384 ok | engine tcp6: 131072 ok"},

@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,13 @@ func (e *env) refusing() *unix.SockaddrInet4 {
 	e.must(e.peer.api.Bind(fd, e.peer.at(0)))
 	at := e.peer.name(fd)
 	e.peer.close(fd)
+	return at
+}
+
+// refusing is an address of the side where no datagram socket is.
+func (s *side) refusing() *unix.SockaddrInet4 {
+	fd, at := s.datagram()
+	s.close(fd)
 	return at
 }
 
@@ -77,6 +85,19 @@ var connectRows = []row{
 		e.note("refused", e.me.api.Connect(c, e.refusing()))
 		e.note("getsockname", e.me.name(c))
 		e.note("listen", e.me.api.Listen(c, 1))
+	}},
+	{"connect: to the unspecified address", func(e *env) {
+		for _, bound := range []bool{false, true} {
+			l, port := e.me.tcp(), e.freePort()
+			e.must(e.me.api.Bind(l, &unix.SockaddrInet4{Port: port}))
+			e.must(e.me.api.Listen(l, 1))
+			c := e.me.tcp()
+			if bound {
+				e.must(e.me.api.Bind(c, e.me.at(0)))
+			}
+			e.note(fmt.Sprint("connect, bound ", bound), e.me.api.Connect(c, &unix.SockaddrInet4{Port: port}))
+			e.me.noteNames("connected", c)
+		}
 	}},
 	{"connect: twice", func(e *env) {
 		mine, _ := e.me.connected(&e.peer)

@@ -228,4 +228,49 @@ var datagramRows = []row{
 		e.must(e.peer.api.Sendto(theirs, []byte("b"), 0, e.me.at(port)))
 		e.receives("then the other", &e.me, all, 9, 0, from)
 	}},
+	{"datagram: the unspecified address is this host", func(e *env) {
+		any := func(port int) unix.Sockaddr { return &unix.SockaddrInet4{Port: port} }
+		port := e.freePort()
+		all := e.me.udp()
+		e.must(e.me.api.Bind(all, any(port)))
+		heard := func(what string) {
+			_, from, err := e.me.api.Recvfrom(all, make([]byte, 9), 0)
+			e.must(err)
+			e.note(what+" comes from", from.(*unix.SockaddrInet4).Addr)
+		}
+		fd := e.me.udp()
+		e.note("send", e.me.api.Sendto(fd, []byte("x"), 0, any(port)))
+		heard("what no address sent")
+		e.note("connect", e.me.api.Connect(fd, any(port)))
+		e.me.noteNames("without an address", fd)
+		fd = e.me.udp()
+		e.note("connect to the peer", e.me.api.Connect(fd, e.peer.at(9)))
+		e.note("send", e.me.api.Sendto(fd, []byte("x"), 0, any(port)))
+		heard("what a connected socket sent")
+		e.note("connect", e.me.api.Connect(fd, any(port)))
+		e.me.noteNames("connected before", fd)
+		fd, _ = e.me.datagram()
+		e.note("send", e.me.api.Sendto(fd, []byte("x"), 0, any(port)))
+		heard("what a bound socket sent")
+		e.note("connect", e.me.api.Connect(fd, any(port)))
+		e.me.noteNames("bound", fd)
+	}},
+	{"datagram: connected to port 0, hears every port of its peer", func(e *env) {
+		mine, at := e.me.datagram()
+		e.note("connect", e.me.api.Connect(mine, e.peer.at(0)))
+		_, err := e.me.api.Getpeername(mine)
+		e.note("getpeername", err)
+		for range 2 {
+			theirs, from := e.peer.datagram()
+			e.must(e.peer.api.Sendto(theirs, []byte("x"), 0, at))
+			e.receives("receive", &e.me, mine, 9, 0, from)
+		}
+		own := e.me.udp()
+		e.must(e.me.api.Sendto(own, []byte("x"), 0, at))
+		refused := e.me.refusing()
+		e.note("connect", e.me.api.Connect(mine, e.me.at(0)))
+		e.receives("not what another sent before", &e.me, mine, 9, unix.MSG_DONTWAIT, nil)
+		e.note("send where nobody is", e.me.api.Sendto(mine, []byte("x"), 0, refused))
+		e.note("SO_ERROR", unix.Errno(e.soError(mine)))
+	}},
 }

@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"fmt"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -185,6 +186,28 @@ var inet6Rows = []row{
 			e.must(e.me.api.Bind(six, in6(engineAddr6, 0)))
 			e.note("IPv6 to IPv4 fails", e.me.api.Connect(six, in6("::ffff:"+kernelAddr, 9)) != nil)
 		}
+	}},
+	{"AF_INET6: the unspecified address is this host", func(e *env) {
+		for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
+			for _, own := range []string{"", "::", "::ffff:0.0.0.0", "::ffff:" + engineAddr} {
+				for _, to := range []string{"::", "::ffff:0.0.0.0"} {
+					l := e.me.inet6(unix.SOCK_STREAM)
+					e.must(e.me.api.Bind(l, in6("::", 0)))
+					e.must(e.me.api.Listen(l, 1))
+					c := e.me.inet6(typ)
+					if own != "" {
+						e.must(e.me.api.Bind(c, in6(own, 0)))
+					}
+					e.note(own+" connect to "+to, e.me.api.Connect(c, in6(to, e.me.port6(l))))
+					e.me.noteNames(fmt.Sprint(own, " to ", to), c)
+				}
+			}
+		}
+	}},
+	{"AF_INET6: from the loopback's address to another host", func(e *env) {
+		fd := e.me.inet6(unix.SOCK_DGRAM)
+		e.note("connect to this host", e.me.api.Connect(fd, in6("::1", 9)))
+		e.note("then to the peer", e.me.api.Connect(fd, in6(kernelAddr6, 9)))
 	}},
 	{"AF_INET6: datagrams of both families by one socket", func(e *env) {
 		fd := e.me.inet6(unix.SOCK_DGRAM)

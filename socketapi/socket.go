@@ -156,6 +156,20 @@ func (s *settings) bindable(a netip.Addr) unix.Errno {
 	return unix.EADDRNOTAVAIL
 }
 
+// thisHost is where the unspecified address is, of a socket whose own address is own, not valid if it has none. Over IPv4 that
+// is its own if it says one, and else the loopback's (Linux: ip_route_output_key_hash_rcu); over IPv6 always the loopback's, and
+// that of IPv4 for a socket whose own is of IPv4 (Linux: __ip6_datagram_connect, tcp_v6_connect, udpv6_sendmsg).
+func (s *settings) thisHost(to netip.AddrPort, own netip.Addr) netip.AddrPort {
+	a := netip.IPv6Loopback()
+	switch {
+	case to.Addr().Is4() && own.Is4() && !own.IsUnspecified() && !s.host.IsGroup(own):
+		a = own
+	case to.Addr().Is4() || own.Is4():
+		a = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return netip.AddrPortFrom(a, to.Port())
+}
+
 // only4 says whether a socket for IPv6 alone is told to speak IPv4 (ENETUNREACH). mu is held.
 func (s *settings) only4(to netip.AddrPort) bool { return to.Addr().Is4() && s.only6Now() }
 

@@ -81,10 +81,11 @@ func (s *tcpSocket) begin(to netip.AddrPort, fast *fastOpen) (conn *stream, unfi
 			local = netip.AddrPortFrom(s.unspecified().Addr(), local.Port())
 		}
 	}
-	if to = toLoopback(to); to.Addr().Is4() && s.family == unix.AF_INET6 {
-		if local.Addr().IsUnspecified() {
-			local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
-		}
+	if to.Addr().IsUnspecified() {
+		to = s.thisHost(to, local.Addr())
+	}
+	if to.Addr().Is4() && local.Addr().Is6() && local.Addr().IsUnspecified() {
+		local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
 	}
 	s.came.Forget()
 	conn, errno = dialStream(s.host, local, to, s.hold, s.options(to.Addr().Is4()), fast)

@@ -189,7 +189,7 @@ func (c *UDPConn) destination(to netip.AddrPort) (netip.AddrPort, error) {
 	if !four && a.Is4() && c.only6() {
 		return to, unix.ENETUNREACH
 	}
-	return toLoopback(netip.AddrPortFrom(a, to.Port())), nil
+	return c.sock().onThisHost(netip.AddrPortFrom(a, to.Port())), nil
 }
 
 // only6 says whether the socket speaks no IPv4.

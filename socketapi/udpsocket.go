@@ -85,19 +85,15 @@ func (s *udpSocket) connect(to netip.AddrPort, _ int) unix.Errno {
 	if a := to.Addr(); a.Is4() && !a.IsMulticast() && !s.broadcast && s.host.IsGroup(a) {
 		return unix.EACCES // Linux: __ip4_datagram_connect
 	}
-	return s.d.connect(toLoopback(to))
+	return s.d.connect(s.onThisHost(to))
 }
 
-// toLoopback is a destination, which for the unspecified address is this host (Linux:
-// ip_route_output_key_hash_rcu, udpv6_sendmsg).
-func toLoopback(to netip.AddrPort) netip.AddrPort {
-	switch a := to.Addr(); {
-	case !a.IsUnspecified():
+// onThisHost is a destination, which for the unspecified address is this host: see thisHost.
+func (s *udpSocket) onThisHost(to netip.AddrPort) netip.AddrPort {
+	if !to.Addr().IsUnspecified() {
 		return to
-	case a.Is4():
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), to.Port())
 	}
-	return netip.AddrPortFrom(netip.IPv6Loopback(), to.Port())
+	return s.thisHost(to, s.d.local().Addr())
 }
 
 // recv takes one datagram. Flags other than MSG_DONTWAIT, MSG_PEEK and MSG_TRUNC say nothing here, as on
@@ -136,7 +132,7 @@ func (s *udpSocket) refuses(flags int, to netip.AddrPort) unix.Errno {
 	switch {
 	case flags&unix.MSG_OOB != 0 && (four || s.class() != onUDP):
 		return unix.EOPNOTSUPP
-	case flags&unix.MSG_DONTROUTE != 0 && four && to.IsValid() && !s.d.onLink(toLoopback(to).Addr()):
+	case flags&unix.MSG_DONTROUTE != 0 && four && to.IsValid() && !s.d.onLink(s.onThisHost(to).Addr()):
 		return unix.ENETUNREACH
 	}
 	return 0
@@ -175,7 +171,7 @@ func (s *udpSocket) address(m *message, oob []byte, to netip.AddrPort) unix.Errn
 	if !to.IsValid() {
 		to = s.d.peer()
 	}
-	m.To = toLoopback(to)
+	m.To = s.onThisHost(to)
 	m.Stamp = udp.Stamp(s.stamps.Load())
 	if to.IsValid() && to.Addr().Is4() && s.family == unix.AF_INET6 {
 		s.mu.Lock()
@@ -185,10 +181,14 @@ func (s *udpSocket) address(m *message, oob []byte, to netip.AddrPort) unix.Errn
 			return unix.ENETUNREACH
 		}
 	}
-	if len(oob) > 0 {
-		return sendControl(&m.Message, oob, &s.settings)
+	if len(oob) == 0 {
+		return 0
 	}
-	return 0
+	errno := sendControl(&m.Message, oob, &s.settings)
+	if a := to.Addr(); errno == 0 && a.Is4() && a.IsUnspecified() && m.Source.IsValid() {
+		m.To = s.thisHost(to, m.Source)
+	}
+	return errno
 }
 
 func (s *udpSocket) shutdown(how int) unix.Errno { return s.d.shutdown(how) }

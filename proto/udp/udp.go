@@ -28,7 +28,7 @@ type Socket struct {
 	// family, [::] for IPv4 as well unless Only6. Fixed while it is in a table.
 	Local netip.AddrPort
 	// Remote is its peer, not valid while it is not connected. A connected socket
-	// receives from its peer alone.
+	// receives from its peer alone, from all of its ports if it names none (Linux: compute_score).
 	Remote netip.AddrPort
 	Only6  bool // IPV6_V6ONLY
 
@@ -186,10 +186,14 @@ func (s *Socket) score(port uint32, local, remote *netip.AddrPort) int {
 		score += 4
 	}
 	if s.Remote.IsValid() {
-		if s.Remote != *remote {
+		switch {
+		case s.Remote == *remote:
+			score += 8
+		case s.Remote.Port() != 0 || s.Remote.Addr() != remote.Addr():
 			return 0
+		default:
+			score += 4
 		}
-		score += 8
 	}
 	return score
 }

@@ -27,6 +27,8 @@ func TestTheSocketThatSaysMostGetsTheDatagram(t *testing.T) {
 	any4 := add("0.0.0.0:7", "", false)
 	own := add("10.0.0.1:7", "", false)
 	connected := add("10.0.0.1:7", "10.0.0.9:1000", false)
+	host := add("10.0.0.1:7", "10.0.0.8:0", false)
+	hostPort := add("10.0.0.1:7", "10.0.0.8:1000", false)
 	dual := add("[::]:9", "", false)
 	only6 := add("[::]:10", "", true)
 	for _, tc := range []struct {
@@ -36,6 +38,8 @@ func TestTheSocketThatSaysMostGetsTheDatagram(t *testing.T) {
 	}{
 		{"its peer reaches the connected socket", "10.0.0.1:7", "10.0.0.9:1000", connected},
 		{"another peer reaches the socket of the address", "10.0.0.1:7", "10.0.0.9:1001", own},
+		{"any port of its peer reaches a socket that is connected to port 0", "10.0.0.1:7", "10.0.0.8:1001", host},
+		{"one that is connected to the port comes before it", "10.0.0.1:7", "10.0.0.8:1000", hostPort},
 		{"another address reaches the socket of all addresses", "10.0.0.2:7", "10.0.0.9:1000", any4},
 		{"IPv4 reaches a dual-stack socket", "10.0.0.1:9", "10.0.0.9:1", dual},
 		{"IPv6 reaches a dual-stack socket", "[fd00::1]:9", "[fd00::2]:1", dual},
@@ -48,7 +52,7 @@ func TestTheSocketThatSaysMostGetsTheDatagram(t *testing.T) {
 			t.Errorf("%s: got %+v", tc.name, got)
 		}
 	}
-	for _, s := range []*Socket{own, any4, connected, dual, only6} {
+	for _, s := range []*Socket{own, any4, connected, host, hostPort, dual, only6} {
 		table.Remove(s)
 		table.Remove(s)
 	}
