@@ -51,8 +51,14 @@ func (st *Stack) ListenLink(index int, typ wire.EtherType, cooked bool) (*LinkCo
 	return &LinkConn{s}, nil
 }
 
+// ok says whether there is a socket, which a zero LinkConn has not.
+func (c *LinkConn) ok() bool { return c.s != nil }
+
 // ReadFrom reads one frame. Its sender is a *LinkAddr. What does not fit into p is lost.
 func (c *LinkConn) ReadFrom(p []byte) (int, net.Addr, error) {
+	if !c.ok() {
+		return 0, nil, unix.EINVAL
+	}
 	m, n, errno := c.s.d.receive(p, 0, mono.Never)
 	if errno != 0 {
 		return 0, nil, c.fail("read", "recvfrom", errno)
@@ -63,6 +69,9 @@ func (c *LinkConn) ReadFrom(p []byte) (int, net.Addr, error) {
 // WriteTo writes one frame. A cooked one goes to addr: a *LinkAddr, or any other address that
 // words itself as a hardware address does.
 func (c *LinkConn) WriteTo(p []byte, addr net.Addr) (int, error) {
+	if !c.ok() {
+		return 0, unix.EINVAL
+	}
 	to := c.s.nameLink()
 	if c.s.kind == unix.SOCK_DGRAM && addr != nil {
 		mac, err := net.ParseMAC(addr.String())
@@ -80,6 +89,9 @@ func (c *LinkConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 
 // Close closes the socket and wakes everyone who waits at it.
 func (c *LinkConn) Close() error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
 	if errno := c.s.close(); errno != 0 {
 		return c.fail("close", "close", errno)
 	}
@@ -87,7 +99,12 @@ func (c *LinkConn) Close() error {
 }
 
 // LocalAddr is a *LinkAddr, of the interface.
-func (c *LinkConn) LocalAddr() net.Addr { return linkAddrOf(c.s.nameLink()) }
+func (c *LinkConn) LocalAddr() net.Addr {
+	if !c.ok() {
+		return nil
+	}
+	return linkAddrOf(c.s.nameLink())
+}
 
 // SetDeadline sets both deadlines.
 func (c *LinkConn) SetDeadline(t time.Time) error {
@@ -98,10 +115,20 @@ func (c *LinkConn) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline sets when reads give up, those under way included.
-func (c *LinkConn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.s.d.read, t) }
+func (c *LinkConn) SetReadDeadline(t time.Time) error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
+	return c.setDeadline(&c.s.d.read, t)
+}
 
 // SetWriteDeadline sets when writes give up, those under way included.
-func (c *LinkConn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.s.d.write, t) }
+func (c *LinkConn) SetWriteDeadline(t time.Time) error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
+	return c.setDeadline(&c.s.d.write, t)
+}
 
 func (c *LinkConn) setDeadline(d *deadline, t time.Time) error {
 	if errno := c.s.d.setDeadline(d, t); errno != 0 {

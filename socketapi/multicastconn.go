@@ -77,6 +77,9 @@ func (c *UDPConn) LeaveSource(to, source netip.Addr, index int) error {
 
 // groups changes what the socket has joined.
 func (c *UDPConn) groups(to netip.Addr, index int, change func(*group.Set, int) (*group.Set, unix.Errno)) error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
 	port, ok := c.s.host.PortOf(index)
 	if index == 0 {
 		port, ok = c.s.host.GroupPort(to, netip.Addr{})

@@ -22,6 +22,10 @@ func (s *netSocket) init(st *Stack, network string, sock socket) {
 	s.file.nonblock.Store(true) // for who has a number lent: as package net's descriptors
 }
 
+// ok says whether there is a socket: the zero values of this package's types have none, and as those of package net
+// they answer EINVAL.
+func (s *netSocket) ok() bool { return s.file.socket != nil }
+
 // shut closes the socket. A second time is EBADF.
 func (s *netSocket) shut() unix.Errno {
 	s.mark()
@@ -56,6 +60,9 @@ type netAddrs struct{ local, remote net.Addr }
 
 // Close closes the socket and wakes everyone who waits at it. What was written is still sent.
 func (c *conn) Close() error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
 	if errno := c.shut(); errno != 0 {
 		return c.fail("close", "close", errno)
 	}
@@ -70,7 +77,10 @@ func (c *conn) RemoteAddr() net.Addr { return c.netAddrs().remote }
 
 func (c *conn) netAddrs() *netAddrs {
 	a := c.addrs.Load()
-	if a == nil {
+	switch {
+	case a == nil && !c.ok():
+		return new(netAddrs)
+	case a == nil:
 		protocol := c.network[:3]
 		a = &netAddrs{netAddrOf(protocol, c.local), netAddrOf(protocol, c.remote)}
 		c.addrs.Store(a)
@@ -87,10 +97,20 @@ func (c *conn) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline sets when reads give up, those under way included.
-func (c *conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.wait.read, t) }
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
+	return c.setDeadline(&c.wait.read, t)
+}
 
 // SetWriteDeadline sets when writes give up, those under way included.
-func (c *conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.wait.write, t) }
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
+	return c.setDeadline(&c.wait.write, t)
+}
 
 func (c *conn) setDeadline(d *deadline, t time.Time) error {
 	if errno := c.wait.setDeadline(d, t); errno != 0 {
@@ -106,6 +126,9 @@ func (c *conn) SetReadBuffer(bytes int) error { return c.setBuffer(unix.SO_RCVBU
 func (c *conn) SetWriteBuffer(bytes int) error { return c.setBuffer(unix.SO_SNDBUF, bytes) }
 
 func (c *conn) setBuffer(name, bytes int) error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
 	if errno := c.setOption(unix.SOL_SOCKET, name, value{n: bytes}); errno != 0 {
 		return opError("set", c.network, "setsockopt", nil, c.LocalAddr(), errno)
 	}

@@ -65,9 +65,15 @@ func (st *Stack) ListenPing(local netip.Addr) (*PingConn, error) {
 	return &PingConn{s: s}, nil
 }
 
+// ok says whether there is a socket, which a zero PingConn has not.
+func (c *PingConn) ok() bool { return c.s != nil }
+
 // WriteEcho sends an echo request to an address of the socket's family. It is EMSGSIZE if the
 // message does not fit into a packet, however many fragments that takes.
 func (c *PingConn) WriteEcho(to netip.Addr, seq uint16, payload []byte) error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
 	to = to.Unmap()
 	if to.Is4() != (c.s.protocol == wire.ProtoICMP) {
 		return c.fail("write", "sendto", to, unix.EAFNOSUPPORT)
@@ -97,6 +103,9 @@ func (c *PingConn) WriteEcho(to netip.Addr, seq uint16, payload []byte) error {
 // nothing and somebody said so: a router, the host that was asked, or this host, whose
 // neighbour does not answer.
 func (c *PingConn) ReadEcho(p []byte) (Echo, error) {
+	if !c.ok() {
+		return Echo{}, unix.EINVAL
+	}
 	m, n, report, errno := c.s.receiveReport(p)
 	if report != nil {
 		return Echo{}, &net.OpError{Op: "read", Net: "icmp", Source: ipAddr(c.s.local().Addr()), Addr: ipAddr(report.To.Addr()), Err: report}
@@ -113,6 +122,9 @@ func (c *PingConn) ReadEcho(p []byte) (Echo, error) {
 
 // SetTTL sets the time to live, or hop limit, of requests from now on, 1 to 255.
 func (c *PingConn) SetTTL(ttl int) error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
 	if errno := c.s.setTTL(ttl); errno != 0 {
 		return c.fail("set", "setsockopt", netip.Addr{}, errno)
 	}
@@ -120,13 +132,26 @@ func (c *PingConn) SetTTL(ttl int) error {
 }
 
 // Ident is the identifier in this socket's messages.
-func (c *PingConn) Ident() uint16 { return c.s.local().Port() }
+func (c *PingConn) Ident() uint16 {
+	if !c.ok() {
+		return 0
+	}
+	return c.s.local().Port()
+}
 
 // Now is the host's time, which [Echo.Time] is of too.
-func (c *PingConn) Now() mono.Time { return c.s.host.Clock().Now() }
+func (c *PingConn) Now() mono.Time {
+	if !c.ok() {
+		return 0
+	}
+	return c.s.host.Clock().Now()
+}
 
 // SetReadDeadline sets when ReadEcho gives up, calls under way included.
 func (c *PingConn) SetReadDeadline(t time.Time) error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
 	if errno := c.s.setDeadline(&c.s.read, t); errno != 0 {
 		return c.fail("set", "set", netip.Addr{}, errno)
 	}
@@ -135,6 +160,9 @@ func (c *PingConn) SetReadDeadline(t time.Time) error {
 
 // Close closes the socket and wakes everyone who waits at it.
 func (c *PingConn) Close() error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
 	if errno := c.s.close(); errno != 0 {
 		return c.fail("close", "close", netip.Addr{}, errno)
 	}

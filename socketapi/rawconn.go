@@ -100,8 +100,11 @@ func (r *rawConn) Write(f func(fd uintptr) (done bool)) error {
 	return r.each("raw-write", f, ring.Out, func(w *waiting) *deadline { return &w.write })
 }
 
-// lend is the descriptor, EBADF if the socket is closed.
+// lend is the descriptor, EBADF if the socket is closed, EINVAL if there is none.
 func (r *rawConn) lend() (int, unix.Errno) {
+	if !r.s.ok() {
+		return -1, unix.EINVAL
+	}
 	c := r.s.file.common()
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -40,6 +40,9 @@ func (c *TCPConn) connected(s *stream) *TCPConn {
 
 // Read implements net.Conn.
 func (c *TCPConn) Read(p []byte) (int, error) {
+	if !c.ok() {
+		return 0, unix.EINVAL
+	}
 	if len(p) == 0 {
 		return 0, c.nothing("read")
 	}
@@ -55,6 +58,9 @@ func (c *TCPConn) Read(p []byte) (int, error) {
 
 // Write implements net.Conn: it returns when all of p is in the send buffer.
 func (c *TCPConn) Write(p []byte) (n int, err error) {
+	if !c.ok() {
+		return 0, unix.EINVAL
+	}
 	c.writes.Lock()
 	defer c.writes.Unlock()
 	for {
@@ -71,6 +77,9 @@ func (c *TCPConn) Write(p []byte) (n int, err error) {
 
 // ReadFrom implements io.ReaderFrom: it writes what it reads from r, until the end of that.
 func (c *TCPConn) ReadFrom(r io.Reader) (n int64, err error) {
+	if !c.ok() {
+		return 0, unix.EINVAL
+	}
 	p := scratches.Get().(*[scratchLen]byte)
 	defer scratches.Put(p)
 	n, err = io.CopyBuffer(struct{ io.Writer }{c}, r, p[:])
@@ -79,6 +88,9 @@ func (c *TCPConn) ReadFrom(r io.Reader) (n int64, err error) {
 
 // WriteTo implements io.WriterTo: it writes to w what it reads, until the peer's end.
 func (c *TCPConn) WriteTo(w io.Writer) (n int64, err error) {
+	if !c.ok() {
+		return 0, unix.EINVAL
+	}
 	p := scratches.Get().(*[scratchLen]byte)
 	defer scratches.Put(p)
 	n, err = io.CopyBuffer(w, struct{ io.Reader }{c}, p[:])
@@ -100,6 +112,9 @@ func (c *TCPConn) CloseRead() error { return c.shutdown(unix.SHUT_RD) }
 func (c *TCPConn) CloseWrite() error { return c.shutdown(unix.SHUT_WR) }
 
 func (c *TCPConn) shutdown(how int) error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
 	if errno := c.s.shutdown(how); errno != 0 {
 		return c.fail("close", "shutdown", errno)
 	}
@@ -120,7 +135,7 @@ func (c *TCPConn) SetKeepAlive(on bool) error {
 // SetKeepAlivePeriod sets how long a connection is idle before the peer is asked: 0 is 15 s, a negative time changes
 // nothing.
 func (c *TCPConn) SetKeepAlivePeriod(d time.Duration) error {
-	if d < 0 {
+	if d < 0 && c.ok() {
 		return nil
 	}
 	return c.set(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, value{n: keepSeconds(d)})
@@ -184,9 +199,17 @@ func (c *TCPConn) SetLinger(sec int) error {
 }
 
 // MultipathTCP says that there is none here (RFC 8684).
-func (c *TCPConn) MultipathTCP() (bool, error) { return false, nil }
+func (c *TCPConn) MultipathTCP() (bool, error) {
+	if !c.ok() {
+		return false, unix.EINVAL
+	}
+	return false, nil
+}
 
 func (c *TCPConn) set(level, name int, v value) error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
 	if errno := c.setOption(level, name, v); errno != 0 {
 		return c.fail("set", "setsockopt", errno)
 	}

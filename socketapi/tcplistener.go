@@ -30,6 +30,9 @@ func (st *Stack) ListenTCP(local netip.AddrPort) (*TCPListener, error) {
 	return l, nil
 }
 
+// ok is netSocket's, of no listener at all too.
+func (l *TCPListener) ok() bool { return l != nil && l.netSocket.ok() }
+
 // Accept implements net.Listener.
 func (l *TCPListener) Accept() (net.Conn, error) {
 	c, err := l.AcceptTCP()
@@ -41,6 +44,9 @@ func (l *TCPListener) Accept() (net.Conn, error) {
 
 // AcceptTCP waits for a connection.
 func (l *TCPListener) AcceptTCP() (*TCPConn, error) {
+	if !l.ok() {
+		return nil, unix.EINVAL
+	}
 	sock, errno := l.file.socket.(*tcpSocket).acceptFrom(l.l, 0, mono.Never)
 	if errno != 0 {
 		return nil, l.fail("accept", "accept4", errno)
@@ -50,6 +56,9 @@ func (l *TCPListener) AcceptTCP() (*TCPConn, error) {
 
 // Close stops listening. Connections that nobody accepted are reset.
 func (l *TCPListener) Close() error {
+	if !l.ok() {
+		return unix.EINVAL
+	}
 	if errno := l.shut(); errno != 0 {
 		return l.fail("close", "close", errno)
 	}
@@ -61,6 +70,9 @@ func (l *TCPListener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.local) 
 
 // SetDeadline sets when Accept gives up, those under way included.
 func (l *TCPListener) SetDeadline(t time.Time) error {
+	if !l.ok() {
+		return unix.EINVAL
+	}
 	if errno := l.l.setDeadline(&l.l.read, t); errno != 0 {
 		return net.ErrClosed // without an OpError, as package net has it
 	}
@@ -69,6 +81,9 @@ func (l *TCPListener) SetDeadline(t time.Time) error {
 
 // RawConn gives access to the listener's options: see [TCPConn.RawConn]. There is nothing to read or write.
 func (l *TCPListener) RawConn() syscall.RawConn {
+	if !l.ok() {
+		return &rawConn{s: new(netSocket), still: true}
+	}
 	return &rawConn{s: &l.netSocket, local: l.Addr(), still: true}
 }
 

@@ -59,7 +59,7 @@ func (st *Stack) DialUDP(local, remote netip.AddrPort) (*UDPConn, error) {
 
 // Read reads one datagram from the peer, or from anyone if there is none.
 func (c *UDPConn) Read(p []byte) (int, error) {
-	if len(p) == 0 {
+	if len(p) == 0 && c.ok() {
 		return 0, c.nothing("read")
 	}
 	n, _, err := c.read(p, "read")
@@ -73,6 +73,9 @@ func (c *UDPConn) ReadFromUDPAddrPort(p []byte) (n int, from netip.AddrPort, err
 }
 
 func (c *UDPConn) read(p []byte, call string) (n int, from netip.AddrPort, err error) {
+	if !c.ok() {
+		return 0, from, unix.EINVAL
+	}
 	m, n, report, errno := c.s.receiveReport(p)
 	switch {
 	case report != nil:
@@ -107,6 +110,9 @@ func (c *UDPConn) ReadFromUDP(p []byte) (int, *net.UDPAddr, error) {
 
 // Write sends one datagram to the peer.
 func (c *UDPConn) Write(p []byte) (int, error) {
+	if !c.ok() {
+		return 0, unix.EINVAL
+	}
 	if errno := c.s.send(&message{Message: udp.Message{Payload: p}}, 0, mono.Never); errno != 0 {
 		return 0, c.fail("write", "write", errno)
 	}
@@ -115,6 +121,9 @@ func (c *UDPConn) Write(p []byte) (int, error) {
 
 // WriteToUDPAddrPort sends one datagram. It allocates nothing.
 func (c *UDPConn) WriteToUDPAddrPort(p []byte, to netip.AddrPort) (n int, err error) {
+	if !c.ok() {
+		return 0, unix.EINVAL
+	}
 	if err := c.sendTo(p, to); err != nil {
 		return 0, c.notTo(addrPortAddr{to}, err)
 	}
@@ -141,6 +150,9 @@ func (c *UDPConn) sendTo(p []byte, to netip.AddrPort) error {
 
 // WriteTo implements net.PacketConn. addr is a *net.UDPAddr.
 func (c *UDPConn) WriteTo(p []byte, addr net.Addr) (int, error) {
+	if !c.ok() {
+		return 0, unix.EINVAL
+	}
 	a, ok := addr.(*net.UDPAddr)
 	if !ok {
 		return 0, c.notTo(addr, unix.EINVAL)
@@ -150,6 +162,9 @@ func (c *UDPConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 
 // WriteToUDP is WriteTo with the address as what it is.
 func (c *UDPConn) WriteToUDP(p []byte, addr *net.UDPAddr) (int, error) {
+	if !c.ok() {
+		return 0, unix.EINVAL
+	}
 	switch {
 	case c.remote.IsValid():
 		return 0, c.notTo(opAddr(addr), net.ErrWriteToConnected)
@@ -222,6 +237,9 @@ func opAddr(a *net.UDPAddr) net.Addr {
 // socket that came to nothing, whether the socket is connected or not, if somebody says so by
 // ICMP (IP_RECVERR, IPV6_RECVERR). It cannot be taken back.
 func (c *UDPConn) ReportErrors() {
+	if !c.ok() {
+		return
+	}
 	s := c.file.common()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,6 +249,9 @@ func (c *UDPConn) ReportErrors() {
 
 // SetTTL sets the time to live, or hop limit, of datagrams from now on, 1 to 255.
 func (c *UDPConn) SetTTL(ttl int) error {
+	if !c.ok() {
+		return unix.EINVAL
+	}
 	if ttl < 1 || ttl > 255 {
 		return c.fail("set", "setsockopt", unix.EINVAL)
 	}

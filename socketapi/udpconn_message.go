@@ -13,6 +13,9 @@ import (
 // (RawConn, and [Table.SetsockoptInt] with IP_PKTINFO and the like). It returns the lengths of both, MSG_TRUNC and
 // MSG_CTRUNC where something did not fit, and who sent it.
 func (c *UDPConn) ReadMsgUDPAddrPort(p, oob []byte) (n, oobn, flags int, from netip.AddrPort, err error) {
+	if !c.ok() {
+		return 0, 0, 0, from, unix.EINVAL
+	}
 	for {
 		r, errno := c.s.receiveMessage(p, 0, mono.Never)
 		switch {
@@ -45,6 +48,9 @@ func (c *UDPConn) ReadMsgUDP(p, oob []byte) (n, oobn, flags int, from *net.UDPAd
 // WriteMsgUDPAddrPort sends one datagram, to the peer if the address is not valid, as the control messages in oob
 // say (IP_PKTINFO, IP_TTL, ...).
 func (c *UDPConn) WriteMsgUDPAddrPort(p, oob []byte, to netip.AddrPort) (n, oobn int, err error) {
+	if !c.ok() {
+		return 0, 0, unix.EINVAL
+	}
 	if n, err = c.sendMessage(p, oob, to); err != nil {
 		return 0, 0, c.notTo(addrPortAddr{to}, err)
 	}
@@ -53,6 +59,9 @@ func (c *UDPConn) WriteMsgUDPAddrPort(p, oob []byte, to netip.AddrPort) (n, oobn
 
 // WriteMsgUDP is WriteMsgUDPAddrPort with the address as package net has them, nil for the peer.
 func (c *UDPConn) WriteMsgUDP(p, oob []byte, to *net.UDPAddr) (n, oobn int, err error) {
+	if !c.ok() {
+		return 0, 0, unix.EINVAL
+	}
 	var dest netip.AddrPort
 	if to != nil {
 		dest = c.addrPort(to)
