@@ -432,8 +432,8 @@ type place struct {
 	me, peer side
 }
 
-// places are the kernel's sockets, ours on a veth pair with the kernel's as their peer, and ours in memory with ours
-// as their peer.
+// places are the kernel's sockets, ours on a veth pair with the kernel's as their peer, and ours in memory, over a simulated
+// wire (proto/simnet), with ours as their peer.
 func places(t *testing.T) []place {
 	st, peerNS := lab(t, 1, engine.ModeAuto)
 	for _, name := range []string{"net.ipv4.icmp_ratelimit", "net.ipv6.icmp.ratelimit"} {
@@ -446,15 +446,14 @@ func places(t *testing.T) []place {
 	kernel := place{"linux", kernelSide(t, ours, "va", engineAddr, engineAddr6), kernelSide(t, kernelPeer, "vb", kernelAddr, kernelAddr6)}
 	veth := place{"veth", engineSide(t, st, st.Host().NICs()[0].Info().Addr, engineAddr, engineAddr6), kernelSide(t, peerNS, "vb", kernelAddr, kernelAddr6)}
 
-	a, b := newPipe()
-	a.name, b.name = "va", "vb"
+	a, b := newSimWire(t, 1, 20*time.Microsecond)
 	stA, stB := openOver(t, a, engineAddr, engineAddr6), openOver(t, b, kernelAddr, kernelAddr6)
 	for _, st := range []*Stack{stA, stB} { // as the kernel's are
 		if err := st.Host().SetSysctl(lowPorts, "1024"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	memory := place{"memory", engineSide(t, stA, a.addr, engineAddr, engineAddr6), engineSide(t, stB, b.addr, kernelAddr, kernelAddr6)}
+	memory := place{"memory", engineSide(t, stA, a.info.Addr, engineAddr, engineAddr6), engineSide(t, stB, b.info.Addr, kernelAddr, kernelAddr6)}
 	return []place{kernel, veth, memory}
 }
 

@@ -161,6 +161,14 @@ func (p *pipe) Close() error {
 	return nil
 }
 
+func (p *pipe) isClosed() bool { return p.closed.Load() }
+
+// A memoryDevice is a device that says whether it was closed.
+type memoryDevice interface {
+	engine.Device
+	isClosed() bool
+}
+
 // The two hosts at the ends of a pipe.
 const (
 	addrA  = "10.98.0.1"
@@ -188,7 +196,7 @@ func twoFamilies(t testing.TB, drop func(frame []byte) bool) (a, b *Stack) {
 const lowPorts = "net.ipv4.ip_unprivileged_port_start"
 
 // openOver opens a stack over a device and checks at the end that nothing is left of it.
-func openOver(t testing.TB, dev *pipe, addrs ...string) *Stack {
+func openOver(t testing.TB, dev memoryDevice, addrs ...string) *Stack {
 	t.Helper()
 	in := host.Interface{Devices: []engine.Device{dev}, Detect: host.DetectNone}
 	for _, s := range addrs {
@@ -210,7 +218,7 @@ func openOver(t testing.TB, dev *pipe, addrs ...string) *Stack {
 		if err := st.Close(); err != nil {
 			t.Error(err)
 		}
-		if !dev.closed.Load() {
+		if !dev.isClosed() {
 			t.Error("the device was not closed")
 		}
 	})
