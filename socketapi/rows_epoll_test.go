@@ -133,7 +133,11 @@ var epollRows = []row{
 			mine, theirs[i] = e.me.connected(&e.peer)
 			e.must(e.me.watches(ep, mine, unix.EPOLLIN, int32(i)))
 			e.sends("the peer sends", &e.peer, theirs[i], "abc", 0)
-			e.awaits("to read", &e.me, mine, unix.POLLIN)
+			// Poll asks the socket, which knows a moment before the epoll is told.
+			e.until("the epoll is told", func() bool {
+				n, err := e.me.api.EpollWait(ep, make([]unix.EpollEvent, 9), epollLong)
+				return err != nil || n == i+1
+			})
 		}
 		for range 4 {
 			e.epolls("one at a time", ep, 1, epollLong)
