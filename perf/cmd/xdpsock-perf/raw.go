@@ -107,6 +107,7 @@ func (f forwarder) measure(e *env, l *lab, mode rawMode, twin string) (sample, e
 		return nil, err
 	}
 	defer c.kill()
+	c.name = f.name // taskset has become it
 	if err := c.await("sign of being ready", readyMax, f.ready(c, l)); err != nil {
 		return nil, err
 	}
