@@ -202,6 +202,9 @@ func (d *Dialer) connectTCP(ctx context.Context, network string, local, remote n
 	if err == nil {
 		err = sock.connectWithin(ctx, remote)
 	}
+	for again := dialAttempts; again > 0 && local.IsValid() && local.Port() == 0 && err == errPairTaken && sock.rebind(local) == 0; again-- {
+		err = sock.connectWithin(ctx, remote)
+	}
 	if err != nil {
 		c.abandon()
 		return nil, err
@@ -209,11 +212,17 @@ func (d *Dialer) connectTCP(ctx context.Context, network string, local, remote n
 	return c.connected(sock.conn.Load()), nil
 }
 
+// errPairTaken says that the socket's port still belongs to a connection with the peer. A dialler whose port was chosen
+// takes another, as package net does (doDialTCPProto): bind chose without knowing the peer.
+var errPairTaken = os.NewSyscallError("connect", unix.EADDRNOTAVAIL)
+
 // connectWithin is connect(2) that ends with a context.
 func (s *tcpSocket) connectWithin(ctx context.Context, remote netip.AddrPort) error {
 	fast := s.later()
 	conn, _, errno := s.begin(remote, fast)
 	switch {
+	case errno == unix.EADDRNOTAVAIL:
+		return errPairTaken
 	case errno != 0:
 		return os.NewSyscallError("connect", errno)
 	case fast != nil && fast.waits:

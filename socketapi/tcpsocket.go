@@ -97,6 +97,21 @@ func (s *tcpSocket) take(local netip.AddrPort) unix.Errno {
 	return errno
 }
 
+// rebind takes another port of local's address, whose port is 0, than the one that was chosen.
+func (s *tcpSocket) rebind(local netip.AddrPort) unix.Errno {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.hold == nil {
+		return unix.EINVAL
+	}
+	old := s.hold
+	errno := s.take(s.onLink(local))
+	if errno == 0 {
+		s.host.Ports.Drop(old)
+	}
+	return errno
+}
+
 // listen makes it a listener, or changes the backlog of one.
 func (s *tcpSocket) listen(backlog int) unix.Errno {
 	backlog = s.host.Backlog(backlog)
