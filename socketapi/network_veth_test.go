@@ -173,9 +173,18 @@ func TestAddressesOfARunningHost(t *testing.T) {
 // the kernel do when it is taken away, and go on when it is back.
 func TestAnAddressGoesUnderItsSockets(t *testing.T) {
 	t.Parallel()
-	st, _ := lab(t, 1, engine.ModeAuto)
+	st, enginePeer := lab(t, 1, engine.ModeAuto)
 	ours, peer := netlab.TestNS(t), netlab.TestNS(t)
 	netlab.TestVeth(t, netlab.End{NS: ours, Name: "va", Addrs: enginePrefixes}, netlab.End{NS: peer, Name: "vb", Addrs: kernelPrefixes})
+	for _, ns := range []*netlab.NS{enginePeer, peer} { // or the address is back before "port unreachable" is, now and then
+		fatal(t, ns.Do(func() error {
+			c, err := net.ListenPacket("udp", ":9")
+			if err == nil {
+				t.Cleanup(func() { c.Close() })
+			}
+			return err
+		}))
+	}
 	for _, f := range []struct {
 		domain int
 		prefix string
