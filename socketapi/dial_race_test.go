@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -114,6 +115,10 @@ func TestHappyEyeballs(t *testing.T) {
 			before4, before6 := h.lost4.Load(), h.lost6.Load()
 			d := Dialer{Stack: a, Resolver: bothAnswers(), FallbackDelay: c.delay, Timeout: c.timeout}
 			conn, err := d.Dial(c.network, net.JoinHostPort("both.test.", c.port))
+			for d.Timeout != 0 && h.lost6.Load() == before6 && d.Timeout < longest { // a busy machine spent it on the name
+				d.Timeout *= 2
+				conn, err = d.Dial(c.network, net.JoinHostPort("both.test.", c.port))
+			}
 			var reached net.Addr
 			if err != nil {
 				var op *net.OpError
@@ -124,7 +129,7 @@ func TestHappyEyeballs(t *testing.T) {
 			} else {
 				reached = conn.RemoteAddr()
 			}
-			if want := net.JoinHostPort(c.want, c.port); reached.String() != want || !errors.Is(err, c.err) {
+			if want := net.JoinHostPort(c.want, c.port); fmt.Sprint(reached) != want || !errors.Is(err, c.err) {
 				t.Errorf("%v, %v, want %s, %v", reached, err, want, c.err)
 			}
 			if c.lost6 && c.network == "tcp" && h.lost6.Load() == before6 {
