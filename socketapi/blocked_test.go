@@ -39,6 +39,12 @@ func blockedCalls(t *testing.T, s *Table, silent *unix.SockaddrInet4, sink strin
 		}
 		return err
 	})
+	block(unix.SOCK_STREAM, connect, func(fd int) (err error) {
+		for err == nil {
+			err = s.Sendto(fd, make([]byte, 1<<20), 0, nil)
+		}
+		return err
+	})
 	block(unix.SOCK_STREAM, connect, func(fd int) error {
 		_, _, err := s.Recvfrom(fd, make([]byte, 9), unix.MSG_PEEK)
 		return err

@@ -101,7 +101,7 @@ func runSequence(where []place, steps []step, base int, patience time.Duration) 
 			if here == linux || o.what != "" {
 				continue
 			}
-			if known := allowed(s, linux, here); known == nil {
+			if known := allowed(s, o.said, linux, here); known == nil {
 				o.what = fmt.Sprintf("%v\n\tlinux %s\n\t%s %s", *s, linux, w.place.name, here)
 			} else if known.ends {
 				return o
@@ -178,15 +178,16 @@ func lineOf(list []string, i int) string {
 // An allowance is a difference that a sequence may meet, and why.
 type allowance struct {
 	step, linux, here string // regular expressions
+	after             string // likewise, of a step before, with what Linux said: "" wants none
 	why               string
 	ends              bool // what follows is not to be compared
 }
 
-// allowed is what is known of a difference, nil: nothing.
-func allowed(s *step, linux, here string) *allowance {
+// allowed is what is known of a difference after what steps before have said, nil: nothing.
+func allowed(s *step, said, linux, here string) *allowance {
 	for i := range allowances {
 		a := &allowances[i]
-		if matched(a.step, fmt.Sprint(*s)) && matched(a.linux, linux) && matched(a.here, here) {
+		if matched(a.step, fmt.Sprint(*s)) && matched(a.linux, linux) && matched(a.here, here) && matched(a.after, said) {
 			return a
 		}
 	}
@@ -215,15 +216,15 @@ var allowances = []allowance{
 	{step: `sockopt.*IP(V6)?_TRANSPARENT`, here: `ENOPROTOOPT`, why: "packets to others than the engine's own addresses stay with the kernel", ends: true},
 	{step: `(connect|send).*broadcast`, linux: `ENETUNREACH`, here: `ok|EINVAL|EACCES`, why: "everyone on the link is reached without a route to them", ends: true},
 	{step: `bind.*/6`, linux: `^ok`, here: `EAFNOSUPPORT`, why: "to a raw socket of IPv4 Linux takes any address for one of IPv4, and the flow label of one of IPv6 for the host"},
-	{step: `connect.*:0/`, linux: `EINPROGRESS`, here: `ECONNREFUSED`, why: "nobody listens at port 0, and nobody is asked"},
-	{step: `getsockname`, linux: `:auto`, here: `:0 `, why: "Linux shows the port that a connection had which it has given back"},
-	{step: `connect`, linux: `EINVAL`, here: `ECONNABORTED`, why: "a socket whose connection failed and that was shut down can be connected again", ends: true},
-	{step: `bind`, linux: `ok`, here: `EADDRINUSE`, why: "a port is held for the address that bind named, where Linux goes by that of the peer's way once it is connected", ends: true},
-	{step: `bind`, linux: `EADDRINUSE`, here: `ok`, why: "a port is held by sockets, and not by a connection in TIME-WAIT", ends: true},
+	{step: ` connect\(.*:0/`, linux: `^EINPROGRESS$`, here: `^ECONNREFUSED$`, why: "nobody listens at port 0, and nobody is asked"},
+	{step: ` getsockname\(`, linux: `:auto`, here: `:0 `, after: ` connect\(.* = EINPROGRESS`, why: "Linux shows the port that a connection had which it has given back"},
+	{step: ` connect\(`, linux: `^EINVAL$`, here: `^ECONNABORTED$`, after: ` shutdown\(`, why: "a socket whose connection failed and that was shut down can be connected again", ends: true},
+	{step: ` bind\(.*:[1-9]/`, linux: `^ok$`, here: `^EADDRINUSE$`, after: ` connect\(.* = ok`, why: "a port is held for the address that bind named, where Linux goes by that of the peer's way once it is connected", ends: true},
+	{step: ` bind\(.*:[1-9]/`, linux: `^EADDRINUSE$`, here: `^ok$`, after: `(?s) connect\(.* = EINPROGRESS.* (close|shutdown)\(`, why: "a port is held by sockets, and not by a connection in TIME-WAIT", ends: true},
 	{step: `(send|write).*nil:`, linux: `ok`, here: `EINVAL`, why: "nothing is sent to port 0, whoever is connected to it", ends: true},
 	{step: `(write|send).* 0 bytes`, linux: `ok`, here: `EPIPE`, why: "an empty datagram behind a shutdown is none here either"},
 	{step: `read|recv`, linux: `"E\\x00`, here: `"E\\x00`, why: "a datagram that may not be cut has no identification (RFC 6864)"},
-	{step: `connect.*/6`, linux: `^(ok|EINVAL)`, here: `ENETUNREACH`, why: "a raw socket of IPv6 has no IPv4 peer, to which Linux lets it be connected but not send", ends: true},
-	{step: `(send|connect).*/6`, here: `EAFNOSUPPORT`, why: "a socket that is connected again to a peer of the other family has the address for that one alone", ends: true},
-	{step: `send`, linux: `ok`, here: `ENETUNREACH`, why: "a socket that has been connected over IPv6 keeps its IPv6 address, and sends to no IPv4 one from it", ends: true},
+	{step: ` connect\(.*/6`, linux: `^(ok|EINVAL)$`, here: `^ENETUNREACH$`, after: `socket\(raw6\)|socket of any kind\(10 3 `, why: "a raw socket of IPv6 has no IPv4 peer, to which Linux lets it be connected but not send", ends: true},
+	{step: ` (send|sendmsg|connect)\(.*/6`, here: `EAFNOSUPPORT`, after: ` connect\(.*/6\) = ok`, why: "a socket that is connected again to a peer of the other family has the address for that one alone", ends: true},
+	{step: ` (send|sendmsg)\(`, linux: `ok$`, here: `ENETUNREACH`, after: ` connect\(.*/6\) = ok`, why: "a socket that has been connected over IPv6 keeps its IPv6 address, and sends to no IPv4 one from it", ends: true},
 }

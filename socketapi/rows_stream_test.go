@@ -2,6 +2,7 @@ package socketapi
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -178,6 +179,59 @@ var streamRows = []row{
 		time.Sleep(50 * time.Millisecond)
 		e.note("shutdown", e.me.api.Shutdown(mine, unix.SHUT_RD))
 		e.note("the read under way", <-read)
+	}},
+	{"shutdown: wakes all who wait", func(e *env) {
+		mine, _ := e.me.connected(&e.peer)
+		poll := func(events int16) func() string {
+			return func() string { n, revents, err := e.me.poll1(mine, events, 10000); return fmt.Sprint(n, revents, err) }
+		}
+		epoll := func(events uint32) func() string {
+			ep := e.me.epoll()
+			e.must(e.me.watches(ep, mine, events, 1))
+			return func() string {
+				list := make([]unix.EpollEvent, 1)
+				n, err := e.me.api.EpollWait(ep, list, 10000)
+				return fmt.Sprint(n, pollNamed(list[0].Events), err)
+			}
+		}
+		shutdown := func(how int, calls ...func() string) {
+			said := make([]chan string, len(calls))
+			for i, call := range calls {
+				said[i] = make(chan string, 1)
+				e.beside(func() { said[i] <- call() })
+			}
+			time.Sleep(50 * time.Millisecond)
+			e.note("shutdown "+show(how), e.me.api.Shutdown(mine, how))
+			for i := range calls {
+				e.note(fmt.Sprint("call ", i), <-said[i])
+			}
+		}
+		p := make([]byte, 1<<16)
+		shutdown(unix.SHUT_RD, poll(unix.POLLIN), poll(unix.POLLRDHUP), epoll(unix.EPOLLIN), epoll(unix.EPOLLRDHUP|unix.EPOLLET),
+			func() string { n, err := e.me.api.Read(mine, p[:1]); return fmt.Sprint(n, err) },
+			func() string {
+				n, _, err := e.me.api.Recvfrom(mine, p[1:9], unix.MSG_PEEK|unix.MSG_WAITALL)
+				return fmt.Sprint(n, err)
+			},
+			func() string {
+				var in unix.FdSet
+				in.Set(mine)
+				n, err := e.me.api.Select(mine+1, &in, nil, nil, &unix.Timeval{Sec: 10})
+				return fmt.Sprint(n, in.IsSet(mine), err)
+			})
+		write := func(write func() error) func() string { // until the buffer is full, and on
+			return func() string {
+				for {
+					if err := write(); err != nil {
+						return err.Error()
+					}
+				}
+			}
+		}
+		data := make([]byte, 1<<16)
+		shutdown(unix.SHUT_WR, poll(0), epoll(0), epoll(unix.EPOLLET),
+			write(func() error { _, err := e.me.api.Write(mine, data); return err }),
+			write(func() error { return e.me.api.Sendto(mine, data, 0, nil) }))
 	}},
 	{"shutdown: a way that there is not", func(e *env) {
 		mine, _ := e.me.connected(&e.peer)
