@@ -21,6 +21,18 @@ func kernelDescriptors(t *testing.T) int {
 	return len(list)
 }
 
+// descriptorsOpen says what the process's are.
+func descriptorsOpen(t *testing.T) (list []string) {
+	t.Helper()
+	dir, err := os.ReadDir("/proc/self/fd")
+	fatal(t, err)
+	for _, e := range dir {
+		to, _ := os.Readlink("/proc/self/fd/" + e.Name())
+		list = append(list, e.Name()+" "+to)
+	}
+	return list
+}
+
 // waits is the calls that wait for one descriptor, each until it can be read.
 var waits = []struct {
 	name string
@@ -226,7 +238,7 @@ func TestAdopt(t *testing.T) {
 	}
 	for start := time.Now(); kernelDescriptors(t) > before; time.Sleep(time.Millisecond) {
 		if time.Since(start) > longest {
-			t.Fatalf("%d descriptors of the kernel's, there were %d", kernelDescriptors(t), before)
+			t.Fatalf("%d descriptors of the kernel's, there were %d: %q", kernelDescriptors(t), before, descriptorsOpen(t))
 		}
 	}
 }
@@ -284,7 +296,7 @@ func manyPollers(t *testing.T, cores int) {
 	sameGoroutines(t, before)
 	for start := time.Now(); kernelDescriptors(t) > descriptors; time.Sleep(time.Millisecond) {
 		if time.Since(start) > longest {
-			t.Fatalf("%d descriptors of the kernel's, there were %d", kernelDescriptors(t), descriptors)
+			t.Fatalf("%d descriptors of the kernel's, there were %d: %q", kernelDescriptors(t), descriptors, descriptorsOpen(t))
 		}
 	}
 }

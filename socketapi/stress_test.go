@@ -303,7 +303,7 @@ func TestRandomCallsOnSharedDescriptors(t *testing.T) {
 	sameGoroutines(t, before)
 	for start := time.Now(); kernelDescriptors(t) > kernels; time.Sleep(time.Millisecond) {
 		if time.Since(start) > longest {
-			t.Fatalf("%d descriptors of the kernel's, there were %d", kernelDescriptors(t), kernels)
+			t.Fatalf("%d descriptors of the kernel's, there were %d: %q", kernelDescriptors(t), kernels, descriptorsOpen(t))
 		}
 	}
 }
