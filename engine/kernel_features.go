@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/bpf"
@@ -24,7 +23,7 @@ func KernelFeatures() []KernelFeature {
 	if err != nil { // no AF_XDP, or none for us
 		s = xsk.Support{MultiBuffer: err, BusyPoll: err}
 	}
-	_, family := netlink.GenlFamilyGet(netdevFamily)
+	_, family := genlFamily()
 	_, queues := genl(netdevQueueGet, unix.NLM_F_DUMP, netdevQueueIfindex, loopbackIndex)
 	return []KernelFeature{
 		{"SO_PREFER_BUSY_POLL", "5.11", "BusyPoll (--busy-poll) is refused", s.BusyPoll},

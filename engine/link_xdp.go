@@ -125,18 +125,36 @@ func genlQueues(index int) (rx, tx int, ok bool) {
 
 // genl asks the netdev family about an interface. A kernel without it says ENOENT.
 func genl(cmd uint8, flags, attr, index int) ([][]byte, error) {
-	family, err := netlink.GenlFamilyGet(netdevFamily)
+	family, err := genlFamily()
 	if err != nil {
 		return nil, err
 	}
-	req := nl.NewNetlinkRequest(int(family.ID), flags)
+	req := nl.NewNetlinkRequest(family, flags)
 	req.AddData(genlHeader{cmd, 1})
 	req.AddData(nl.NewRtAttr(attr, nl.Uint32Attr(uint32(index))))
 	return req.Execute(unix.NETLINK_GENERIC, 0)
 }
 
+// genlFamily asks for the number of the netdev family. (netlink.GenlFamilyGet sends an [nl.Genlmsg], see genlHeader.)
+func genlFamily() (id int, err error) {
+	req := nl.NewNetlinkRequest(nl.GENL_ID_CTRL, 0)
+	req.AddData(genlHeader{nl.GENL_CTRL_CMD_GETFAMILY, nl.GENL_CTRL_VERSION})
+	req.AddData(nl.NewRtAttr(nl.GENL_CTRL_ATTR_FAMILY_NAME, nl.ZeroTerminated(netdevFamily)))
+	msgs, err := req.Execute(unix.NETLINK_GENERIC, 0)
+	if err != nil {
+		return 0, err
+	}
+	if len(msgs) == 1 {
+		if v := genlAttrs(msgs[0])[nl.GENL_CTRL_ATTR_FAMILY_ID]; len(v) >= 2 {
+			return int(binary.NativeEndian.Uint16(v)), nil
+		}
+	}
+	return 0, fmt.Errorf("engine: the kernel does not tell the number of the %s family", netdevFamily)
+}
+
 // genlHeader is struct genlmsghdr: command, version, and two bytes that must be 0, or
-// the kernel says EINVAL. (nl.Genlmsg has two bytes and is sent as four.)
+// the kernel says EINVAL. (nl.Genlmsg has two bytes and is sent as four: what follows it in memory goes along, which the
+// race detector sees, too.)
 type genlHeader [nl.SizeofGenlmsg]byte
 
 func (h genlHeader) Len() int          { return len(h) }
