@@ -18,7 +18,7 @@ import (
 
 // sizeCame takes in the payload of a segment, n bytes: the delay ends with the second one of the largest size. One that is
 // smaller may be full nevertheless, if it looks like that and is as long as the one before: the path has become narrower.
-// It returns whether there is likely no more to come for now.
+// pushed says that the segment ends a burst: it has PSH, or is smaller than a full one.
 func (c *Conn) sizeCame(s *segment, n int) (pushed bool) {
 	last, usual := c.lastSize, wire.TCPOptionsLen(c.tsOK, 0)
 	c.lastSize = 0
