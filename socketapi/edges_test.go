@@ -165,3 +165,68 @@ func writeByEdges(t *testing.T, s *Table, fd int, r *rand.Rand) {
 		}
 	}
 }
+
+// TestKernelEdgesAreToldOnce writes to descriptors of the kernel's at every moment around their being added to an epoll and its
+// being asked: each edge is told once, whoever else is on the way to tell of it.
+func TestKernelEdgesAreToldOnce(t *testing.T) {
+	t.Parallel()
+	a, _ := twoHosts(t)
+	s := a.Table()
+	const pairs = 400
+	var eps, ins, outs [pairs]int
+	once := func(i int, what string) {
+		t.Helper()
+		if n, err := s.EpollWait(eps[i], make([]unix.EpollEvent, 2), int(longest/time.Millisecond)); n != 1 || err != nil {
+			t.Fatalf("%s, pair %d: told %d times, %v", what, i, n, err)
+		}
+	}
+	never := func(what string) {
+		t.Helper()
+		time.Sleep(20 * time.Millisecond) // for those who are on the way
+		for i, ep := range eps {
+			if n, err := s.EpollWait(ep, make([]unix.EpollEvent, 2), 0); n != 0 || err != nil {
+				t.Errorf("%s, pair %d: told again (%d, %v)", what, i, n, err)
+			}
+		}
+	}
+	for i := range pairs {
+		pair, err := s.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+		fatal(t, err)
+		ins[i], outs[i] = pair[0], pair[1]
+		eps[i], err = s.EpollCreate1(0)
+		fatal(t, err)
+		fatal(t, s.EpollCtl(eps[i], unix.EPOLL_CTL_ADD, ins[i], &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET}))
+		_, err = s.Write(outs[i], []byte("abc"))
+		fatal(t, err)
+		once(i, "after it was added")
+	}
+	never("after it was added")
+	for i := range pairs {
+		written := make(chan struct{})
+		go func() {
+			s.Write(outs[i], []byte("def"))
+			close(written)
+		}()
+		once(i, "beside the call")
+		<-written
+	}
+	never("beside the call")
+	for i := range 20 { // an edge of room is none to who waits for data
+		for p := make([]byte, 1<<16); ; {
+			if _, err := s.Write(ins[i], p); err != nil {
+				break
+			}
+		}
+		for p := make([]byte, 1<<16); ; {
+			if _, err := s.Read(outs[i], p); err != nil {
+				break
+			}
+		}
+	}
+	never("room")
+	for i := range pairs {
+		s.Close(eps[i])
+		s.Close(ins[i])
+		s.Close(outs[i])
+	}
+}

@@ -16,7 +16,7 @@ import (
 //
 // An epoll is told by every file that it waits for when something may have changed, by a core with its
 // lock held, and puts it on a list. Whoever calls epoll_wait asks those on the list what they have to
-// say: nobody goes through all that are waited for.
+// say: nobody goes through all that are waited for. Descriptors of the kernel's are in epoll_kernel.go.
 
 // An epoll is an epoll instance.
 type epoll struct {
@@ -24,10 +24,11 @@ type epoll struct {
 	ctl   sync.Mutex // changes of items, and whoever asks those on the list; before mu, and before that of one it waits for
 	items map[epollKey]*epollItem
 
-	mu    sync.Mutex // guards the list; the last lock of all but that of who and callers
-	first *epollItem
-	last  *epollItem
-	n     int
+	mu     sync.Mutex // guards the list; the last lock of all but that of who and callers
+	first  *epollItem
+	last   *epollItem
+	n      int
+	kernel *epollItem // stands for all of the kernel's descriptors, nil: there have been none; written with ctl and mu held
 
 	ended   atomic.Bool
 	cores   map[*host.Core]int // how many items live on a core; guarded by ctl
@@ -50,6 +51,7 @@ type epollItem struct {
 
 	event unix.EpollEvent // guarded by ep.ctl
 	bits  atomic.Uint32   // what is wanted now; 0: a one-shot that has been told
+	fd    int             // of the kernel's: what its epoll knows it by
 
 	prev, next *epollItem // guarded by ep.mu
 	listed     bool
@@ -131,13 +133,15 @@ func (t *Table) EpollCtl(epfd, op, fd int, event *unix.EpollEvent) error {
 		if item != nil {
 			return unix.EEXIST
 		}
-		return failure(e.add(key, event))
+		return failure(e.add(t, key, event))
 	case unix.EPOLL_CTL_MOD:
 		switch {
 		case item == nil:
 			return unix.ENOENT
 		case item.event.Events&unix.EPOLLEXCLUSIVE != 0:
 			return unix.EINVAL
+		case f.kernel != nil:
+			return e.kernelCtl(op, item, event)
 		}
 		e.count(item.core, -1)
 		item.core = f.core()
@@ -200,17 +204,22 @@ func (f *file) above() (n int) {
 }
 
 // add makes an item. ctl is held.
-func (e *epoll) add(key epollKey, event *unix.EpollEvent) unix.Errno {
+func (e *epoll) add(t *Table, key epollKey, event *unix.EpollEvent) unix.Errno {
 	item := &epollItem{ep: e, key: key, core: key.f.core()}
 	if !key.f.waited.add(item) || e.ended.Load() {
 		key.f.waited.remove(item)
 		return unix.EBADF
 	}
+	if key.f.kernel != nil {
+		if errno := e.addKernel(t, item, event); errno != 0 {
+			key.f.waited.remove(item)
+			return errno
+		}
+		e.items[key] = item
+		return 0
+	}
 	e.items[key] = item
 	e.count(item.core, 1)
-	if k := key.f.kernel; k != nil {
-		k.want()
-	}
 	key.f.watch(watch{by: item, ev: ^ring.Events(0), lone: event.Events&unix.EPOLLEXCLUSIVE != 0})
 	item.change(event)
 	return 0
@@ -222,12 +231,13 @@ func (e *epoll) remove(item *epollItem) {
 		return
 	}
 	delete(e.items, item.key)
+	item.key.f.waited.remove(item)
+	if item.key.f.kernel != nil {
+		e.removeKernel(item)
+		return
+	}
 	item.bits.Store(0)
 	item.key.f.unwatch(watch{by: item})
-	if k := item.key.f.kernel; k != nil {
-		k.unwant()
-	}
-	item.key.f.waited.remove(item)
 	e.count(item.core, -1)
 	e.mu.Lock()
 	e.unlist(item)
@@ -340,7 +350,8 @@ func (e *epoll) listed() bool {
 }
 
 // collect asks those on the list, once each, and writes what they say. One that is told of as long as
-// it is so stays on the list, behind the others.
+// it is so stays on the list, behind the others. The kernel is asked also where it is not on the list, but
+// the others say nothing: what has just happened there is not reported yet.
 func (e *epoll) collect(events []unix.EpollEvent) (n int) {
 	e.ctl.Lock()
 	defer e.ctl.Unlock()
@@ -351,6 +362,10 @@ func (e *epoll) collect(events []unix.EpollEvent) (n int) {
 		item := e.pop()
 		if item == nil {
 			break
+		}
+		if item == e.kernel {
+			n += e.collectKernel(events[n:])
+			continue
 		}
 		got := item.key.f.events(item.bits.Load()) & item.bits.Load()
 		if got == 0 {
@@ -368,6 +383,9 @@ func (e *epoll) collect(events []unix.EpollEvent) (n int) {
 			e.mu.Unlock()
 		}
 	}
+	if n == 0 {
+		n = e.collectKernel(events)
+	}
 	return n
 }
 
@@ -377,11 +395,16 @@ func (e *epoll) polled() ring.Events {
 		return gone
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	kernel := e.kernel
 	for item := e.first; item != nil; item = item.next {
-		if item.key.f.events(item.bits.Load())&item.bits.Load() != 0 {
+		if item != kernel && item.key.f.events(item.bits.Load())&item.bits.Load() != 0 {
+			e.mu.Unlock()
 			return ring.In
 		}
+	}
+	e.mu.Unlock()
+	if kernel != nil && kernel.key.f.events(unix.POLLIN)&unix.POLLIN != 0 { // a system call
+		return ring.In
 	}
 	return 0
 }
@@ -396,6 +419,7 @@ func (e *epoll) close() {
 	for _, item := range e.items {
 		e.remove(item)
 	}
+	e.closeKernel()
 	e.ctl.Unlock()
 	e.callers.Notify(^ring.Events(0))
 	e.who.Notify(^ring.Events(0))
