@@ -17,12 +17,13 @@ import (
 // that the engine does not speak, or what Adopt was given. It stays open while calls on it
 // are under way, whoever closes it meanwhile.
 type kernelFile struct {
-	fd    int
-	table *Table
-	kind  int  // SO_TYPE, 0: not a socket
-	mute  bool // poll(2) says nothing of it (AF_ALG): calls wait in the kernel
-	users atomic.Int64
-	ended atomic.Bool
+	fd       int
+	table    *Table
+	kind     int  // SO_TYPE, 0: not a socket
+	mute     bool // poll(2) says nothing of it (AF_ALG): calls wait in the kernel
+	standard bool // one of the first three, which nobody closes
+	users    atomic.Int64
+	ended    atomic.Bool
 
 	who    watchers
 	news   atomic.Uint64 // how often the kernel has reported it; what was polled before may have changed
@@ -48,7 +49,7 @@ func newKernelFile(t *Table, fd int) *kernelFile {
 // standard are the descriptors 0 to 2: what they are in the kernel.
 func standard(t *Table) (list [descriptorBase]*file) {
 	for fd := range list {
-		list[fd] = &file{kernel: &kernelFile{fd: fd, table: t}}
+		list[fd] = &file{kernel: &kernelFile{fd: fd, table: t, standard: true}}
 		list[fd].kernel.users.Store(1)
 	}
 	return list
@@ -103,9 +104,14 @@ func (k *kernelFile) want() {
 	k.listen.Unlock()
 }
 
+// unwant takes a want back. The registration stays until the next report, for who waits again before that, and ends with the file; that of
+// one that does not end must not keep the reporter.
 func (k *kernelFile) unwant() {
 	k.listen.Lock()
 	k.listen.wanted--
+	if k.standard {
+		k.ignore()
+	}
 	k.listen.Unlock()
 }
 
@@ -115,11 +121,16 @@ func (k *kernelFile) report() {
 	k.news.Add(1)
 	k.who.Notify(^ring.Events(0))
 	k.listen.Lock()
+	k.ignore()
+	k.listen.Unlock()
+}
+
+// ignore ends the registration if nobody wants it. listen is locked.
+func (k *kernelFile) ignore() {
 	if k.listen.wanted == 0 && k.listen.registered {
 		k.listen.registered = false
 		k.table.reporter.remove(k)
 	}
-	k.listen.Unlock()
 }
 
 // poll asks the kernel what would not wait.

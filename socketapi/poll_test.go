@@ -243,6 +243,28 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// TestStandardDescriptorsLeaveNothing waits for what nobody closes, so that the kernel reports on it meanwhile: no reporter is left with it.
+func TestStandardDescriptorsLeaveNothing(t *testing.T) {
+	a, _ := twoHosts(t)
+	s := a.Table()
+	var pipe [2]int
+	fatal(t, unix.Pipe2(pipe[:], unix.O_CLOEXEC))
+	defer unix.Close(pipe[0])
+	defer unix.Close(pipe[1])
+	s.standard[2].kernel.fd = pipe[1] // of a program whose output is a pipe
+	before := kernelDescriptors(t)
+	for range 3 {
+		if n, err := s.Poll([]unix.PollFd{{Fd: 2, Events: unix.POLLIN}}, 10); n != 0 || err != nil {
+			t.Fatalf("poll: %d, %v", n, err)
+		}
+	}
+	for start := time.Now(); kernelDescriptors(t) > before; time.Sleep(time.Millisecond) {
+		if time.Since(start) > longest {
+			t.Fatalf("%d descriptors of the kernel's, there were %d: %q", kernelDescriptors(t), before, descriptorsOpen(t))
+		}
+	}
+}
+
 // TestManyPollers opens, uses, closes, polls and epolls from thousands of goroutines at once, over hosts of
 // one and of several cores, and looks for what is left.
 func TestManyPollers(t *testing.T) {
