@@ -5,12 +5,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 )
 
 // While the driver lets those run whom it woke, what they post goes out together, and at the
-// latest when the first of it has waited for postAge.
+// latest when one of them was at work for postGap or the first of it has waited for postAge.
 func TestPostsOfWokenGoTogether(t *testing.T) {
 	h := &fakeHandler{}
 	c, _, clock := manual(t, h)
@@ -39,16 +40,32 @@ func TestPostsOfWokenGoTogether(t *testing.T) {
 	if h.seen.Load() != before {
 		t.Error("one that came at once ended the batch")
 	}
-	clock.now.Add(int64(postAge))
-	h.boxes[1].put()
-	receive(c, NewWaiter(), &h.boxes[1], mono.Never)
-	if h.seen.Load() != before+1 {
+	comes := func(later time.Duration) int64 {
+		clock.now.Add(int64(later))
+		h.boxes[1].put()
+		receive(c, NewWaiter(), &h.boxes[1], mono.Never)
+		return h.seen.Load()
+	}
+	if comes(postGap) != before+1 {
+		t.Error("a batch was not sent by one that came late")
+	}
+
+	before = h.seen.Load()
+	h.ask(c)
+	waited := time.Duration(0)
+	for ; waited+postGap-1 < postAge; waited += postGap - 1 {
+		if comes(postGap-1) != before {
+			t.Fatalf("a batch was sent after %v, by one that came in time", waited)
+		}
+	}
+	if comes(postAge-waited) != before+1 {
 		t.Error("a batch that had waited was not sent by one that came")
 	}
+	before = h.seen.Load()
 
 	c.coming.Store(0) // the last of them
 	h.ask(c)
-	if h.seen.Load() != before+2 {
+	if h.seen.Load() != before+1 {
 		t.Error("the last one to come left its post to the driver")
 	}
 	c.coming.Store(9)
@@ -57,7 +74,7 @@ func TestPostsOfWokenGoTogether(t *testing.T) {
 	c.Lock()
 	c.Now()
 	c.Unlock()
-	if h.seen.Load() != before+3 {
+	if h.seen.Load() != before+2 {
 		t.Error("a batch was left when its driver no longer yielded")
 	}
 	c.coming.Store(0)
