@@ -25,11 +25,13 @@ const (
 	markRead                    // the program has read it
 	markState   mark = 3
 
-	// markSkip says that the byte where the program is belongs to an older mark that it had come to, and is not for it to read.
-	markSkip mark = 1 << 2
+	// markSkip counts the bytes where the program is that belong to older marks which it had come to, one after the other, and
+	// are not for it to read. What would be one too many is a byte like any other.
+	markSkip  mark = 1 << 2
+	markSkips mark = 15 * markSkip
 
-	markByte = 3  // where the byte stands
-	markAt   = 11 // where the offset in the receive buffer stands: enough of it for 9 PB
+	markByte = 6  // where the byte stands
+	markAt   = 14 // where the offset in the receive buffer stands: enough of it for 1 PB
 )
 
 func (m mark) at() uint64 { return uint64(m >> markAt) }
@@ -37,7 +39,7 @@ func (m mark) at() uint64 { return uint64(m >> markAt) }
 func (m mark) state() mark { return m & markState }
 
 // skip is how many bytes where the program is are not for it to read.
-func (m mark) skip() uint64 { return uint64(m & markSkip / markSkip) }
+func (m mark) skip() uint64 { return uint64(m & markSkips / markSkip) }
 
 func (c *Conn) swapMark(old, to mark) bool { return c.urg.CompareAndSwap(uint64(old), uint64(to)) }
 
@@ -79,9 +81,9 @@ func (c *Conn) announced(s *segment) {
 		if old != 0 && off <= old.at() {
 			return
 		}
-		m := mark(off)<<markAt | markAwaited | old&markSkip
-		if old != 0 && old.at() == c.rx.Head() && old.at() < c.rx.Tail() && !c.status.Has(statusInline) {
-			m |= markSkip
+		m := mark(off)<<markAt | markAwaited | old&markSkips
+		if old != 0 && old.at() == c.rx.Head()+old.skip() && old.at() < c.rx.Tail() && old&markSkips != markSkips && !c.status.Has(statusInline) {
+			m += markSkip
 		}
 		if c.swapMark(old, m) {
 			c.urgPending = true
@@ -150,9 +152,9 @@ func (c *Conn) toMark(n int) int {
 		switch {
 		case m == 0 || unread == 0:
 			return min(n, unread)
-		case m&markSkip != 0:
-			if c.swapMark(m, m&^markSkip) {
-				unread -= c.rx.Discard(1)
+		case m&markSkips != 0:
+			if c.swapMark(m, m&^markSkips) {
+				unread -= c.rx.Discard(int(m.skip()))
 			}
 		case at > 0:
 			return min(n, unread, at)
@@ -164,25 +166,23 @@ func (c *Conn) toMark(n int) int {
 	}
 }
 
-// peekable returns how many bytes can be read in one go, after so many that are left out before them (0 or 1).
+// peekable returns how many bytes can be read in one go, after so many that are left out before them.
 func (c *Conn) peekable() (n, out int) {
 	n = c.rx.Len()
 	if c.urg.Load() == 0 || n == 0 {
 		return n, 0
 	}
 	m := c.mark()
-	at := int(m.at() - c.rx.Head())
+	at, out := int(m.at()-c.rx.Head()), int(m.skip())
 	switch {
 	case m == 0:
 		return n, 0
-	case m&markSkip != 0:
-		return min(n, at) - 1, 1
-	case at > 0:
-		return min(n, at), 0
+	case at > out || n == out: // n: the urgent byte itself has not come
+		return min(n, at) - out, out
 	case c.status.Has(statusInline):
-		return n, 0
+		return n - out, out
 	}
-	return n - 1, 1
+	return n - out - 1, out + 1
 }
 
 // MarkUrgent makes the last byte that was written urgent (MSG_OOB). It is called with the core's lock held, since the byte was

@@ -148,6 +148,33 @@ func TestRFC6093_UrgentNotRead(t *testing.T) {
 	s.reads(9, 3, 2)
 }
 
+// Marks one after the other, each announced while the program is at the one before: none of their bytes is read with the
+// others, to a limit, and a program that looks finds only what it can read.
+func TestRFC6093_MarksInARow(t *testing.T) {
+	for _, marks := range []int{2, 5, 16, 20} {
+		s := newScript(t, Params{}).established(5000)
+		s.c.quick = 0
+		s.in("P. 1:2(1) ack 1 win 5000")
+		s.reads(9, 0, 1)
+		for i := range marks {
+			s.in(sprintf("PU. %d:%d(1) ack 1 win 5000 urg 1", 2+i, 3+i))
+		}
+		s.mark(marks <= 16)
+		if ev := s.c.Readiness(); (ev&ring.In != 0) != (marks > 16) || ev&ring.Pri == 0 {
+			t.Errorf("%d marks: readiness %b", marks, ev)
+		}
+		s.takes(false, uint64(marks), 0)
+		s.in(sprintf("P. %d:%d(9) ack 1 win 5000", 2+marks, 11+marks))
+		first := marks - 16 // what stood too far behind is read as it is, to the mark
+		if first > 0 {
+			s.reads(99, 16, first)
+		}
+		s.reads(99, uint64(1+marks), 9)
+		for s.pull() != nil {
+		}
+	}
+}
+
 func TestRFC6093_UrgentInline(t *testing.T) {
 	s := newScript(t, Params{}).established(5000)
 	s.c.SetOptions(Options{OOBInline: true}, s.now)
