@@ -83,7 +83,7 @@ func (c *Conn) checkSequence(s *segment, now mono.Time) drop.Reason {
 			if c.state != SynReceived {
 				return drop.TCPTimestampMissing
 			}
-		case int32(s.opt.TSVal-c.ts.recent) < 0 && now.Sub(c.ts.recentAt) < pawsIdle:
+		case int32(s.opt.TSVal-c.ts.recent) < -pawsSlack && now.Sub(c.ts.recentAt) < pawsIdle:
 			c.unacceptable(s, now)
 			return drop.TCPPAWS
 		}

@@ -288,12 +288,12 @@ func (m *model) otherwise(s *segment) {
 		s.seq, s.flags = s.seq.Add(1), s.flags&^wire.SYN // §3.5, figure 8
 		scale = 0                                        // RFC 7323 §2.2
 	}
-	// PAWS, RFC 7323 §5.3 R1; a segment without timestamps is dropped, but not in the handshake.
+	// PAWS, RFC 7323 §5.3 R1, with a tick of grace as Linux has it; a segment without timestamps is dropped, but not in the handshake.
 	if m.tsOK && !rst {
 		switch {
 		case !s.opt.TS && m.state != SynReceived:
 			return
-		case s.opt.TS && int32(s.opt.TSVal-m.recent) < 0:
+		case s.opt.TS && int32(s.opt.TSVal-m.recent) < -1:
 			m.unacceptable(s)
 			return
 		}

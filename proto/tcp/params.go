@@ -179,6 +179,10 @@ const (
 
 	corkMax = 200 * time.Millisecond // tcp(7), TCP_CORK
 
+	// pawsSlack is TCP_PAWS_WINDOW, in ticks of the peer's clock: what the path has brought late is not taken for what a former
+	// connection, or the number space before, has left there.
+	pawsSlack = 1
+
 	// timeWaitGap is how far beyond the old connection's numbers a new one begins
 	// that takes its place in TIME-WAIT: beyond any window without scaling.
 	timeWaitGap = 65535 + 2

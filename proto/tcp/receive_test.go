@@ -285,7 +285,7 @@ func TestPAWS(t *testing.T) {
 	s := newScript(t, Params{}).establishedTS(5000)
 	s.in("P. 1:11(10) ack 1 win 5000 <TS 5010 _>")
 	s.out(". 1:1(0) ack 11 <TS _ 5010>")
-	s.drops("P. 11:21(10) ack 1 win 5000 <TS 5009 _>", drop.TCPPAWS)
+	s.drops("P. 11:21(10) ack 1 win 5000 <TS 5008 _>", drop.TCPPAWS)
 	s.out(". 1:1(0) ack 11 <TS _ 5010>")
 	s.in("P. 11:21(10) ack 1 win 5000 <TS 5010 _>")
 	s.out(". 1:1(0) ack 21")
@@ -294,6 +294,16 @@ func TestPAWS(t *testing.T) {
 	s.out(". 1:1(0) ack 31 <TS _ 4000>")
 	s.in("R 31:31(0) win 0 <TS 1 0>")
 	s.state(Closed)
+}
+
+// §5.3, with the grace of Linux (TCP_PAWS_WINDOW): what the path has brought late by a tick, behind the repair of a hole, is data
+// like any; and it does not turn the timestamp back that is echoed.
+func TestPAWSAllowsATick(t *testing.T) {
+	s := newScript(t, Params{}).establishedTS(5000)
+	s.in("P. 1:11(10) ack 1 win 5000 <TS 5010 _>")
+	s.out(". 1:1(0) ack 11 <TS _ 5010>")
+	s.in("P. 11:21(10) ack 1 win 5000 <TS 5009 _>")
+	s.out(". 1:1(0) ack 21 <TS _ 5010>")
 }
 
 // RFC 7323 §4.3: what is echoed is the timestamp of the segment that the last acknowledgement waited for.
