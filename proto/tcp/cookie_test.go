@@ -42,7 +42,7 @@ func TestSYNCookie(t *testing.T) {
 	if !c.sackOK || !c.tsOK || c.snd.scale != 5 || c.snd.wnd != 32000 || c.MSS() != 1388 {
 		t.Errorf("SACK %v, timestamps %v, scale %d, window %d, MSS %d", c.sackOK, c.tsOK, c.snd.scale, c.snd.wnd, c.MSS())
 	}
-	if c.rtt.smooth != 0 || c.rto() != rtoInitial || c.retrans != 0 {
+	if c.rtt.smooth != 0 || c.rto() != rtoFallback || c.retrans != 0 {
 		t.Errorf("RTT %v: nobody has timed it", c.rtt.smooth)
 	}
 	s.write(1000)

@@ -155,6 +155,10 @@ const (
 	// rtoInitial is RFC 6298 §2.1.
 	rtoInitial = 1 * time.Second
 
+	// rtoFallback is the timeout of data when the handshake has told no round trip, since its SYN went twice or was
+	// answered by a cookie (§5.7).
+	rtoFallback = 3 * time.Second
+
 	// pawsIdle is how long a timestamp stays comparable: 24 days of a millisecond
 	// clock (RFC 7323 §5.5).
 	pawsIdle = 24 * 24 * time.Hour

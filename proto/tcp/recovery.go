@@ -109,8 +109,12 @@ func (c *Conn) respond(s *segment, d *delivery, limited, duplicate bool) {
 	if s.flags&wire.ECE != 0 && c.ecn&ecnOK != 0 {
 		c.congested(d.delivered)
 	}
+	acked := d.data
+	if f.phase == phaseLoss { // what was sacked before is no new sign that the path has room, and would go out as a burst
+		acked = max(0, d.delivered-(d.acked-d.data))
+	}
 	learned := sample{
-		now: d.now, acked: d.data, mss: c.sendMSS(), limited: limited || f.phase == phaseLoss,
+		now: d.now, acked: acked, mss: c.sendMSS(), limited: limited || f.phase == phaseLoss,
 		rtt: d.rtt, smooth: c.rtt.smooth, una: c.snd.una, nxt: c.snd.nxt, slow: &f.slow,
 	}
 	switch {
@@ -168,8 +172,8 @@ func (c *Conn) inLoss(d *delivery, duplicate bool) {
 			f.frto = frtoOff // step 3.a: the loss was real
 		case f.frto == frtoFirst && d.acked > 0 && c.snd.una.Before(f.recover):
 			f.frto = frtoNew // step 2.b; output ends it if there is no new data, or no window for it
-		case f.frto == frtoFirst && (d.sacked > 0 || duplicate):
-			f.frto = frtoOff
+		case f.frto == frtoFirst && duplicate && !c.sackOK:
+			f.frto = frtoOff // §2.1 step 2; with SACK a duplicate says nothing yet (§3.1 step 2)
 		}
 	}
 	if c.snd.una.AtOrAfter(f.recover) {
@@ -201,9 +205,11 @@ func (c *Conn) findLost(now mono.Time, delivered int) (lost int) {
 	return lost
 }
 
-// expireReorder is what comes of it when nothing has come.
+// expireReorder is what comes of it when nothing has come. Nothing has been delivered either, so a recovery that is under
+// way goes on with the window that it has.
 func (c *Conn) expireReorder(now mono.Time) {
-	if c.findLost(now, 0) > 0 && c.flight.phase == phaseRecovery {
+	was := c.flight.phase
+	if c.findLost(now, 0) > 0 && was != phaseRecovery && c.flight.phase == phaseRecovery {
 		c.prr(c.sendMSS(), false)
 	}
 }
@@ -250,7 +256,6 @@ func (c *Conn) enterRecovery(delivered int) {
 		return
 	}
 	c.remember()
-	c.probe = probeNone
 	if f.phase == phaseCWR { // it has fallen for this already, and not by our mistake
 		c.repair.undone = true
 	} else {
@@ -268,6 +273,7 @@ func (c *Conn) reduce(delivered int) {
 	f := c.flight
 	f.prrFlight = max(1, c.snd.nxt.Sub(c.snd.una)-f.sacked+delivered)
 	f.prrDelivered, f.prrOut = 0, 0
+	c.probe = probeNone // if it has repaired a loss, that was one of the same window
 	c.cc.lost(c.sendMSS())
 	c.tellReduced()
 }

@@ -452,3 +452,126 @@ func TestPRR(t *testing.T) {
 		}
 	}
 }
+
+// RFC 9937 §6.2: the timer of RACK has delivered nothing, so what it finds lost in a recovery lets nothing out beyond the
+// window that the last acknowledgement has left.
+func TestRFC9937_6_2_TimerDeliversNothing(t *testing.T) {
+	s := newScript(t, Params{}).sent(10)
+	s.c.reordered = true
+	s.in(". 1:1(0) ack 1 win 60000 <sack 5001:8001>")
+	s.timeout(10 * ms / 4)
+	s.out(". 1:1001(1000) ack 1") // the first repair of all
+	f := s.c.flight
+	if f.phase != phaseRecovery || f.lost != 5000 {
+		t.Fatalf("phase %d, %d lost", f.phase, f.lost)
+	}
+	for s.pull() != nil {
+	}
+	s.after(8 * ms)
+	s.in(". 1:1(0) ack 1 win 60000 <sack 9001:10001 5001:8001>")
+	for s.pull() != nil {
+	}
+	delivered, cwnd := f.prrDelivered, s.c.cc.cwnd
+	s.timeout(10 * ms / 4)
+	for s.pull() != nil {
+	}
+	if r := f.runs[f.search(s.c.snd.una.Add(8000))]; r.is&lost == 0 {
+		t.Fatal("the second hole is not held for lost")
+	}
+	if f.prrDelivered != delivered || s.c.cc.cwnd != cwnd {
+		t.Errorf("the timer has delivered %d bytes, and the window is %d, not %d", f.prrDelivered-delivered, s.c.cc.cwnd, cwnd)
+	}
+}
+
+// RFC 5681 §3.1, RFC 3465 §2.3: slow start after a timeout counts what the acknowledgement has newly told to have arrived. What
+// was sacked before left the network long ago, and counted once more it would let a whole window out as one burst.
+func TestRFC5681_3_1_SackedBeforeATimeout(t *testing.T) {
+	s := newScript(t, Params{}).establishedSACK(60000)
+	s.c.cc.cwnd = 40000
+	s.flight(40)
+	s.write(20000)
+	s.in(". 1:1(0) ack 1 win 60000 <sack 1001:40001>")
+	for s.pull() != nil { // the repair, which is lost, and some that is new
+	}
+	for s.h.tcp.Stats().Timeouts == 0 {
+		s.now = max(s.now, s.h.wheel.Deadline())
+		s.h.wheel.Advance(s.now)
+	}
+	for s.pull() != nil {
+	}
+	s.in(". 1:1(0) ack 40001 win 60000")
+	if s.c.cc.cwnd > 4000 {
+		t.Errorf("the window is %d after one segment was delivered", s.c.cc.cwnd)
+	}
+	for s.pull() != nil {
+	}
+}
+
+// RFC 5682 §3.1 step 2: with SACK a duplicate that comes before the answer to what was sent again ends nothing.
+func TestRFC5682_3_1_DuplicateBeforeTheAnswer(t *testing.T) {
+	for _, sack := range []bool{true, false} {
+		s := newScript(t, Params{})
+		if sack {
+			s.establishedSACK(60000)
+		} else {
+			s.established(60000)
+		}
+		s.write(20000)
+		for range 10 {
+			s.pull()
+		}
+		for s.h.tcp.Stats().Timeouts == 0 {
+			s.now = max(s.now, s.h.wheel.Deadline())
+			s.h.wheel.Advance(s.now)
+			if s.h.tcp.Stats().LossProbes == 0 && s.h.tcp.Stats().Timeouts == 0 {
+				s.pull() // the probe
+			}
+		}
+		s.out(". 1:1001(1000) ack 1")
+		s.in(". 1:1(0) ack 1 win 60000") // the network repeats itself
+		s.none()
+		nxt := s.c.snd.nxt.Sub(s.c.snd.iss)
+		s.in(". 1:1(0) ack 1001 win 60000")
+		if sack {
+			s.out(sprintf(". %d:%d(1000) ack 1", nxt, nxt+1000))
+			s.out(sprintf(". %d:%d(1000) ack 1", nxt+1000, nxt+2000))
+			s.in(". 1:1(0) ack 2001 win 60000")
+		} else { // §2.1 step 2: it does, without
+			s.out(". 1001:2001(1000) ack 1")
+		}
+		if undone := s.c.flight.phase == phaseOpen; undone != sack {
+			t.Errorf("SACK %v: taken back %v", sack, undone)
+		}
+		for s.pull() != nil {
+		}
+	}
+}
+
+// RFC 8985 §7.4.2, RFC 3168 §6.1.2: what the peer tells of congestion in the round trip of the probe is the same as the loss that it
+// may have repaired: one reduction.
+func TestRFC8985_7_4_2_OneReduction(t *testing.T) {
+	s := newScript(t, Params{})
+	s.listen(5)
+	s.in("SEW 0:0(0) win 60000 <mss 1000,sackOK>")
+	s.out("SE. 0:0(0) ack 1 <mss 1460,sackOK>")
+	s.after(10 * ms)
+	s.in(". 1:1(0) ack 1 win 60000")
+	s.accept()
+	s.write(3000)
+	for range 3 {
+		s.pull()
+	}
+	s.timeout(20*ms + probeMin)
+	s.out("P. 2001:3001(1000) ack 1")
+	s.in("E. 1:1(0) ack 2001 win 60000")
+	if s.c.probe != probeNone || s.c.cc.ssthresh != 7000 {
+		t.Fatalf("probe %d, ssthresh %d", s.c.probe, s.c.cc.ssthresh)
+	}
+	s.write(2000)
+	for s.pull() != nil {
+	}
+	s.in(". 1:1(0) ack 5001 win 60000")
+	if s.c.cc.ssthresh != 7000 {
+		t.Errorf("reduced once more, to %d", s.c.cc.ssthresh)
+	}
+}

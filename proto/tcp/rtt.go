@@ -28,7 +28,10 @@ func (c *Conn) sampleRTT(m time.Duration, delayed bool, now mono.Time) {
 // least that the variance adds, not the least of the sum.
 func (c *Conn) baseRTO() time.Duration {
 	r := &c.rtt
-	if r.smooth == 0 {
+	switch {
+	case r.smooth == 0 && c.state.synchronized():
+		return min(rtoFallback, c.rtoMax())
+	case r.smooth == 0:
 		return rtoInitial
 	}
 	return min(r.smooth+max(4*r.variance, c.rtoMin()), c.rtoMax())

@@ -372,6 +372,66 @@ func TestShrunkWindow(t *testing.T) {
 	s.in(". 1:1(0) ack 4001 win 3000")
 }
 
+// §3.8.6, MUST-35 and MUST-37: a window that is taken back whole is probed by what is beyond it, for as long as the peer
+// answers; a peer that does not is given up. A program that has set a user timeout has it, whatever the peer says.
+func TestRFC9293_3_8_6_ShrunkToNothing(t *testing.T) {
+	for _, c := range []struct {
+		answers bool
+		opt     Options
+		end     State
+	}{{true, Options{}, Established}, {false, Options{}, Closed}, {true, Options{UserTimeout: time.Minute}, Closed}} {
+		s := newScript(t, Params{Retries2: 10}).established(4000)
+		s.c.SetOptions(c.opt, s.now)
+		s.write(2000)
+		s.pull()
+		s.pull()
+		s.in(". 1:1(0) ack 1001 win 0")
+		for end := s.now.Add(2 * time.Hour); s.now < end && s.c.State() == Established; {
+			s.now = max(s.now, s.h.wheel.Deadline())
+			s.h.wheel.Advance(s.now)
+			for s.pull() != nil {
+				if c.answers && s.c.State() == Established {
+					s.in(". 1:1(0) ack 1001 win 0")
+				}
+			}
+		}
+		if s.c.State() != c.end {
+			t.Fatalf("answers %v: %v, want %v", c.answers, s.c.State(), c.end)
+		}
+		if c.end == Closed {
+			s.readFails(unix.ETIMEDOUT)
+			continue
+		}
+		s.in(". 1:1(0) ack 1001 win 4000")
+		s.timeout(s.c.flight.rtoAt.Sub(s.now))
+		s.out("P. 1001:2001(1000) ack 1")
+		s.in(". 1:1(0) ack 2001 win 4000")
+	}
+}
+
+// RFC 6298 §5.7: where the SYN went twice nothing was timed, and the first timeout of data is three seconds.
+func TestRFC6298_5_7_SYNSentTwice(t *testing.T) {
+	s := newScript(t, Params{})
+	s.connect(Options{})
+	s.out("S 0:0(0)")
+	s.after(rtoInitial + soon)
+	s.out("S 0:0(0)")
+	s.in("S. 0:0(0) ack 1 win 60000 <mss 1000>")
+	s.out(". 1:1(0) ack 1")
+	s.write(10)
+	s.out("P. 1:11(10) ack 1")
+	s.timeout(rtoFallback)
+	s.out("P. 1:11(10) ack 1")
+	s.in(". 1:1(0) ack 11 win 60000")
+	s.write(10)
+	s.out("P. 11:21(10) ack 1")
+	s.after(10 * time.Millisecond)
+	s.in(". 1:1(0) ack 21 win 60000")
+	if rto := s.c.rto(); rto > 300*time.Millisecond {
+		t.Errorf("the timeout is %v after a round trip was timed", rto)
+	}
+}
+
 // send(2): the buffer fills, poll says when there is room again, a third of it.
 func TestSendBufferFills(t *testing.T) {
 	s := newScript(t, Params{})

@@ -191,8 +191,10 @@ func (c *Conn) expireData(now mono.Time) {
 	r.timeouts++
 	first := c.stuckSince == mono.Never
 	if first {
-		c.stuckSince = now
 		r.outages++
+	}
+	if first || c.shrunk(now) {
+		c.stuckSince = now
 	}
 	limit := retryLimit(c.t.params.Retries2, c.rtoMax())
 	switch {
@@ -222,6 +224,12 @@ func (c *Conn) expireData(now mono.Time) {
 	}
 	c.enterLoss(first, now)
 	c.flight.rtoAt = c.beforeUserTimeout(now.Add(c.rto()), now)
+}
+
+// shrunk says that the peer has taken its whole window back and goes on to say so: what is sent again is a probe of it, and the
+// peer may keep it closed for as long as it likes (§3.8.6, MUST-35 and MUST-37; tcp_rtx_probe0_timed_out of Linux).
+func (c *Conn) shrunk(now mono.Time) bool {
+	return c.snd.wnd == 0 && !c.orphan && c.opt.UserTimeout == 0 && now.Sub(c.lastRecv) <= 2*c.rtoMax()
 }
 
 // thin says whether timeouts do not double at first: so little is on its way, by a program like that, that
