@@ -77,8 +77,13 @@ func (g *congestion) choose(a Algorithm) {
 
 // start sets the initial window once the MSS is known (RFC 6928 §2).
 func (g *congestion) start(mss int) {
-	g.cwnd = uint32(min(initialWindow*mss, max(2*mss, initialWindow*1460)))
+	g.cwnd = initialCwnd(mss)
 	g.ssthresh = infiniteWindow
+}
+
+// initialCwnd is IW of RFC 6928 §2, in bytes.
+func initialCwnd(mss int) uint32 {
+	return uint32(min(initialWindow*mss, max(2*mss, initialWindow*1460)))
 }
 
 // pace returns the rate that congestion control wants, in bytes a second, 0 if none.
@@ -121,6 +126,7 @@ func (g *congestion) acked(s *sample) {
 		s.slow.round(s)
 	}
 	if !s.limited {
+		g.rest(s.now)
 		return
 	}
 	if g.slowStart() {
@@ -196,14 +202,13 @@ func (g *congestion) undo(b reduction) {
 	g.cubic = b.cubic
 }
 
+// rest is told that the window does not limit the sender, or that nothing was on its way until now.
+func (g *congestion) rest(now mono.Time) { g.cubic.rest(now) }
+
 // restart is told that nothing was sent for a time longer than a timeout (RFC 5681 §4.1): the
 // window halves for each timeout, down to the initial one, as Linux does.
-func (g *congestion) restart(idle, rto time.Duration, mss int, shrink bool) {
-	g.cubic.restart(idle)
-	if !shrink {
-		return
-	}
-	initial := uint32(initialWindow * mss)
+func (g *congestion) restart(idle, rto time.Duration, mss int) {
+	initial := initialCwnd(mss)
 	g.ssthresh = max(g.ssthresh, g.cwnd/4*3)
 	for ; idle > rto && g.cwnd > initial; idle -= rto {
 		g.cwnd = max(g.cwnd/2, initial)

@@ -7,7 +7,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/mono"
 )
 
-// Read first: RFC 9438 §4.
+// Read first: RFC 9438 §4, §5.8.
 
 const (
 	cubicC    = 0.4 // §5.1, segments a cubic second
@@ -19,11 +19,12 @@ const (
 // cubic is CUBIC's state; windows are in segments.
 type cubic struct {
 	wMax  float64   // the window before the last reduction, or what is left of it
-	k     float64   // seconds from the epoch until the window is wMax again
 	wEst  float64   // what Reno would have
+	k     float32   // seconds from the epoch until the window is wMax again
 	prior float32   // the window at the last reduction
 	owed  float32   // bytes of growth that did not make a whole one yet
-	epoch mono.Time // when the current growth began; 0: it has not
+	last  uint32    // when the window last followed the curve, ms
+	epoch mono.Time // when the current growth began, less the time in which it rested; 0: it has not
 }
 
 func (q *cubic) acked(g *congestion, n, mss int, rtt time.Duration, now mono.Time) {
@@ -32,11 +33,12 @@ func (q *cubic) acked(g *congestion, n, mss int, rtt time.Duration, now mono.Tim
 		q.epoch = max(now, 1)
 		q.wEst = cwnd
 		if cwnd < q.wMax {
-			q.k = math.Cbrt((q.wMax - cwnd) / cubicC)
+			q.k = float32(math.Cbrt((q.wMax - cwnd) / cubicC))
 		} else {
 			q.k, q.wMax = 0, cwnd
 		}
 	}
+	q.last = tsClock(now)
 	segments := float64(n) / float64(mss)
 	alpha := cubicAlpha
 	if q.wEst >= float64(q.prior) {
@@ -58,7 +60,7 @@ func (q *cubic) acked(g *congestion, n, mss int, rtt time.Duration, now mono.Tim
 
 // at is W_cubic(t) of §4.2.
 func (q *cubic) at(t float64) float64 {
-	d := t - q.k
+	d := t - float64(q.k)
 	return cubicC*d*d*d + q.wMax
 }
 
@@ -77,9 +79,11 @@ func (q *cubic) reduced(g *congestion, mss int) int {
 // timeout makes the next growth begin where it finds the window, with K = 0 (§4.8).
 func (q *cubic) timeout() { q.wMax = 0 }
 
-// restart leaves the time of silence out of the growth (§5.8).
-func (q *cubic) restart(idle time.Duration) {
-	if q.epoch != 0 {
-		q.epoch = q.epoch.Add(idle)
+// rest leaves the time in which the program had too little to send out of the growth (§5.8): otherwise the curve, which is ever
+// steeper, would make up for it at once.
+func (q *cubic) rest(now mono.Time) {
+	if at := tsClock(now); q.epoch != 0 && at != q.last {
+		q.epoch = q.epoch.Add(time.Duration(at-q.last) * time.Millisecond)
+		q.last = at
 	}
 }

@@ -203,3 +203,62 @@ func TestCubicAfterTimeout(t *testing.T) {
 		t.Errorf("K is %v, W_max %v", g.cubic.k, g.cubic.wMax)
 	}
 }
+
+// RFC 9438 §5.8: while the program sends less than the window allows no time passes on the curve, whether acknowledgements
+// come or nothing is on its way; or the first burst after it would find the curve far above.
+func TestRFC9438_5_8_ApplicationLimited(t *testing.T) {
+	const rtt = 50 * time.Millisecond
+	grown := func(acks int, silence time.Duration) uint32 {
+		var g congestion
+		g.choose(CUBIC)
+		g.start(1000)
+		g.cwnd = 100_000
+		g.lost(1000)
+		g.recovered()
+		now := mono.Time(1e9)
+		round := func(limited bool) {
+			now = now.Add(rtt)
+			for range g.cwnd / 1000 {
+				g.acked(&sample{acked: 1000, mss: 1000, limited: limited, smooth: rtt, now: now, slow: &slowStart{}})
+			}
+		}
+		for range 20 {
+			round(true)
+		}
+		before := g.cwnd
+		for range acks {
+			round(false)
+		}
+		if silence > 0 {
+			now = now.Add(silence)
+			g.rest(now)
+		}
+		if g.cwnd != before {
+			t.Errorf("cwnd went from %d to %d", before, g.cwnd)
+		}
+		for range 20 {
+			round(true)
+		}
+		return g.cwnd
+	}
+	without := grown(0, 0)
+	for _, with := range []uint32{grown(600, 0), grown(0, time.Minute), grown(600, time.Minute)} {
+		if with < without-1000 || with > without+1000 {
+			t.Errorf("cwnd is %d with a rest of half a minute or more, %d without", with, without)
+		}
+	}
+}
+
+// RFC 5681 §4.1: the restart window is the initial one, also with large segments.
+func TestRFC5681_4_1_RestartWindow(t *testing.T) {
+	for _, mss := range []int{500, 1448, 8948, 65483} {
+		var g congestion
+		g.choose(CUBIC)
+		g.start(mss)
+		initial := g.cwnd
+		g.cwnd *= 8
+		if g.restart(time.Minute, time.Second, mss); g.cwnd != initial {
+			t.Errorf("MSS %d: the window is %d after a minute, %d at first", mss, g.cwnd, initial)
+		}
+	}
+}

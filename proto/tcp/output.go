@@ -251,8 +251,11 @@ func (c *Conn) held() bool {
 
 // beforeSend notes that data goes out.
 func (c *Conn) beforeSend(now mono.Time) {
-	if idle := now.Sub(c.lastSend); c.flight == nil && c.lastSend != 0 && idle > c.baseRTO() {
-		c.cc.restart(idle, c.baseRTO(), c.sendMSS(), !c.t.params.NoSlowStartIdle)
+	if c.flight == nil && c.lastSend != 0 {
+		c.cc.rest(now)
+		if idle, rto := now.Sub(c.lastSend), c.baseRTO(); idle > rto && !c.t.params.NoSlowStartIdle {
+			c.cc.restart(idle, rto, c.sendMSS())
+		}
 	}
 	if c.lastData != 0 && now.Sub(c.lastData) < c.ato() {
 		c.pingpong = true
