@@ -79,10 +79,11 @@ func (c cell) span() time.Duration {
 	return 10 * time.Second
 }
 
-// seeds is how many runs the median is of. Which packets are lost decides much in a few seconds: at 10 % on a short
-// path the least and the most of 24 runs differ by the factor of five.
+// seeds is how many runs the median is of. Which packets are lost, or late, decides much in a few seconds: at 10 % on a short
+// path the least and the most of 24 runs differ by the factor of five, at 100 Mbit/s and 60 ms, shaken and without a loss, by
+// nearly two.
 func (c cell) seeds() uint64 {
-	if c.loss > 0 {
+	if c.loss > 0 || c.shake {
 		return 5
 	}
 	return 1
