@@ -22,3 +22,53 @@ func (linux) Getsockopt(fd, level, opt int, p []byte) (int, error) {
 	}
 	return int(n), nil
 }
+
+// mmsghdr is struct mmsghdr.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+}
+
+// headers are messages as the kernel has them. Their addresses are nobody's.
+func headers(messages []Message) []mmsghdr {
+	list := make([]mmsghdr, len(messages))
+	for i := range messages {
+		m, h := &messages[i], &list[i].hdr
+		iovs := make([]unix.Iovec, len(m.Buffers))
+		for j, b := range m.Buffers {
+			iovs[j].Base = unsafe.SliceData(b)
+			iovs[j].SetLen(len(b))
+		}
+		h.Iov = unsafe.SliceData(iovs)
+		h.SetIovlen(len(iovs))
+		h.Control = unsafe.SliceData(m.OOB)
+		h.SetControllen(len(m.OOB))
+	}
+	return list
+}
+
+// Sendmmsg is sendmmsg(2), which the unix package does not have. Addresses are not looked at.
+func (linux) Sendmmsg(fd int, messages []Message, flags int) (int, error) {
+	list := headers(messages)
+	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(list))), uintptr(len(list)), uintptr(flags|unix.MSG_NOSIGNAL), 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	for i := range list[:n] {
+		messages[i].N = int(list[i].len)
+	}
+	return int(n), nil
+}
+
+// Recvmmsg is recvmmsg(2), which the unix package does not have. It does not say who sent.
+func (linux) Recvmmsg(fd int, messages []Message, flags int, timeout *unix.Timespec) (int, error) {
+	list := headers(messages)
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(list))), uintptr(len(list)), uintptr(flags), uintptr(unsafe.Pointer(timeout)), 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	for i := range list[:n] {
+		messages[i].N, messages[i].OOBN, messages[i].Flags = int(list[i].len), int(list[i].hdr.Controllen), int(list[i].hdr.Flags)
+	}
+	return int(n), nil
+}

@@ -29,6 +29,11 @@ type waiter interface {
 	Writev(fd int, iovs [][]byte) (int, error)
 	SendmsgBuffers(fd int, buffers [][]byte, oob []byte, to unix.Sockaddr, flags int) (int, error)
 	RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) (n, oobn, recvflags int, from unix.Sockaddr, err error)
+	Sendmmsg(fd int, messages []Message, flags int) (int, error)
+	Recvmmsg(fd int, messages []Message, flags int, timeout *unix.Timespec) (int, error)
+	Sendfile(outfd, infd int, offset *int64, count int) (int, error)
+	Splice(rfd int, roff *int64, wfd int, woff *int64, len, flags int) (int64, error)
+	Adopt(kernelFD int) (int, error)
 }
 
 func (linux) Poll(fds []unix.PollFd, timeout int) (n int, err error) {
@@ -110,6 +115,19 @@ func (linux) RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) (n,
 	})
 	return n, oobn, recvflags, from, err
 }
+
+func (linux) Sendfile(outfd, infd int, offset *int64, count int) (n int, err error) {
+	err = restart(func() error { n, err = unix.Sendfile(outfd, infd, offset, count); return err })
+	return n, err
+}
+
+func (linux) Splice(rfd int, roff *int64, wfd int, woff *int64, len, flags int) (n int64, err error) {
+	err = restart(func() error { n, err = unix.Splice(rfd, roff, wfd, woff, len, flags); return err })
+	return n, err
+}
+
+// Adopt is of descriptors that are the kernel's already.
+func (linux) Adopt(fd int) (int, error) { return fd, nil }
 
 var pollNames = []struct {
 	bit  uint32

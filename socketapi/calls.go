@@ -1,7 +1,6 @@
 package socketapi
 
 import (
-	"bytes"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -143,12 +142,14 @@ func (t *Table) Accept(fd int) (nfd int, sa unix.Sockaddr, err error) { return t
 
 // Accept4 is Accept with SOCK_NONBLOCK and SOCK_CLOEXEC for the new descriptor.
 func (t *Table) Accept4(fd int, flags int) (nfd int, sa unix.Sockaddr, err error) {
-	f := t.sock(fd)
+	f := t.lookup(fd)
 	switch {
+	case f == nil:
+		return -1, nil, unix.EBADF
 	case flags&^(unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC) != 0:
 		return -1, nil, unix.EINVAL
-	case f == nil:
-		return t.other(fd).accept(t, flags)
+	case !f.ours():
+		return f.other().accept(t, flags)
 	}
 	nfd, errno := t.reserve() // first, as on Linux: EMFILE loses no connection
 	if errno != 0 {
@@ -228,9 +229,9 @@ func (t *Table) Getpeername(fd int) (unix.Sockaddr, error) {
 
 // Read reads what is there, at least one byte of a stream or one datagram.
 func (t *Table) Read(fd int, p []byte) (n int, err error) {
-	f := t.sock(fd)
-	if f == nil {
-		return t.other(fd).read(p)
+	f := t.lookup(fd)
+	if !f.ours() {
+		return f.other().read(p)
 	}
 	if len(p) == 0 {
 		return 0, nil // read(2) of nothing does not ask the socket (sock_read_iter)
@@ -244,21 +245,22 @@ func (t *Table) Read(fd int, p []byte) (n int, err error) {
 
 // Write writes p: all of it to a stream, unless the descriptor does not wait, or one datagram.
 func (t *Table) Write(fd int, p []byte) (n int, err error) {
-	if t.sock(fd) == nil {
-		return t.other(fd).write(p)
+	f := t.lookup(fd)
+	if !f.ours() {
+		return f.other().write(p)
 	}
-	return t.send(fd, p, nil, nil, 0)
+	return t.send(f, p, nil, nil, 0)
 }
 
 // Send is Write with flags.
 func (t *Table) Send(s int, buf []byte, flags int) error {
-	_, err := t.send(s, buf, nil, nil, flags)
+	_, err := t.send(t.lookup(s), buf, nil, nil, flags)
 	return err
 }
 
 // Sendto sends p to an address.
 func (t *Table) Sendto(fd int, p []byte, flags int, to unix.Sockaddr) error {
-	_, err := t.send(fd, p, nil, to, flags)
+	_, err := t.send(t.lookup(fd), p, nil, to, flags)
 	return err
 }
 
@@ -271,38 +273,38 @@ func (t *Table) Sendmsg(fd int, p, oob []byte, to unix.Sockaddr, flags int) erro
 // SendmsgN sends p, as the control messages in oob say: IP_PKTINFO, IP_TTL, IP_TOS, IPV6_PKTINFO,
 // IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_DONTFRAG. It says how much of it a stream took.
 func (t *Table) SendmsgN(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
-	if len(p) == 0 && t.dummies(fd, oob) {
-		_, err = t.send(fd, make([]byte, 1), oob, to, flags)
-		return 0, err
-	}
-	if n, err = t.send(fd, p, oob, to, flags); err != nil {
-		return 0, err
-	}
-	return n, nil
-}
-
-// dummies says whether package unix sends a byte with control messages that have none to go with, and takes one with
-// those that are received into none: on all but datagram sockets. What calls it ports without a change.
-func (t *Table) dummies(fd int, oob []byte) bool {
-	f := t.sock(fd)
-	return len(oob) > 0 && f != nil && f.common().kind != unix.SOCK_DGRAM
+	return t.sendmsg(t.lookup(fd), [][]byte{p}, oob, to, flags)
 }
 
 // SendmsgBuffers is SendmsgN for a message in pieces.
 func (t *Table) SendmsgBuffers(fd int, buffers [][]byte, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
-	if sum(buffers) == 0 {
-		return t.SendmsgN(fd, nil, oob, to, flags)
-	}
-	if n, err = t.sendPieces(fd, buffers, oob, to, flags); err != nil {
-		return 0, err
-	}
-	return n, nil
+	return t.sendmsg(t.lookup(fd), buffers, oob, to, flags)
 }
 
-func (t *Table) send(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
-	f := t.sock(fd)
-	if f == nil {
-		return t.other(fd).sendmsg([][]byte{p}, oob, to, flags)
+func (t *Table) sendmsg(f *file, buffers [][]byte, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
+	switch empty := sum(buffers) == 0; {
+	case f.sock() && len(buffers) > iovecsMax:
+		return 0, unix.EMSGSIZE
+	case empty && f.dummies(oob):
+		_, err = t.send(f, make([]byte, 1), oob, to, flags)
+		return 0, err
+	case empty:
+		n, err = t.send(f, nil, oob, to, flags)
+	default:
+		n, err = t.sendPieces(f, buffers, oob, to, flags)
+	}
+	return max(n, 0), err
+}
+
+// dummies says whether package unix sends a byte with control messages that have none to go with, and takes one with
+// those that are received into none: on all but datagram sockets. What calls it ports without a change.
+func (f *file) dummies(oob []byte) bool {
+	return len(oob) > 0 && f.ours() && f.common().kind != unix.SOCK_DGRAM
+}
+
+func (t *Table) send(f *file, p, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
+	if !f.ours() {
+		return f.other().sendmsg([][]byte{p}, oob, to, flags)
 	}
 	var errno unix.Errno
 	if s, ok := f.socket.(*packetSocket); ok {
@@ -319,14 +321,19 @@ func (t *Table) send(fd int, p, oob []byte, to unix.Sockaddr, flags int) (n int,
 			n, errno = f.send(p, oob, a, f.flags(flags))
 		}
 	}
+	if errno != 0 {
+		return -1, t.failed(f, errno, flags)
+	}
+	return n, nil
+}
+
+// failed is what else a send does that fails.
+func (t *Table) failed(f *file, errno unix.Errno, flags int) error {
 	if errno == unix.EPIPE {
 		t.broken(f.common().kind, flags)
 	}
-	if errno != 0 {
-		f.autobind()
-		return -1, errno
-	}
-	return n, nil
+	f.autobind()
+	return errno
 }
 
 // addrOf reads the address of a peer. To UDP over IPv6 one of IPv4 may be said in its own form (udpv6_sendmsg,
@@ -361,14 +368,17 @@ func (t *Table) Recvfrom(fd int, p []byte, flags int) (n int, from unix.Sockaddr
 // writes what else is known of it to oob, as the socket's options ask for; MSG_CTRUNC says that there
 // was no room for all. With MSG_ERRQUEUE it takes an error of the error queue (IP_RECVERR).
 func (t *Table) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
-	f := t.sock(fd)
-	if f == nil {
-		if n, oobn, recvflags, from, err = t.other(fd).recvmsg([][]byte{p}, oob, flags); err == unix.ENOTSOCK && len(p) == 0 && len(oob) > 0 {
+	return t.recvmsg(t.lookup(fd), p, oob, flags)
+}
+
+func (t *Table) recvmsg(f *file, p, oob []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
+	if !f.ours() {
+		if n, oobn, recvflags, from, err = f.other().recvmsg([][]byte{p}, oob, flags); err == unix.ENOTSOCK && len(p) == 0 && len(oob) > 0 {
 			n = 0 // package unix has not come to the call
 		}
 		return n, oobn, recvflags, from, err
 	}
-	if len(p) == 0 && t.dummies(fd, oob) {
+	if len(p) == 0 && f.dummies(oob) {
 		p = make([]byte, 1)
 	}
 	var r received
@@ -409,16 +419,21 @@ func (t *Table) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn int, recvflag
 
 // RecvmsgBuffers is Recvmsg into pieces.
 func (t *Table) RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
-	f := t.sock(fd)
+	return t.recvmsgBuffers(t.lookup(fd), buffers, oob, flags)
+}
+
+func (t *Table) recvmsgBuffers(f *file, buffers [][]byte, oob []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
 	switch {
-	case f == nil:
-		return t.other(fd).recvmsg(buffers, oob, flags)
+	case f.sock() && len(buffers) > iovecsMax:
+		return -1, 0, 0, nil, unix.EMSGSIZE
+	case !f.ours():
+		return f.other().recvmsg(buffers, oob, flags)
 	case len(buffers) == 1:
-		return t.Recvmsg(fd, buffers[0], oob, flags)
+		return t.recvmsg(f, buffers[0], oob, flags)
 	case sum(buffers) == 0:
-		return t.Recvmsg(fd, nil, oob, flags)
-	case f.common().kind == unix.SOCK_STREAM && len(buffers) > 0 && flags&(unix.MSG_PEEK|unix.MSG_OOB|unix.MSG_ERRQUEUE) == 0:
-		r, errno := f.recvPieces(buffers, f.flags(flags))
+		return t.recvmsg(f, nil, oob, flags)
+	case f.common().kind == unix.SOCK_STREAM && flags&(unix.MSG_PEEK|unix.MSG_OOB|unix.MSG_ERRQUEUE) == 0:
+		r, errno := f.socket.(*tcpSocket).recvPieces(buffers, f.flags(flags))
 		if errno != 0 {
 			return -1, 0, 0, nil, errno
 		}
@@ -433,17 +448,9 @@ func (t *Table) RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) 
 	whole := scratches.Get().(*[scratchLen]byte)
 	defer scratches.Put(whole)
 	p := whole[:min(sum(buffers), scratchLen)]
-	n, oobn, recvflags, from, err = t.Recvmsg(fd, p, oob, flags)
+	n, oobn, recvflags, from, err = t.recvmsg(f, p, oob, flags)
 	for rest := p[:max(min(n, len(p)), 0)]; len(rest) > 0; buffers = buffers[1:] {
 		rest = rest[copy(buffers[0], rest):]
 	}
 	return n, oobn, recvflags, from, err
-}
-
-// join is a message in one piece.
-func join(buffers [][]byte) []byte {
-	if len(buffers) == 1 {
-		return buffers[0]
-	}
-	return bytes.Join(buffers, nil)
 }

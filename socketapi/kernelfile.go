@@ -20,10 +20,15 @@ type kernelFile struct {
 	fd       int
 	table    *Table
 	kind     int  // SO_TYPE, 0: not a socket
+	pipe     bool // a pipe or FIFO
 	mute     bool // poll(2) says nothing of it (AF_ALG): calls wait in the kernel
 	standard bool // one of the first three, which nobody closes
 	users    atomic.Int64
 	ended    atomic.Bool
+
+	// Held from poll(2) to the call that it lets not wait, which cannot be told not to: of the goroutines that what
+	// comes wakes, one finds it.
+	taking, giving sync.Mutex
 
 	who    watchers
 	news   atomic.Uint64 // how often the kernel has reported it; what was polled before may have changed
@@ -42,15 +47,19 @@ func newKernelFile(t *Table, fd int) *kernelFile {
 		k.kind = kind
 		family, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 		k.mute = family == unix.AF_ALG
+		return k
 	}
+	var st unix.Stat_t
+	k.pipe = unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO
 	return k
 }
 
 // standard are the descriptors 0 to 2: what they are in the kernel.
 func standard(t *Table) (list [descriptorBase]*file) {
 	for fd := range list {
-		list[fd] = &file{kernel: &kernelFile{fd: fd, table: t, standard: true}}
-		list[fd].kernel.users.Store(1)
+		k := newKernelFile(t, fd)
+		k.standard = true
+		list[fd] = &file{kernel: k}
 	}
 	return list
 }

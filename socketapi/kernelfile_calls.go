@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +18,9 @@ type other struct {
 
 // other returns what to ask where sock has found nothing: the kernel, or nobody: EBADF, and ENOTSOCK
 // of an epoll.
-func (t *Table) other(fd int) other {
-	f := t.lookup(fd)
+func (t *Table) other(fd int) other { return t.lookup(fd).other() }
+
+func (f *file) other() other {
 	switch {
 	case f == nil:
 		return other{errno: unix.EBADF}
@@ -26,6 +28,14 @@ func (t *Table) other(fd int) other {
 		return other{errno: unix.ENOTSOCK}
 	}
 	return other{k: f.kernel}
+}
+
+// why is the errno of a call for sockets where there is none.
+func (o other) why() unix.Errno {
+	if o.errno == 0 && o.k.kind == 0 {
+		return unix.ENOTSOCK
+	}
+	return o.errno
 }
 
 // kernel returns the kernel's descriptor behind fd, nil if there is none.
@@ -72,6 +82,10 @@ func (k *kernelFile) patience(opt int) (until mono.Time, waits bool) {
 	return mono.Never, true
 }
 
+// sendAgain is how soon a message is tried again that the kernel has no room for though poll(2) sees some, which looks at the
+// sender's buffer alone and not at the receiver's queue (unix_poll); and a peek that is to see more than there is.
+const sendAgain = time.Millisecond
+
 // blocking makes a call that may wait. It is tried without waiting; a goroutine that has to wait does
 // so here and not in the kernel, so that close reaches it and no thread is held.
 func (o other) blocking(flags int, events uint32, opt int, call func(fd, flags int) error) error {
@@ -90,25 +104,77 @@ func (o other) blocking(flags int, events uint32, opt int, call func(fd, flags i
 				if until, waits = o.k.patience(opt); !waits {
 					return unix.EAGAIN
 				}
-			} else if events == unix.POLLOUT {
-				return call(fd, flags) // there is room, but not for this: the kernel knows when
 			}
-			if errno := o.k.wait(events, until); errno != 0 {
+			errno := unix.Errno(0)
+			if asked && o.k.poll(events) != 0 {
+				errno = o.k.pause(until)
+			} else {
+				errno = o.k.wait(events, until)
+			}
+			if errno != 0 {
 				return errno
 			}
 		}
 	})
 }
 
-// ready waits until a call that cannot be told not to wait would not.
-func (o other) ready(fd int, events uint32, opt int) error {
-	if o.k.mute {
-		return nil
+// pause waits for what poll(2) does not tell: a little, or until the descriptor is closed.
+func (k *kernelFile) pause(until mono.Time) unix.Errno {
+	again := engine.SystemClock.Now().Add(sendAgain)
+	if errno := k.wait(0, min(until, again)); errno != unix.EAGAIN || until <= again {
+		return errno
 	}
-	if until, waits := o.k.patience(opt); waits {
-		return failure(o.k.wait(events, until))
+	return 0
+}
+
+// now makes a call that waits in the kernel where it would not wait; EAGAIN where it would. Nobody else of
+// this table makes one like it meanwhile.
+func (k *kernelFile) now(one *sync.Mutex, events uint32, call func() (int, error)) (n int, err error) {
+	if !k.enter() {
+		return -1, unix.EBADF
 	}
-	return nil
+	defer k.leave()
+	one.Lock()
+	defer one.Unlock()
+	if !k.mute && k.poll(events) == 0 {
+		return -1, unix.EAGAIN
+	}
+	for err = unix.EINTR; err == unix.EINTR; {
+		n, err = call()
+	}
+	return n, err
+}
+
+// readNow is read(2) that does not wait.
+func (k *kernelFile) readNow(p []byte) (n int, err error) {
+	return k.now(&k.taking, unix.POLLIN, func() (int, error) { return unix.Read(k.fd, p) })
+}
+
+// writeNow is write(2) that does not wait. A pipe that poll(2) says has room has room for pipeLeast bytes.
+func (k *kernelFile) writeNow(p []byte) (n int, err error) {
+	if k.pipe {
+		p = p[:min(len(p), pipeLeast)]
+	}
+	return k.now(&k.giving, unix.POLLOUT, func() (int, error) { return unix.Write(k.fd, p) })
+}
+
+// pipeLeast is PIPE_BUF.
+const pipeLeast = 4096
+
+// patiently makes a call that does not wait until it need not.
+func (o other) patiently(events uint32, opt int, call func() (int, error)) (n int, err error) {
+	err = o.do(func(int) (err error) {
+		until, waits := o.k.patience(opt)
+		for {
+			if n, err = call(); err != unix.EAGAIN || !waits {
+				return err
+			}
+			if errno := o.k.wait(events, until); errno != 0 {
+				return errno
+			}
+		}
+	})
+	return n, err
 }
 
 // named is a call with an address. Without one it is EINVAL: package unix cannot say AF_UNSPEC.
@@ -122,24 +188,30 @@ func (o other) named(sa unix.Sockaddr, call func(fd int, sa unix.Sockaddr) error
 }
 
 func (o other) accept(t *Table, flags int) (nfd int, sa unix.Sockaddr, err error) {
-	var accepted int
-	if o.errno == 0 && o.k.kind == 0 {
-		o.errno = unix.ENOTSOCK
+	if errno := o.why(); errno != 0 {
+		return -1, nil, errno
 	}
-	err = o.do(func(fd int) (err error) {
-		if listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && listens != 0 {
-			if err := o.ready(fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
-				return err
-			}
-		}
-		accepted, sa, err = unix.Accept4(fd, flags|unix.SOCK_CLOEXEC)
-		return err
-	})
+	nfd, errno := t.reserve() // first, as on Linux: EMFILE loses no connection
+	if errno != 0 {
+		return -1, nil, errno
+	}
+	accept := func() (fd int, err error) {
+		fd, sa, err = unix.Accept4(o.k.fd, flags|unix.SOCK_CLOEXEC)
+		return fd, err
+	}
+	accepted := -1
+	if listens, _ := asks(o, func(fd int) (int, error) { return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN) }); listens == 0 || o.k.mute {
+		accepted, err = asks(o, func(int) (int, error) { return accept() }) // it does not wait
+	} else {
+		accepted, err = o.patiently(unix.POLLIN, unix.SO_RCVTIMEO, func() (int, error) { return o.k.now(&o.k.taking, unix.POLLIN, accept) })
+	}
 	if err != nil {
+		t.cancel(nfd)
 		return -1, nil, err
 	}
-	nfd, err = t.take(accepted, flags&unix.SOCK_CLOEXEC != 0)
-	return nfd, sa, err
+	t.fulfil(nfd, &file{kernel: newKernelFile(t, accepted)})
+	t.setCloseOnExec(nfd, flags&unix.SOCK_CLOEXEC != 0)
+	return nfd, sa, nil
 }
 
 // plain is o for read and write, which an epoll has and refuses.
@@ -152,17 +224,14 @@ func (o other) plain() other {
 
 func (o other) read(p []byte) (n int, err error) {
 	o = o.plain()
-	if o.errno == 0 && o.k.kind != 0 && len(p) > 0 {
+	switch {
+	case len(p) == 0: // which waits for nothing
+		n, err = asks(o, func(fd int) (int, error) { return unix.Read(fd, p) })
+	case o.errno == 0 && o.k.kind != 0:
 		n, _, _, _, err = o.recvmsg([][]byte{p}, nil, 0)
-		return n, err
+	default:
+		n, err = o.patiently(unix.POLLIN, 0, func() (int, error) { return o.k.readNow(p) })
 	}
-	err = o.do(func(fd int) (err error) {
-		if err := o.ready(fd, unix.POLLIN, 0); err != nil {
-			return err
-		}
-		n, err = unix.Read(fd, p)
-		return err
-	})
 	if err != nil {
 		n = -1
 	}
@@ -177,19 +246,30 @@ func (o other) recvmsg(buffers [][]byte, oob []byte, flags int) (n, oobn, recvfl
 	case flags&unix.MSG_OOB != 0:
 		events = unix.POLLPRI
 	}
-	err = o.blocking(flags, events, unix.SO_RCVTIMEO, func(fd, flags int) (err error) {
-		if flags&unix.MSG_WAITALL != 0 && flags&unix.MSG_DONTWAIT != 0 { // look first, then wait for all of it
-			if _, _, _, _, err := unix.RecvmsgBuffers(fd, buffers, nil, flags&^unix.MSG_WAITALL|unix.MSG_PEEK); err != nil {
+	all := flags&unix.MSG_WAITALL != 0 && flags&unix.MSG_DONTWAIT == 0 && o.errno == 0 && o.k.kind == unix.SOCK_STREAM
+	whole, peek := sum(buffers), flags&unix.MSG_PEEK != 0
+	err = o.blocking(flags&^unix.MSG_WAITALL, events, unix.SO_RCVTIMEO, func(fd, flags int) error {
+		for {
+			m, controls, got, sa, err := unix.RecvmsgBuffers(fd, buffers, oob, flags|unix.MSG_CMSG_CLOEXEC)
+			if err != nil {
 				return err
 			}
-			if _, waits := o.k.patience(unix.SO_RCVTIMEO); waits {
-				flags &^= unix.MSG_DONTWAIT
+			n, oobn, recvflags, from = n+m, controls, got, sa
+			if peek {
+				n = m
 			}
+			switch {
+			case !all || m == 0 || n >= whole || controls > 0:
+				return nil
+			case peek && o.k.poll(unix.POLLRDHUP) != 0: // no more comes
+				return nil
+			case peek:
+				return unix.EAGAIN
+			}
+			buffers = skip(buffers, m)
 		}
-		n, oobn, recvflags, from, err = unix.RecvmsgBuffers(fd, buffers, oob, flags|unix.MSG_CMSG_CLOEXEC)
-		return err
 	})
-	if err != nil {
+	if err != nil && n <= 0 {
 		return -1, 0, 0, nil, err
 	}
 	if oobn > 0 {
@@ -203,16 +283,30 @@ func (o other) write(p []byte) (n int, err error) {
 	if o.errno == 0 && o.k.kind != 0 {
 		return o.sendmsg([][]byte{p}, nil, nil, 0)
 	}
-	n, err = asks(o, func(fd int) (int, error) {
-		if err := o.ready(fd, unix.POLLOUT, 0); err != nil {
+	for {
+		m := 0
+		if len(p) == 0 || o.errno == 0 && !o.k.waits() { // the kernel does not wait either
+			m, err = asks(o, func(fd int) (int, error) { return unix.Write(fd, p) })
+		} else {
+			m, err = o.patiently(unix.POLLOUT, 0, func() (int, error) { return o.k.writeNow(p) })
+		}
+		switch {
+		case err != nil && n > 0:
+			return n, nil
+		case err != nil:
 			return -1, err
 		}
-		return unix.Write(fd, p)
-	})
-	if err != nil {
-		n = -1
+		n, p = n+m, p[m:]
+		if len(p) == 0 || m == 0 || !o.k.pipe || !o.k.waits() {
+			return n, nil
+		}
 	}
-	return n, err
+}
+
+// waits says whether calls wait: O_NONBLOCK is not set.
+func (k *kernelFile) waits() bool {
+	_, waits := k.patience(0)
+	return waits
 }
 
 // sendmsg sends all of a message, of which a stream may take the first part alone.

@@ -136,17 +136,17 @@ func (r *rawConn) each(op string, f func(uintptr) bool, ev ring.Events, of func(
 		if f(uintptr(fd)) {
 			return nil
 		}
-		if errno := w.await(ev, of(w)); errno != 0 {
+		if errno := w.await(ev, of(w), mono.Never); errno != 0 {
 			return fail(errno)
 		}
 	}
 }
 
-// await waits until one of ev is ready, for who does not otherwise call.
-func (s *waiting) await(ev ring.Events, d *deadline) unix.Errno {
+// await waits until one of ev is ready, the deadline or until, for who does not otherwise call.
+func (s *waiting) await(ev ring.Events, d *deadline, until mono.Time) unix.Errno {
 	if errno := s.begin(); errno != 0 {
 		return errno
 	}
 	defer s.leave()
-	return s.wait(ev, need{}, d, mono.Never)
+	return s.wait(ev, need{}, d, until)
 }

@@ -72,10 +72,14 @@ func (f *file) setAsync(t *Table, on bool) unix.Errno {
 	return errno
 }
 
-// setOwner is F_SETOWN: ESRCH if there is no such process or group.
+// setOwner is F_SETOWN: ESRCH if there is no such process or group. The group of init's is EPERM: it cannot be said to kill(2),
+// which takes -1 for everyone.
 func (f *file) setOwner(t *Table, owner int) unix.Errno {
-	if owner != int(int32(owner)) || int32(owner) == -1<<31 {
+	switch {
+	case owner != int(int32(owner)) || int32(owner) == -1<<31:
 		return unix.EINVAL
+	case owner == -1:
+		return unix.EPERM
 	}
 	if owner != 0 && unix.Kill(owner, 0) == unix.ESRCH {
 		return unix.ESRCH

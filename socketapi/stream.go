@@ -254,22 +254,31 @@ func (s *stream) tryRead(p []byte, skip, flags int, came *cameBy) (n int, errno 
 	return n, errno
 }
 
+// beginWrite begins a call that writes, or says why it fails at once.
+func (s *stream) beginWrite() unix.Errno {
+	if errno := s.begin(); errno != 0 {
+		return errno
+	}
+	errno := unix.EAGAIN
+	if !s.waiting.write.passed(s.host.Clock()) {
+		errno = unix.Errno(s.left.Take())
+	}
+	if errno == 0 && s.host.Closed() {
+		errno = unix.ENETDOWN // nobody would send it
+	}
+	if errno != 0 {
+		s.leave()
+	}
+	return errno
+}
+
 // write writes all of p. If it fails after some of it that is what it says, and the next
 // call fails. With MSG_DONTWAIT it writes what there is room for.
 func (s *stream) write(p []byte, flags int, until mono.Time) (n int, errno unix.Errno) {
-	if errno := s.begin(); errno != 0 {
+	if errno := s.beginWrite(); errno != 0 {
 		return 0, errno
 	}
 	defer s.leave()
-	if s.waiting.write.passed(s.host.Clock()) {
-		return 0, unix.EAGAIN
-	}
-	if errno := s.left.Take(); errno != 0 {
-		return 0, unix.Errno(errno)
-	}
-	if s.host.Closed() {
-		return 0, unix.ENETDOWN // nobody would send it
-	}
 	for {
 		m, errno := s.tryWrite(p[n:], flags)
 		n += m
@@ -285,6 +294,62 @@ func (s *stream) write(p []byte, flags int, until mono.Time) (n int, errno unix.
 			return s.partly(n, errno)
 		}
 	}
+}
+
+// writev writes pieces as write does one.
+func (s *stream) writev(buffers [][]byte, flags int, until mono.Time) (n int, errno unix.Errno) {
+	if errno := s.beginWrite(); errno != 0 {
+		return 0, errno
+	}
+	n, errno = s.tryWritev(buffers, flags)
+	s.leave()
+	rest := skip(buffers, n)
+	switch {
+	case errno != 0 && errno != unix.EAGAIN:
+		return n, errno
+	case flags&unix.MSG_DONTWAIT != 0 && len(rest) > 0:
+		return s.partly(n, unix.EAGAIN)
+	}
+	for i, b := range rest {
+		more := flags
+		if i < len(rest)-1 {
+			more |= unix.MSG_MORE
+		}
+		m, errno := s.write(b, more, until)
+		if n += m; errno != 0 && n > 0 {
+			s.postpone(errno)
+			errno = 0
+		}
+		if m < len(b) {
+			return n, errno
+		}
+	}
+	return n, 0
+}
+
+// tryWritev writes what there is room for, with nobody else's bytes between.
+func (s *stream) tryWritev(buffers [][]byte, flags int) (n int, errno unix.Errno) {
+	told := false
+	s.writing.Lock()
+	for i, b := range buffers {
+		s.conn.Hold(flags&unix.MSG_MORE != 0 || i < len(buffers)-1)
+		m, failed, tell := s.conn.Write(b)
+		n, told = n+m, told || tell
+		if m < len(b) || failed != 0 {
+			s.conn.Hold(flags&unix.MSG_MORE != 0)
+			errno = failed
+			break
+		}
+	}
+	s.writing.Unlock()
+	if told {
+		s.core.Post(&s.post)
+	}
+	if n > 0 {
+		s.postpone(errno)
+		errno = 0
+	}
+	return n, errno
 }
 
 func (s *stream) tryWrite(p []byte, flags int) (n int, errno unix.Errno) {

@@ -13,7 +13,8 @@ import (
 // A Table is a program's descriptors over one host. Its methods have the names, arguments
 // and results of the functions of golang.org/x/sys/unix, and the behaviour of Linux; errors
 // are unix.Errno values. They may be called by several goroutines. Other than in the
-// kernel, closing a descriptor wakes everyone who waits at it: their calls are EBADF.
+// kernel, closing a descriptor wakes everyone who waits at it: their calls are EBADF. (Not who connects by AF_UNIX to a listener
+// whose backlog is full, and not who waits for an AF_ALG socket: they wait in the kernel.)
 //
 // The numbers are the table's own and mean nothing to the kernel: each new descriptor has the
 // lowest free one from 3 on, since 0 to 2 are taken in every program: they are the kernel's of
@@ -148,6 +149,10 @@ func (t *Table) sock(fd int) *file {
 	}
 	return nil
 }
+
+// ours says whether f is a socket of the engine's, sock whether it is a socket at all. No file is neither.
+func (f *file) ours() bool { return f != nil && f.socket != nil }
+func (f *file) sock() bool { return f.ours() || f != nil && f.kernel != nil && f.kernel.kind != 0 }
 
 // add gives f the lowest free descriptor.
 func (t *Table) add(f *file) (fd int, errno unix.Errno) {

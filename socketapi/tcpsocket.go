@@ -202,6 +202,10 @@ func (s *tcpSocket) broken(errno unix.Errno) unix.Errno {
 
 // recv reads. A stream does not say who sent. Flags that say nothing to it are passed over, as on Linux.
 func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
+	return s.recvUntil(p, flags, s.rcvTimeo.until(s.host))
+}
+
+func (s *tcpSocket) recvUntil(p []byte, flags int, until mono.Time) (received, unix.Errno) {
 	conn := s.conn.Load()
 	if flags&unix.MSG_OOB != 0 {
 		return s.recvUrgent(conn, p, flags)
@@ -219,7 +223,7 @@ func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
 	if s.wants.has(wantTimes) {
 		came = &cameBy{of: &s.came}
 	}
-	r.n, errno = conn.readAt(p, flags, s.rcvTimeo.until(s.host), came)
+	r.n, errno = conn.readAt(p, flags, until, came)
 	if came != nil {
 		r.m.Time = int64(came.at)
 	}

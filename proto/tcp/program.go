@@ -179,16 +179,8 @@ func (c *Conn) Hold(on bool) {
 //
 // If tell is true the core has to know: the caller has Kick called soon.
 func (c *Conn) Write(p []byte) (n int, errno unix.Errno, tell bool) {
-	if c.tx.Sealed() {
-		return 0, c.broken(), false
-	}
-	if !c.status.Has(statusConnected | statusFirst) {
-		return 0, unix.EAGAIN, false
-	}
-	if c.soErr.Load() != 0 { // of a connection that goes on: see soft
-		if errno := c.TakeError(); errno != 0 {
-			return 0, errno, false
-		}
+	if errno := c.mayWrite(); errno != 0 {
+		return 0, errno, false
 	}
 	if len(p) == 0 {
 		return 0, 0, false
@@ -215,6 +207,34 @@ func (c *Conn) Write(p []byte) (n int, errno unix.Errno, tell bool) {
 			return n, errno, n > 0 || starved
 		}
 	}
+}
+
+// mayWrite says why nothing can be written, room or not.
+func (c *Conn) mayWrite() unix.Errno {
+	switch {
+	case c.tx.Sealed():
+		return c.broken()
+	case !c.status.Has(statusConnected | statusFirst):
+		return unix.EAGAIN
+	case c.soErr.Load() != 0: // of a connection that goes on: see soft
+		return c.TakeError()
+	}
+	return 0
+}
+
+// Room returns how much Write would take, memory permitting: the program writes no more than that at once. Its errors
+// are those of Write.
+func (c *Conn) Room() (n int, errno unix.Errno) {
+	if errno := c.mayWrite(); errno != 0 {
+		return 0, errno
+	}
+	if n = min(c.tx.Room(), c.unsentRoom()); n > 0 || c.noRoom() {
+		n = min(c.tx.Room(), c.unsentRoom())
+	}
+	if n == 0 {
+		errno = unix.EAGAIN
+	}
+	return n, errno
 }
 
 // noRoom notes that the program wants to hear of room, and says whether there is some after all. The
