@@ -59,7 +59,7 @@ func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Me
 	if !to.IsValid() {
 		return -1, unix.EDESTADDRREQ
 	}
-	if to.Port() == 0 && protocol == wire.ProtoUDP && sock.Raw == nil {
+	if to.Port() == 0 && protocol == wire.ProtoUDP && sock.Raw == nil && to != sock.Remote {
 		return -1, unix.EINVAL
 	}
 	if sock.Raw != nil {

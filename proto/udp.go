@@ -34,6 +34,9 @@ func (s *Stack) inputUDP(b []byte, pseudo wire.Sum) drop.Reason {
 	r := &s.record
 	r.To, r.From = netip.AddrPortFrom(in.dst, uint16(ports)), netip.AddrPortFrom(in.src, uint16(ports>>16))
 	if r.To.Port() == 0 {
+		if !in.group {
+			s.sendPortUnreachable() // nobody can be there
+		}
 		return drop.UDPPortZero
 	}
 	if in.group {

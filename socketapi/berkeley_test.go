@@ -232,6 +232,7 @@ func (s *side) state(fd int) int {
 // The states of TCP_INFO that rows wait for.
 const (
 	linuxEstablished = 1
+	linuxSynSent     = 2
 	linuxFinWait2    = 5
 	linuxClose       = 7
 	linuxCloseWait   = 8
@@ -282,12 +283,14 @@ func (k linux) Connect(fd int, sa unix.Sockaddr) error {
 	if sa == nil {
 		return connectUnspec(fd)
 	}
+	begun, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	first := err != nil || begun.State != linuxSynSent
 	interrupted := false
 	for {
 		switch err := unix.Connect(fd, sa); {
 		case err == unix.EINTR:
 			interrupted = true
-		case interrupted && err == unix.EALREADY: // of the call that was interrupted it would have been
+		case interrupted && first && err == unix.EALREADY: // of the call that was interrupted it would have been
 			return unix.EINPROGRESS
 		default:
 			return err

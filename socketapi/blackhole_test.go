@@ -181,7 +181,7 @@ func TestBlackHoleAsLinux(t *testing.T) {
 		})
 	})
 	t.Logf("linux %+v, engine %+v", kernel, ours)
-	const threshold = 8 // tcp_probe_threshold: where a search ends; Linux's ends at 1236 or 1248 here, by which of its probes were whole
+	const threshold = 8 // tcp_probe_threshold: where a search ends; Linux, which looks again now and then, ends at 1236 or at 1248 of the 1248 that pass
 	if d := ours.mss - kernel.mss; d < -2*threshold || d > 2*threshold {
 		t.Errorf("segments of %d in the end, Linux's have %d", ours.mss, kernel.mss)
 	}

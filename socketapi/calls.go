@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"cmp"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -312,9 +313,12 @@ func (t *Table) send(f *file, p, oob []byte, to unix.Sockaddr, flags int) (n int
 	} else {
 		var a netip.AddrPort
 		if c := f.common(); c.kind != unix.SOCK_STREAM || flags&unix.MSG_FASTOPEN != 0 { // a stream does not look at it otherwise
-			a, errno = f.addrOf(to)
-			if errno != 0 && flags&unix.MSG_OOB != 0 {
-				errno = unix.EOPNOTSUPP // looked at first
+			if a, errno = f.addrOf(to); errno != 0 { // what is looked at first may be wrong, too
+				if s, ok := f.socket.(*pingSocket); ok {
+					errno = cmp.Or(s.refusesRequest(p, flags), errno)
+				} else if flags&unix.MSG_OOB != 0 {
+					errno = unix.EOPNOTSUPP
+				}
 			}
 		}
 		if errno == 0 {

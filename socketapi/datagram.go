@@ -28,6 +28,7 @@ type datagram struct {
 	waiting
 	protocol wire.Protocol
 	raw      bool          // of the protocol itself: its port is the protocol's number; set before it is bound
+	heedless atomic.Bool   // sends whatever has become of the socket: see rawSocket.tell
 	any      netip.Addr    // what it is bound to when nobody says; set before it is
 	ends     []*udp.Socket // by core
 	gateOf   ring.Gate

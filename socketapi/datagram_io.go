@@ -49,7 +49,7 @@ func (s *datagram) send(m *message, flags int, until mono.Time) unix.Errno {
 			return unix.EDESTADDRREQ
 		}
 	}
-	if s.soErr.Peek() != 0 || s.sendShut.Load() {
+	if (s.soErr.Peek() != 0 || s.sendShut.Load()) && !s.heedless.Load() {
 		if errno := s.wayTo(m); errno != 0 {
 			return errno // which Linux finds first
 		}
@@ -57,7 +57,7 @@ func (s *datagram) send(m *message, flags int, until mono.Time) unix.Errno {
 			return errno
 		}
 	}
-	if s.sendShut.Load() {
+	if s.sendShut.Load() && !s.heedless.Load() {
 		return unix.EPIPE
 	}
 	i := 0 // frames are sent by one core, so that they stay in order
@@ -88,7 +88,7 @@ func (s *datagram) wayTo(m *message) unix.Errno {
 	switch {
 	case m.frame != nil:
 		return 0
-	case m.To.Port() == 0 && s.protocol == wire.ProtoUDP && !s.raw:
+	case m.To.Port() == 0 && s.protocol == wire.ProtoUDP && !s.raw && m.To != s.peer():
 		return unix.EINVAL
 	}
 	s.mu.Lock()

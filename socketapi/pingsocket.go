@@ -31,26 +31,35 @@ func icmpOf(family int) wire.Protocol {
 
 // send sends an echo request: the identifier and the checksum are the host's to fill in.
 func (s *pingSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
+	if errno := s.refusesRequest(p, flags); errno != 0 {
+		return 0, errno
+	}
 	switch {
-	case len(p) > 0xffff:
-		return 0, unix.EMSGSIZE
-	case len(p) < wire.ICMP4Len:
-		return 0, unix.EINVAL
-	case flags&unix.MSG_OOB != 0:
-		return 0, unix.EOPNOTSUPP
 	case s.family == unix.AF_INET6 && to.Addr().Is4():
 		return 0, unix.EINVAL
 	case to.IsValid():
 		to = netip.AddrPortFrom(to.Addr(), 0)
 	}
+	return s.sendMessage(p, oob, to, flags)
+}
+
+// refusesRequest says what is wrong with a request wherever it is to go (ping_common_sendmsg).
+func (s *pingSocket) refusesRequest(p []byte, flags int) unix.Errno {
 	request := uint8(wire.ICMP4Echo)
 	if s.family == unix.AF_INET6 {
 		request = uint8(wire.ICMP6Echo)
 	}
-	if p[0] != request || p[1] != 0 {
-		return 0, unix.EINVAL
+	switch {
+	case len(p) > 0xffff:
+		return unix.EMSGSIZE
+	case len(p) < wire.ICMP4Len:
+		return unix.EINVAL
+	case flags&unix.MSG_OOB != 0:
+		return unix.EOPNOTSUPP
+	case p[0] != request || p[1] != 0:
+		return unix.EINVAL
 	}
-	return s.sendMessage(p, oob, to, flags)
+	return 0
 }
 
 // connect sets the peer, whose port says nothing but in its name.

@@ -32,7 +32,8 @@ type step struct {
 type randomAddr struct {
 	host hostName
 	port int  // 0: none, 1 to randomPorts, or one that nobody has
-	six  bool // in a sockaddr_in6, mapped if it is of IPv4
+	six  bool // in a sockaddr_in6
+	four bool // and mapped there
 }
 
 type hostName int
@@ -52,7 +53,14 @@ const (
 const randomPorts = 4
 
 func (a randomAddr) String() string {
-	return fmt.Sprintf("%s:%d/%d", [...]string{"other", "self", "loopback", "any", "nobody", "broadcast", "nil"}[a.host], a.port, 4+2*number(a.six))
+	family := "4"
+	switch {
+	case a.four:
+		family = "mapped"
+	case a.six:
+		family = "6"
+	}
+	return fmt.Sprintf("%s:%d/%s", [...]string{"other", "self", "loopback", "any", "nobody", "broadcast", "nil"}[a.host], a.port, family)
 }
 
 func (s step) String() string {
@@ -171,6 +179,7 @@ func (g *generator) push(c *randomCall, right bool, slot int) int {
 		*slots = append(*slots, s.id)
 	}
 	g.queue = append(g.queue, s)
+	g.set(-1, func(*step) {})
 	return s.id
 }
 
@@ -188,7 +197,7 @@ func (g *generator) stream() {
 	g.set(-1, func(s *step) { s.a = kind; s.b = 0 })
 	g.kinds[l] = kind
 	g.push(callNamed("bind"), right, l)
-	g.set(-1, func(s *step) { s.to = randomAddr{toAny, port, six} })
+	g.set(-1, func(s *step) { s.to = randomAddr{host: toAny, port: port, six: six} })
 	g.push(callNamed("listen"), right, l)
 	g.set(-1, func(s *step) { s.a = 8 })
 	mine := right != !g.one(4) // most often from the other side
@@ -197,7 +206,7 @@ func (g *generator) stream() {
 	g.kinds[c] = kind
 	g.push(callNamed("connect"), mine, c)
 	g.set(-1, func(s *step) {
-		s.to = randomAddr{toOther, port, six}
+		s.to = randomAddr{host: toOther, port: port, six: six}
 		if mine == right {
 			s.to.host = toSelf
 		}
@@ -210,8 +219,12 @@ func (g *generator) stream() {
 	}
 }
 
-// set changes a step that has just been queued.
-func (g *generator) set(at int, f func(s *step)) { f(&g.queue[len(g.queue)+at]) }
+// set changes a step that has just been queued. Of its addresses of IPv6 some are mapped.
+func (g *generator) set(at int, f func(s *step)) {
+	s := &g.queue[len(g.queue)+at]
+	f(s)
+	s.to.four = s.to.six && s.id%5 == 0 && s.to.host <= toLoopback4
+}
 
 // datagrams queues what makes two sockets that speak with each other.
 func (g *generator) datagrams() {
@@ -222,13 +235,13 @@ func (g *generator) datagrams() {
 		g.set(-1, func(s *step) { s.a = kind; s.b = 0 })
 		g.kinds[fd] = kind
 		g.push(callNamed("bind"), right, fd)
-		g.set(-1, func(s *step) { s.to = randomAddr{toAny, port, six} })
+		g.set(-1, func(s *step) { s.to = randomAddr{host: toAny, port: port, six: six} })
 		if g.one(2) {
 			g.push(callNamed("connect"), right, fd)
-			g.set(-1, func(s *step) { s.to = randomAddr{toOther, port, six} })
+			g.set(-1, func(s *step) { s.to = randomAddr{host: toOther, port: port, six: six} })
 		}
 		g.push(callNamed("send"), right, fd)
-		g.set(-1, func(s *step) { s.to = randomAddr{toOther, port, six} })
+		g.set(-1, func(s *step) { s.to = randomAddr{host: toOther, port: port, six: six} })
 	}
 }
 
@@ -383,7 +396,7 @@ func init() {
 		{name: "read", weight: 5, draw: drawRecv, show: showRecv, do: func(w *world, s *step, fd int) string {
 			p := make([]byte, randomLengths[s.a])
 			n, err := w.api(s).Read(fd, p)
-			return fmt.Sprint(n, " ", show(err), " ", digest(p[:max(n, 0)]))
+			return fmt.Sprint(n, " ", show(err), " ", w.digest(s, p[:max(n, 0)]))
 		}},
 		{name: "write", weight: 5, draw: drawSend, show: showSend, do: func(w *world, s *step, fd int) string {
 			n, err := w.api(s).Write(fd, w.payload(s))
@@ -399,12 +412,12 @@ func init() {
 		{name: "recvfrom", weight: 14, draw: drawRecv, show: showRecv, do: func(w *world, s *step, fd int) string {
 			p := make([]byte, randomLengths[s.a])
 			n, from, err := w.api(s).Recvfrom(fd, p, randomRecvFlags[s.b])
-			return fmt.Sprint(n, " ", show(err), " ", digest(p[:max(min(n, len(p)), 0)]), " ", w.addr(from))
+			return fmt.Sprint(n, " ", show(err), " ", w.digest(s, p[:max(min(n, len(p)), 0)]), " ", w.addr(from))
 		}},
 		{name: "recvmsg", weight: 8, draw: drawRecv, show: showRecv, do: func(w *world, s *step, fd int) string {
 			p, oob := make([]byte, randomLengths[s.a]), make([]byte, 300)
 			n, oobn, flags, from, err := w.api(s).Recvmsg(fd, p, oob, randomRecvFlags[s.b])
-			return fmt.Sprintf("%d %s %s %s flags %#x %s", n, show(err), digest(p[:max(min(n, len(p)), 0)]), w.addr(from), flags, controlShown(oob[:oobn]))
+			return fmt.Sprintf("%d %s %s %s flags %#x %s", n, show(err), w.digest(s, p[:max(min(n, len(p)), 0)]), w.addr(from), flags, controlShown(oob[:oobn]))
 		}},
 		{name: "dup", weight: 2, opens: true, draw: func(g *generator, s *step) { g.kinds[s.id] = g.kinds[s.slot] }, do: func(w *world, s *step, fd int) string {
 			nfd, err := w.api(s).Dup(fd)
@@ -502,8 +515,19 @@ func epollDrawn(op int) func(w *world, s *step, fd int) string {
 	}
 }
 
-// digest is data in few letters.
-func digest(p []byte) string {
+// digest is data in few letters, without what worlds choose by chance: the identifier that an echo request has by its socket, that of
+// a packet of IPv4, and the sums over them. Of what a raw socket hears of other sockets' protocols it is nothing.
+func (w *world) digest(s *step, p []byte) string {
+	p = slices.Clone(p)
+	switch k := w.kinds[s.slot]; {
+	case k.typ == unix.SOCK_RAW && k.proto != testProtocol:
+		return "overheard"
+	case k.typ == unix.SOCK_RAW && k.domain == unix.AF_INET:
+		blank(p, 4, 6)   // identification
+		blank(p, 10, 12) // checksum
+	case k.proto == unix.IPPROTO_ICMP || k.proto == unix.IPPROTO_ICMPV6:
+		blank(p, 2, 6)
+	}
 	if len(p) > 24 {
 		h := uint32(2166136261)
 		for _, b := range p {
@@ -512,6 +536,13 @@ func digest(p []byte) string {
 		return fmt.Sprintf("%q...%d %x", p[:8], len(p), h)
 	}
 	return fmt.Sprintf("%q", p)
+}
+
+// blank overwrites what there is of some bytes.
+func blank(p []byte, from, to int) {
+	for i := from; i < min(to, len(p)); i++ {
+		p[i] = '.'
+	}
 }
 
 // payload is what a step sends: its own number all over, or to a ping socket an echo request.
@@ -566,6 +597,7 @@ type world struct {
 	fds   map[int]int   // by slot
 	sides map[int]*side // of a slot
 	mine  map[int]bool  // of slots: compared by what poll says of them
+	kinds map[int]kindOfSocket
 }
 
 func (w *world) side(s *step) *side {
@@ -583,6 +615,11 @@ func (w *world) opened(s *step, fd int, err error, compared bool) string {
 		return show(err)
 	}
 	w.fds[s.id], w.sides[s.id] = fd, w.side(s)
+	var k kindOfSocket
+	for name, to := range map[int]*int{unix.SO_DOMAIN: &k.domain, unix.SO_TYPE: &k.typ, unix.SO_PROTOCOL: &k.proto} {
+		*to, _ = w.api(s).GetsockoptInt(fd, unix.SOL_SOCKET, name)
+	}
+	w.kinds[s.id] = k
 	if compared {
 		w.mine[s.id] = true
 	}
@@ -617,7 +654,7 @@ func (w *world) sockaddr(s *step) unix.Sockaddr {
 	case toBroadcast:
 		a, mapped = netip.MustParseAddr("ff02::7"), netip.MustParseAddr("255.255.255.255")
 	}
-	if six && s.id%5 == 0 && s.to.host <= toLoopback4 {
+	if s.to.four {
 		a = netip.AddrFrom16(mapped.As16())
 	}
 	if six {

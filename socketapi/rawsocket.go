@@ -68,8 +68,11 @@ func (s *rawSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix
 
 func (s *rawSocket) peerName() (netip.AddrPort, unix.Errno) { return s.portlessPeer() }
 
-// tell gives the ends what they are told. mu is held, or nobody knows the socket.
+// tell gives the ends what they are told. mu is held, or nobody knows the socket. Where the host writes the header, a packet is sent
+// also by a socket that is shut down, and pending errors wait for another call: Linux looks at neither where there is no header
+// of a transport protocol (__ip_append_data).
 func (s *rawSocket) tell() {
+	s.d.heedless.Store(!s.raw.Header)
 	s.d.change(func(end *udp.Socket) {
 		raw := s.raw
 		end.Raw = &raw

@@ -272,5 +272,15 @@ var datagramRows = []row{
 		e.receives("not what another sent before", &e.me, mine, 9, unix.MSG_DONTWAIT, nil)
 		e.note("send where nobody is", e.me.api.Sendto(mine, []byte("x"), 0, refused))
 		e.note("SO_ERROR", unix.Errno(e.soError(mine)))
+		e.note("to port 0", e.me.api.Sendto(mine, []byte("x"), 0, e.me.at(0)))
+		for _, to := range []*side{&e.peer, &e.me} {
+			e.note("connect", e.me.api.Connect(mine, to.at(0)))
+			e.sends("to a peer without a port", &e.me, mine, "x", 0)
+			e.awaits("refused", &e.me, mine, unix.POLLERR)
+			e.sends("to a peer without a port", &e.me, mine, "", 0)
+			e.sends("and again", &e.me, mine, "", 0)
+			e.awaits("refused", &e.me, mine, unix.POLLERR)
+			e.note("SO_ERROR", unix.Errno(e.soError(mine)))
+		}
 	}},
 }

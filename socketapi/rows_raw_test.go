@@ -322,6 +322,22 @@ var rawRows = concatRows(
 		})
 	}),
 	[]row{
+		{"raw: sends when it is shut down", func(e *env) {
+			for _, header := range []int{0, 1} {
+				for _, f := range ipFamilies {
+					fd := f.raw(&e.me, testProtocol)
+					e.must(e.me.api.Connect(fd, f.in(&e.peer, 0)))
+					e.must(e.me.api.Shutdown(fd, unix.SHUT_RDWR))
+					if f.four() {
+						e.me.set(fd, unix.IPPROTO_IP, unix.IP_HDRINCL, header)
+					}
+					p := make([]byte, 40)
+					p[0], p[9] = 0x45, testProtocol
+					copy(p[16:], e.peer.ip[:])
+					e.note(fmt.Sprint("send with a header: ", header), e.me.api.Sendto(fd, p, 0, nil))
+				}
+			}
+		}},
 		{"raw: IP_HDRINCL", func(e *env) {
 			f := ipFamilies[0]
 			theirs, at := f.bound(&e.peer)

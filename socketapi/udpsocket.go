@@ -166,10 +166,13 @@ func (s *udpSocket) dispatch(m *message, flags int) unix.Errno {
 	return errno
 }
 
-// address says where a message goes, and how.
+// address says where a message goes, and how. Port 0 is no destination, but may be a peer's (udp_sendmsg of Linux).
 func (s *udpSocket) address(m *message, oob []byte, to netip.AddrPort) unix.Errno {
-	if !to.IsValid() {
+	switch {
+	case !to.IsValid():
 		to = s.d.peer()
+	case to.Port() == 0 && s.class() == onUDP:
+		return unix.EINVAL
 	}
 	m.To = s.onThisHost(to)
 	m.Stamp = udp.Stamp(s.stamps.Load())
