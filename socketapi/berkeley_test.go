@@ -480,9 +480,9 @@ func engineSide(t *testing.T, st *Stack, mac net.HardwareAddr, addr, addr6 strin
 func TestBerkeley(t *testing.T) {
 	where := places(t)
 	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows,
-		pollRows, epollRows, orderRows, descriptorRows, kernelRows, ioctlRows, vectorRows, fileRows,
+		pollRows, epollRows, orderRows, descriptorRows, kernelRows, ioctlRows, vectorRows, fileRows, fastOpenRows,
 		tcpOptionRows, tcpSYNRows, optionRows(),
-		overIPv6(slices.Concat(bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, pollRows, ioctlRows, vectorRows, tcpOptionRows)...))
+		overIPv6(slices.Concat(bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, pollRows, ioctlRows, vectorRows, tcpOptionRows, fastOpenRows)...))
 	seen := map[string]bool{}
 	for i, r := range table {
 		if seen[r.name] {

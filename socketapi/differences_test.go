@@ -16,6 +16,15 @@ var differences = map[string]difference{
 		"a port is held by sockets; that of a connection in TIME-WAIT is free, and RFC 6056 keeps the next one from it",
 		[]string{"linux without SO_REUSEADDR: EADDRINUSE | engine without SO_REUSEADDR: ok"},
 	},
+	"connect: of a socket that was shut down before": {
+		"a shutdown that was ENOTCONN is that of no connection: connect makes a whole one",
+		[]string{
+			"linux then: [IN OUT RDNORM WRNORM RDHUP] | engine then: [OUT WRNORM]",
+			"linux send: 0 EPIPE | engine send: 1 ok",
+			"linux then: [IN OUT HUP RDNORM WRNORM RDHUP] | engine then: [OUT WRNORM]",
+			"linux send: 0 EPIPE | engine send: 1 ok",
+		},
+	},
 	"AF_INET6: from the loopback's address to another host": {
 		"that address is never sent outside of a node (RFC 4291 §2.5.3), and connect says so",
 		[]string{"linux then to the peer: ok | engine then to the peer: EINVAL"},

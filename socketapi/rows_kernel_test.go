@@ -73,8 +73,7 @@ var kernelRows = []row{
 		e.me.keep(pair[0], err)
 		e.me.keep(pair[1], nil)
 		sent := in(func() error {
-			n, err := e.me.api.Write(pair[0], make([]byte, 1<<21))
-			e.note("write", n, err)
+			e.writes("write", pair[0], make([]byte, 1<<21))
 			return e.me.api.Shutdown(pair[0], unix.SHUT_WR)
 		})
 		total, p := 0, make([]byte, 1<<16)

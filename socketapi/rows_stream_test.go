@@ -137,10 +137,8 @@ var streamRows = []row{
 	{"stream: a megabyte arrives whole", func(e *env) {
 		mine, theirs := e.me.connected(&e.peer)
 		p := bytes.Repeat([]byte("0123456789abcde"), 1<<16)
-		sent := in(func() (err error) {
-			for n, rest := 0, p; err == nil && len(rest) > 0; rest = rest[n:] { // a signal may end the kernel's call before all is sent
-				n, err = e.me.api.SendmsgN(mine, rest, nil, nil, 0)
-			}
+		sent := in(func() error {
+			_, err := e.whole(len(p), func(n int) (int, error) { return e.me.api.SendmsgN(mine, p[n:], nil, nil, 0) })
 			return err
 		})
 		q := make([]byte, len(p))
