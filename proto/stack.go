@@ -61,6 +61,8 @@ type Config struct {
 	Core   int       // number of this one, of Cores
 	Cores  int       // 0: 1
 	TCP    tcp.Params
+
+	Register tcp.Register // of the ports that connections hold; nil: nobody keeps one
 }
 
 // Peers are the other cores of a host, and what they share.

@@ -19,7 +19,7 @@ func (s *Stack) tcpConfig(cfg *Config) tcp.Config {
 	t := tcp.Config{
 		Pool: s.Pool, Wheel: s.wheel, Wakes: s.Wakes, Count: &s.Count,
 		Secret: cfg.Secret, Rand: s.rand, Params: cfg.TCP, Lanes: len(s.ports), MSS: s.mss,
-		Packet: s.headers,
+		Packet: s.headers, Register: cfg.Register,
 	}
 	if s.peers != nil {
 		t.Miss, t.Claim, t.Disclaim = s.missTCP, s.peers.Claim, s.peers.Disclaim

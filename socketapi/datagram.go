@@ -29,7 +29,6 @@ type datagram struct {
 	protocol wire.Protocol
 	raw      bool          // of the protocol itself: its port is the protocol's number; set before it is bound
 	heedless atomic.Bool   // sends whatever has become of the socket: see rawSocket.tell
-	any      netip.Addr    // what it is bound to when nobody says; set before it is
 	ends     []*udp.Socket // by core
 	gateOf   ring.Gate
 	soErr    ring.Errno
@@ -37,7 +36,9 @@ type datagram struct {
 
 	mu     sync.Mutex // guards what follows; taken before a core's lock
 	hold   *host.Hold // nil: not bound
-	auto   bool       // the port was chosen by a send or connect
+	auto   bool       // the port was chosen: it is the socket's until it is disconnected
+	any    netip.Addr // what it is bound to when it has no port
+	how    sharing
 	only6  bool
 	closed bool
 	groups *group.Set // what it has joined
@@ -93,7 +94,18 @@ func (s *datagram) table(c *host.Core) *udp.Table {
 // sharing is what a socket that is bound says about others at its address.
 type sharing struct {
 	reuseAddr, reusePort bool
-	freeBind             bool // the address need not be the host's
+	ports                host.PortRange // that a port is chosen from
+	freeBind             bool           // the address need not be the host's
+	noPort               bool           // none is chosen before the socket needs it
+	six                  bool           // the socket is for IPv6
+}
+
+// unspecified is the address of a socket that has none.
+func (how *sharing) unspecified() netip.Addr {
+	if how.six {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
 }
 
 // bind takes a local address; a port of 0 is chosen. It is EINVAL if the socket has
@@ -131,13 +143,26 @@ func (s *datagram) bindLocked(local netip.AddrPort, how sharing) unix.Errno {
 		}
 		local = netip.AddrPortFrom(a.WithZone(""), local.Port())
 	}
-	hold := &host.Hold{Protocol: s.protocol, Local: local, Only6: s.only6, ReuseAddr: how.reuseAddr, ReusePort: how.reusePort, Device: device}
+	if local.Port() == 0 && how.noPort {
+		s.any, s.only6 = local.Addr(), s.only6 || only6At(local.Addr())
+		return 0
+	}
+	hold := &host.Hold{
+		Protocol: s.protocol, Local: local, Mapped: how.six && local.Addr().Is4(), Only6: s.only6 || only6At(local.Addr()),
+		ReuseAddr: how.reuseAddr, ReusePort: how.reusePort, Device: device, Range: how.ports,
+	}
 	if !s.raw { // those of one protocol are in nobody's way
 		if errno := s.host.Ports.Take(hold); errno != 0 {
+			if errno == unix.EADDRINUSE { // Linux: inet_reset_saddr in __inet_bind
+				s.any = how.unspecified()
+			}
 			return errno
 		}
 	}
-	s.hold = hold
+	s.hold, s.only6, s.auto = hold, hold.Only6, local.Port() == 0
+	if s.auto && !local.Addr().IsUnspecified() {
+		s.any = local.Addr()
+	}
 	s.place(func(end *udp.Socket) { end.Local, end.Only6, end.Device = hold.Local, s.only6, device })
 	s.placed.Store(true)
 	return 0
@@ -181,6 +206,15 @@ func (s *datagram) setOnly6(only bool) {
 	s.mu.Unlock()
 }
 
+// share says what others may share with it from now on.
+func (s *datagram) share(how sharing, device uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.how = how; s.hold != nil {
+		s.host.Ports.Change(s.hold, how.reuseAddr, how.reusePort, device)
+	}
+}
+
 // resize gives the queues the sizes of the socket's settings, whose mu is held.
 func (s *datagram) resize(set *settings) unix.Errno {
 	rcv, snd := set.rcvBuf, set.sndBuf
@@ -213,8 +247,12 @@ func (s *datagram) bound() unix.Errno {
 	if s.hold != nil {
 		return 0
 	}
-	errno := s.bindLocked(netip.AddrPortFrom(s.any, 0), sharing{})
-	s.auto = errno == 0
+	how := s.how
+	how.freeBind, how.noPort = true, false // what it is bound to was looked at then
+	errno := s.bindLocked(netip.AddrPortFrom(s.any, 0), how)
+	if errno == unix.EADDRINUSE {
+		errno = unix.EAGAIN // Linux: inet_autobind
+	}
 	return errno
 }
 
@@ -239,6 +277,7 @@ func (s *datagram) connect(to netip.AddrPort) unix.Errno {
 		return errno
 	}
 	s.place(func(end *udp.Socket) { end.Local, end.Remote = local, to })
+	s.host.Ports.Move(s.hold, local.Addr())
 	s.remote.Store(&to)
 	return 0
 }
@@ -257,6 +296,7 @@ func (s *datagram) disconnect() unix.Errno {
 	s.remote.Store(nil)
 	if !s.auto {
 		s.place(func(end *udp.Socket) { end.Local, end.Remote = s.hold.Local, netip.AddrPort{} })
+		s.host.Ports.Move(s.hold, netip.Addr{})
 		return 0
 	}
 	s.placed.Store(false)
@@ -266,14 +306,24 @@ func (s *datagram) disconnect() unix.Errno {
 		s.ends[i].Local, s.ends[i].Remote = netip.AddrPort{}, netip.AddrPort{}
 		c.Unlock()
 	}
-	s.host.Ports.Drop(s.hold)
+	s.giveBack(s.hold)
 	s.hold, s.auto = nil, false
 	return 0
+}
+
+// giveBack gives a port back, nil: none.
+func (s *datagram) giveBack(hold *host.Hold) {
+	if hold != nil && !s.raw {
+		s.host.Ports.Drop(hold)
+	}
 }
 
 // sourceFor is the local address of a bound socket that is connected to a peer. mu is held.
 func (s *datagram) sourceFor(to netip.AddrPort) (netip.AddrPort, unix.Errno) {
 	local := s.ends[0].Local
+	if a := s.hold.Local.Addr(); a.Is4() && a.IsUnspecified() && to.Addr().Is6() {
+		return netip.AddrPort{}, unix.EAFNOSUPPORT // Linux: ip6_dst_lookup_tail
+	}
 	if to.Addr().Is4() && local.Addr().Is6() && s.hold.Local.Addr().IsUnspecified() { // of a peer of before, which says nothing over IPv4 (inet_saddr is none yet)
 		local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
 	}
@@ -297,7 +347,7 @@ func (s *datagram) local() netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.hold == nil {
-		return netip.AddrPort{}
+		return netip.AddrPortFrom(s.any, 0)
 	}
 	local := s.ends[0].Local
 	if a, device := local.Addr(), s.device(); a.IsMulticast() && linkScope(a) && device != 0 {
@@ -380,9 +430,7 @@ func (s *datagram) close() unix.Errno {
 		end.Recv.Free()
 		end.Errors.Free()
 	}
-	if hold != nil {
-		s.host.Ports.Drop(hold)
-	}
+	s.giveBack(hold)
 	s.host.SocketClosed()
 	return 0
 }

@@ -202,7 +202,7 @@ func (d *Dialer) connectTCP(ctx context.Context, network string, local, remote n
 	if err == nil {
 		err = sock.connectWithin(ctx, remote)
 	}
-	for again := dialAttempts; again > 0 && local.IsValid() && local.Port() == 0 && err == errPairTaken && sock.rebind(local) == 0; again-- {
+	if err == errPairTaken && local.IsValid() && local.Port() == 0 { // it has lost the port that bind has chosen, and connect finds one
 		err = sock.connectWithin(ctx, remote)
 	}
 	if err != nil {
@@ -213,7 +213,7 @@ func (d *Dialer) connectTCP(ctx context.Context, network string, local, remote n
 }
 
 // errPairTaken says that the socket's port still belongs to a connection with the peer. A dialler whose port was chosen
-// takes another, as package net does (doDialTCPProto): bind chose without knowing the peer.
+// has another chosen, as package net does (doDialTCPProto): bind chose without knowing the peer.
 var errPairTaken = os.NewSyscallError("connect", unix.EADDRNOTAVAIL)
 
 // connectWithin is connect(2) that ends with a context.

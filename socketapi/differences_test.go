@@ -8,14 +8,6 @@ type difference struct {
 
 // differences is every one that there is, by row, whoever the peer is.
 var differences = map[string]difference{
-	"bind: a listener's port while its connection lives": {
-		"connections hold a port with what their listener was told when it was bound, not one by one",
-		[]string{"linux with it on both: ok | engine with it on both: EADDRINUSE"},
-	},
-	"bind: the port of a connection that has just been closed": {
-		"a port is held by sockets; that of a connection in TIME-WAIT is free, and RFC 6056 keeps the next one from it",
-		[]string{"linux without SO_REUSEADDR: EADDRINUSE | engine without SO_REUSEADDR: ok"},
-	},
 	"connect: of a socket that was shut down before": {
 		"a shutdown that was ENOTCONN is that of no connection: connect makes a whole one",
 		[]string{

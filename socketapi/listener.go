@@ -104,8 +104,6 @@ func (l *listener) take() (*stream, unix.Errno) {
 		if conn != nil {
 			s := newStream(l.host, c, conn)
 			c.Unlock()
-			l.hold.Share()
-			s.hold = l.hold
 			return s, 0
 		}
 		c.Unlock()

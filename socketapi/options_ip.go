@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/proto/udp"
+	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
 // Read first: ip(7), ipv6(7); do_ip_setsockopt in net/ipv4/ip_sockglue.c, do_ipv6_setsockopt in
@@ -21,6 +22,8 @@ var ipOptions = []option{
 	wanted("IP_RECVORIGDSTADDR", unix.IPPROTO_IP, unix.IP_RECVORIGDSTADDR, wantOrigDst),
 	recvErr("IP_RECVERR", unix.IPPROTO_IP, unix.IP_RECVERR, func(s *settings) *bool { return &s.recvErr }),
 	ipFlag("IP_FREEBIND", unix.IPPROTO_IP, unix.IP_FREEBIND, func(s *settings) *bool { return &s.freeBind }),
+	ipFlag("IP_BIND_ADDRESS_NO_PORT", unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, func(s *settings) *bool { return &s.noPort }),
+	{level: unix.IPPROTO_IP, name: unix.IP_LOCAL_PORT_RANGE, label: "IP_LOCAL_PORT_RANGE", get: getPortRange, set: setPortRange},
 	discover("IP_MTU_DISCOVER", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, func(s *settings) *udp.Discovery { return &s.discover }),
 	{level: unix.IPPROTO_IP, name: unix.IP_MTU, label: "IP_MTU", get: getMTU},
 }
@@ -81,6 +84,22 @@ func setTOS(s socket, v *value) unix.Errno {
 	if c.tos = v.n & 0xff; c.kind == unix.SOCK_STREAM {
 		c.tos &^= 3
 	}
+	return 0
+}
+
+// getPortRange is the first port in the lower half of a word, and the last one in the upper.
+func getPortRange(s socket, v *value) unix.Errno {
+	r := s.common().ports
+	v.n = int(int32(uint32(r.Last)<<16 | uint32(r.First)))
+	return 0
+}
+
+func setPortRange(s socket, v *value) unix.Errno {
+	r := host.PortRange{First: uint16(v.n), Last: uint16(uint32(v.n) >> 16)}
+	if r.First != 0 && r.Last != 0 && r.First > r.Last {
+		return unix.EINVAL
+	}
+	s.common().ports = r
 	return 0
 }
 

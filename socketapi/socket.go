@@ -10,6 +10,7 @@ import (
 
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
+	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi/host"
@@ -65,6 +66,8 @@ type settings struct {
 	closed    bool
 	reuseAddr bool
 	reusePort bool
+	noPort    bool           // IP_BIND_ADDRESS_NO_PORT
+	ports     host.PortRange // IP_LOCAL_PORT_RANGE
 	broadcast bool
 	keepAlive bool
 	oobInline bool
@@ -107,12 +110,38 @@ func (s *settings) inherit(l *settings) {
 	s.oobInline = l.oobInline
 	s.linger, s.rcvBuf, s.sndBuf, s.rcvLowat, s.ttl, s.tos = l.linger, l.rcvBuf, l.sndBuf, l.rcvLowat, l.ttl, l.tos
 	s.recvErr, s.recvErr6, s.discover, s.discover6, s.freeBind = l.recvErr, l.recvErr6, l.discover, l.discover6, l.freeBind
+	s.noPort, s.ports = l.noPort, l.ports
 	s.only6, s.hops, s.hasHops, s.tclass, s.device, s.dontFragment = l.only6, l.hops, l.hasHops, l.tclass, l.device, l.dontFragment
 	s.wants.set(l.wants.load(), true)
 	s.stamping = l.stamping
 	s.multicast4, s.multicast6 = l.multicast4, l.multicast6
 	s.rcvTimeo.d.Store(l.rcvTimeo.d.Load())
 	s.sndTimeo.d.Store(l.sndTimeo.d.Load())
+}
+
+// claim is the hold on a port that the socket asks for. mu is held.
+func (s *settings) claim(protocol wire.Protocol, local netip.AddrPort) *host.Hold {
+	return &host.Hold{
+		Protocol: protocol, Local: local, Mapped: s.family == unix.AF_INET6 && local.Addr().Is4(), Only6: s.only6 || only6At(local.Addr()),
+		ReuseAddr: s.reuseAddr, ReusePort: s.reusePort, Device: uint32(s.device), Range: s.ports,
+	}
+}
+
+// only6At says whether a socket that is bound to an address leaves IPv4 alone for good (Linux: __inet6_bind).
+func only6At(a netip.Addr) bool { return a.Is6() && !a.IsUnspecified() }
+
+// sharing is what connections of the socket say to those who bind to their port. mu is held.
+func (s *settings) sharing() (how tcp.Sharing) {
+	if s.reuseAddr {
+		how |= tcp.ReuseAddr
+	}
+	if s.reusePort {
+		how |= tcp.ReusePort
+	}
+	if s.only6 {
+		how |= tcp.Only6
+	}
+	return how
 }
 
 // unspecified is the address of a socket that has none.
@@ -146,7 +175,12 @@ func (s *settings) bindable(a netip.Addr) unix.Errno {
 		return unix.EINVAL
 	case linkScope(a) && a.Zone() == "":
 		return unix.EINVAL
-	case s.freeBind, s.host.Local(a), s.host.IsGroup(a):
+	case s.freeBind, s.host.IsGroup(a):
+		return 0
+	case s.host.Local(a):
+		if a.Is6() && !a.IsUnspecified() && s.device != 0 && !s.host.LocalOn(s.device-1, a) { // Linux: ipv6_chk_addr
+			return unix.EADDRNOTAVAIL
+		}
 		return 0
 	case linkScope(a):
 		if _, ok := s.host.PortOf(int(wire.Scope(a))); !ok {

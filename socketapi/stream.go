@@ -10,7 +10,6 @@ import (
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/tcp"
-	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
@@ -20,8 +19,6 @@ type stream struct {
 	conn *tcp.Conn
 	post host.Post // lets the core see what the program has done
 	gone bool      // conn is no longer ours; guarded by the core's lock
-
-	hold *host.Hold // the port that goes with the connection, nil if a socket keeps it
 
 	reading, writing sync.Mutex   // held for a copy, never for a wait
 	lowat            atomic.Int64 // SO_RCVLOWAT
@@ -45,14 +42,10 @@ func newStream(h *host.Host, c *host.Core, conn *tcp.Conn) *stream {
 	return s
 }
 
-// dialAttempts is how many local ports are tried for one that does not still belong
-// to a connection with the same peer.
-const dialAttempts = 16
-
-// dialStream begins a connection from local, whose address and port may be left to
-// choose. hold is the port where a socket has one and keeps it; nil: one is taken, and
-// given back when the connection is closed. fast is nil, or what Fast Open is to do.
-func dialStream(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tcp.Options, fast *fastOpen) (*stream, unix.Errno) {
+// dialStream begins a connection from local, whose address and port may be left to choose: a port out of a range, which nobody is
+// bound to and which no connection with the same peer has (Linux: __inet_hash_connect). It is EADDRNOTAVAIL if there is none. fast
+// is nil, or what Fast Open is to do.
+func dialStream(h *host.Host, local, remote netip.AddrPort, ports host.PortRange, opt tcp.Options, fast *fastOpen) (s *stream, errno unix.Errno) {
 	if remote.Port() == 0 {
 		return nil, unix.ECONNREFUSED
 	}
@@ -65,58 +58,70 @@ func dialStream(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt
 	if errno := h.SocketOpened(); errno != 0 {
 		return nil, errno
 	}
-	for range dialAttempts {
-		s, errno := tryDial(h, local, remote, hold, opt, fast)
-		if errno == unix.EADDRNOTAVAIL && hold == nil {
-			continue
-		}
+	defer func() {
 		if errno != 0 {
 			h.SocketAbandoned()
 		}
-		return s, errno
+	}()
+	d := dial{h, h.Choose(remote), remote, opt, fast}
+	src, errno := d.source(local.Addr())
+	if errno != 0 {
+		return nil, errno
 	}
-	h.SocketAbandoned()
+	if local.Port() != 0 {
+		return d.from(netip.AddrPortFrom(src, local.Port()))
+	}
+	for port := range h.Ports.Candidates(ports) {
+		if s, errno = d.lent(netip.AddrPortFrom(src, port)); errno != unix.EADDRNOTAVAIL {
+			return s, errno
+		}
+	}
 	return nil, unix.EADDRNOTAVAIL
 }
 
-func tryDial(h *host.Host, local, remote netip.AddrPort, hold *host.Hold, opt tcp.Options, fast *fastOpen) (s *stream, errno unix.Errno) {
-	own := hold == nil
-	if own {
-		hold = &host.Hold{Protocol: wire.ProtoTCP, Local: local, Device: opt.Device}
-		if local.Port() == 0 {
-			hold.Remote = remote
-		}
-		if errno := h.Ports.Take(hold); errno != 0 {
-			if local.Port() == 0 {
-				errno = unix.EADDRNOTAVAIL
-			}
-			return nil, errno
-		}
-		defer func() {
-			if errno != 0 {
-				h.Ports.Drop(hold)
-			}
-		}()
+// A dial is a connection that is to be opened.
+type dial struct {
+	host   *host.Host
+	core   *host.Core
+	remote netip.AddrPort
+	opt    tcp.Options
+	fast   *fastOpen
+}
+
+// source is the address that it comes from, of a socket that is bound to local.
+func (d *dial) source(local netip.Addr) (netip.Addr, unix.Errno) {
+	d.core.Lock()
+	defer d.core.Unlock()
+	src, errno := d.core.Stack.Source(d.opt.Device, local, d.remote.Addr(), d.core.Now())
+	if errno == 0 && !d.host.Local(src) {
+		errno = unix.ENETUNREACH // what it would be told could never come back here
 	}
-	c := h.Choose(remote)
+	return src, errno
+}
+
+// lent is from with a port that the kernel is to keep from its programs. One that it does not give is like one that is taken.
+func (d *dial) lent(local netip.AddrPort) (*stream, unix.Errno) {
+	settled, errno := d.host.Ports.Lend(local)
+	if errno == unix.EADDRINUSE {
+		errno = unix.EADDRNOTAVAIL
+	}
+	if errno != 0 {
+		return nil, errno
+	}
+	defer settled()
+	return d.from(local)
+}
+
+// from opens it.
+func (d *dial) from(local netip.AddrPort) (*stream, unix.Errno) {
+	c := d.core
 	c.Lock()
 	defer c.Unlock()
-	now := c.Now()
-	src, errno := c.Stack.Source(opt.Device, local.Addr(), remote.Addr(), now)
+	conn, errno := d.fast.connect(c.Stack.TCP, local, d.remote, d.opt, c.Now())
 	if errno != 0 {
 		return nil, errno
 	}
-	if !h.Local(src) {
-		return nil, unix.ENETUNREACH // what it would be told could never come back here
-	}
-	conn, errno := fast.connect(c.Stack.TCP, netip.AddrPortFrom(src, hold.Local.Port()), remote, opt, now)
-	if errno != 0 {
-		return nil, errno
-	}
-	s = newStream(h, c, conn)
-	if own {
-		s.hold = hold
-	}
+	s := newStream(d.host, c, conn)
 	c.Flush()
 	return s, 0
 }
@@ -449,8 +454,5 @@ func (s *stream) release(abort bool, errno unix.Errno) bool {
 		s.gone = true
 		return 0
 	})
-	if s.hold != nil {
-		s.host.Ports.Drop(s.hold)
-	}
 	return true
 }

@@ -27,10 +27,12 @@ type tcpSocket struct {
 	fast  fastOptions // guarded by mu
 	paced uint64      // SO_MAX_PACING_RATE with all bits turned, so that zero is no limit; guarded by mu
 
-	hold       *host.Hold // the port that bind or listen took, nil: none; guarded by mu
-	autobound  bool       // listen chose the port; guarded by mu
-	backlog    int        // guarded by mu
-	connecting bool       // connect has not said yet how it ended (SS_CONNECTING); guarded by mu
+	hold       *host.Hold     // the port that bind or listen took, nil: none; guarded by mu
+	autobound  bool           // the port was chosen: it is the socket's until a connection, or listening, has ended; guarded by mu
+	bare       netip.AddrPort // its name since it was connected, or has lost its port: an address that connect uses, and the port of before; not valid: local; guarded by mu
+	locked     netip.Addr     // the address that bind was told, not valid: any; guarded by mu
+	backlog    int            // guarded by mu
+	connecting bool           // connect has not said yet how it ended (SS_CONNECTING); guarded by mu
 
 	pending ring.Errno    // SO_ERROR of a connection that is no more
 	came    ring.Arrivals // when what a connection has brought came, where somebody asks
@@ -74,7 +76,19 @@ func (s *tcpSocket) bind(local netip.AddrPort) unix.Errno {
 	if bound {
 		return unix.EINVAL
 	}
-	return s.take(local)
+	if local.Port() == 0 && s.noPort {
+		s.bare = local
+	} else if errno := s.take(local); errno != 0 {
+		if errno == unix.EADDRINUSE && s.bare.IsValid() { // Linux: inet_reset_saddr in __inet_bind
+			s.bare = netip.AddrPortFrom(s.unspecified().Addr(), s.bare.Port())
+		}
+		return errno
+	}
+	s.only6 = s.only6 || only6At(local.Addr())
+	if s.locked = local.Addr(); s.locked.IsUnspecified() {
+		s.locked = netip.Addr{}
+	}
+	return 0
 }
 
 // over says whether the connection has ended: the port that was chosen for it is no longer the socket's
@@ -89,27 +103,33 @@ func (s *tcpSocket) over() bool {
 
 // take takes a port. mu is held.
 func (s *tcpSocket) take(local netip.AddrPort) unix.Errno {
-	hold := &host.Hold{Protocol: wire.ProtoTCP, Local: local, Only6: s.only6, ReuseAddr: s.reuseAddr, ReusePort: s.reusePort, Device: uint32(s.device)}
+	hold := s.claim(wire.ProtoTCP, local)
 	errno := s.host.Ports.Take(hold)
 	if errno == 0 {
-		s.hold = hold
+		s.hold, s.autobound, s.bare = hold, local.Port() == 0, netip.AddrPort{}
 	}
 	return errno
 }
 
-// rebind takes another port of local's address, whose port is 0, than the one that was chosen.
-func (s *tcpSocket) rebind(local netip.AddrPort) unix.Errno {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || s.hold == nil {
-		return unix.EINVAL
+// unbind gives back a port that was chosen. The address stays, if the program has said one. mu is held.
+func (s *tcpSocket) unbind() {
+	if !s.autobound || s.hold == nil || s.listener.Load() != nil {
+		return
 	}
-	old := s.hold
-	errno := s.take(s.onLink(local))
-	if errno == 0 {
-		s.host.Ports.Drop(old)
+	s.host.Ports.Drop(s.hold)
+	s.bare = s.hold.Local
+	s.hold, s.autobound = nil, false
+}
+
+// local is what the socket is bound to, without a port if it has none. mu is held.
+func (s *tcpSocket) local() netip.AddrPort {
+	switch {
+	case s.hold != nil:
+		return s.hold.Local
+	case s.bare.IsValid():
+		return netip.AddrPortFrom(s.bare.Addr(), 0)
 	}
-	return errno
+	return s.unspecified()
 }
 
 // listen makes it a listener, or changes the backlog of one.
@@ -130,10 +150,9 @@ func (s *tcpSocket) listen(backlog int) unix.Errno {
 		return 0
 	}
 	if s.hold == nil {
-		if errno := s.take(s.unspecified()); errno != 0 {
+		if errno := s.take(s.local()); errno != 0 {
 			return errno
 		}
-		s.autobound = true
 	}
 	l, errno := listen(s.host, s.hold, backlog, s.listenerOptions())
 	if errno == 0 {
@@ -167,6 +186,7 @@ func (s *tcpSocket) acceptFrom(l *listener, flags int, until mono.Time) (*tcpSoc
 	s.mu.Lock()
 	c.settings.inherit(&s.settings)
 	c.opt, c.quick, c.paced = s.opt, s.quick, s.paced
+	c.bare, c.locked = conn.local, s.locked
 	s.mu.Unlock()
 	conn.lowat.Store(int64(c.rcvLowat))
 	c.conn.Store(conn)
@@ -262,7 +282,9 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 		s.lookout.move(nil)
 		s.mu.Unlock()
 		l.close(unix.EINVAL)
+		s.mu.Lock()
 		s.unbind()
+		s.mu.Unlock()
 		return 0
 	case l != nil:
 		s.mu.Unlock()
@@ -274,6 +296,7 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 		return unix.ENOTCONN
 	case s.connecting && conn.state() == tcp.SynSent:
 		s.conn.Store(nil)
+		s.widen()
 		s.pending.Set(uint32(unix.ECONNRESET)) // tcp_disconnect
 		s.lookout.move(nil)
 		s.connecting = false
@@ -354,12 +377,12 @@ func (s *tcpSocket) name() netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch conn := s.conn.Load(); {
-	case conn != nil && (s.hold == nil || s.hold.Local.Port() == conn.local.Port() || !s.over()):
+	case conn != nil && !s.over():
 		return conn.local
-	case s.hold != nil:
-		return s.hold.Local
+	case s.bare.IsValid():
+		return s.bare
 	}
-	return s.unspecified()
+	return s.local()
 }
 
 // peerName is the address of the peer, while there is a connection.
@@ -394,7 +417,7 @@ func (s *tcpSocket) options(four bool) tcp.Options {
 	o := s.opt
 	o.KeepAlive, o.OOBInline, o.RcvLow = s.keepAlive, s.oobInline, s.rcvLowat
 	o.RcvBuf, o.SndBuf = s.rcvBuf/2, s.sndBuf/2 // half of it is taken for overhead, as tcp_adv_win_scale does
-	o.Device = uint32(s.device)
+	o.Device, o.Sharing = uint32(s.device), s.sharing()
 	o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.ttl), uint8(s.tos), uint8(s.discover), s.recvErr
 	if s.wants.has(wantTimes) {
 		o.Came = &s.came
@@ -415,6 +438,9 @@ func (s *tcpSocket) listenerOptions() tcp.Options {
 
 // apply gives a connection or a listener its changed options. mu is held.
 func (s *tcpSocket) apply() unix.Errno {
+	if s.hold != nil {
+		s.host.Ports.Change(s.hold, s.reuseAddr, s.reusePort, uint32(s.device))
+	}
 	if l := s.listener.Load(); l != nil {
 		l.change(s.backlog, s.listenerOptions())
 		l.fastOpen(&s.fast, s.backlog)

@@ -48,6 +48,7 @@ func (s *tcpSocket) finish(conn *stream, unfinished unix.Errno, flags int) unix.
 		if errno != 0 {
 			s.conn.Store(nil)
 			s.lookout.move(nil)
+			s.widen()
 		}
 	}
 	s.mu.Unlock()
@@ -74,24 +75,36 @@ func (s *tcpSocket) begin(to netip.AddrPort, fast *fastOpen) (conn *stream, unfi
 	if s.only4(to) {
 		return nil, 0, unix.ENETUNREACH
 	}
-	local := s.unspecified()
-	if s.hold != nil {
-		local = s.hold.Local
-		if s.host.IsGroup(local.Addr()) { // nothing is sent from it (Linux: __inet_bind)
-			local = netip.AddrPortFrom(s.unspecified().Addr(), local.Port())
-		}
+	local := s.local()
+	if s.host.IsGroup(local.Addr()) { // nothing is sent from it (Linux: __inet_bind)
+		local = netip.AddrPortFrom(s.unspecified().Addr(), local.Port())
 	}
 	if to.Addr().IsUnspecified() {
 		to = s.thisHost(to, local.Addr())
+	}
+	if local.Addr().Is4() && local.Addr().IsUnspecified() && to.Addr().Is6() {
+		return nil, 0, unix.EAFNOSUPPORT // Linux: ip6_dst_lookup_tail
 	}
 	if to.Addr().Is4() && local.Addr().Is6() && local.Addr().IsUnspecified() {
 		local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
 	}
 	s.came.Forget()
-	conn, errno = dialStream(s.host, local, to, s.hold, s.options(to.Addr().Is4()), fast)
+	opt := s.options(to.Addr().Is4())
+	if s.hold != nil {
+		opt.Sharing |= tcp.Bound
+	}
+	conn, errno = dialStream(s.host, local, to, s.ports, opt, fast)
+	if errno == unix.EADDRNOTAVAIL {
+		s.unbind() // Linux: tcp_v4_connect
+	}
 	if errno != 0 {
 		return nil, 0, errno
 	}
+	if s.hold != nil {
+		s.host.Ports.Move(s.hold, conn.local.Addr())
+	}
+	s.unbind() // the connection has the port now, until it ends
+	s.bare = conn.local
 	s.pending.Take()
 	s.shut.Store(0)
 	conn.lowat.Store(int64(s.rcvLowat))
@@ -113,6 +126,7 @@ func (s *tcpSocket) disconnect() unix.Errno {
 	s.lookout.move(nil)
 	s.connecting = false
 	s.shut.Store(0)
+	s.widen()
 	s.mu.Unlock()
 	if conn != nil {
 		if conn.begin() == 0 {
@@ -130,17 +144,23 @@ func (s *tcpSocket) disconnect() unix.Errno {
 	}
 	if l != nil {
 		l.close(unix.EINVAL)
+		s.mu.Lock()
+		s.unbind()
+		s.mu.Unlock()
 	}
-	s.unbind()
 	return 0
 }
 
-// unbind gives back a port that the program did not ask for.
-func (s *tcpSocket) unbind() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.autobound && s.hold != nil && s.listener.Load() == nil {
-		s.host.Ports.Drop(s.hold)
-		s.hold, s.autobound = nil, false
+// widen is for a socket that is no longer connected: its address is what it was bound to. mu is held.
+func (s *tcpSocket) widen() {
+	if s.hold != nil {
+		s.host.Ports.Move(s.hold, netip.Addr{})
+	}
+	if s.bare.IsValid() {
+		addr := s.locked
+		if !addr.IsValid() {
+			addr = s.unspecified().Addr()
+		}
+		s.bare = netip.AddrPortFrom(addr, s.bare.Port())
 	}
 }

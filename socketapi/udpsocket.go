@@ -34,7 +34,7 @@ func (s *udpSocket) open(h *host.Host, family, kind int, protocol wire.Protocol)
 	s.multicast4.Joined = family == unix.AF_INET6                    // Linux: inet6_create does not say IP_MULTICAST_ALL
 	s.reuseAddr = protocol != wire.ProtoUDP || kind == unix.SOCK_RAW // INET_PROTOSW_REUSE
 	if s.d, errno = newDatagram(h, protocol); errno == 0 {
-		s.d.any, s.d.only6 = s.unspecified().Addr(), s.only6Now()
+		s.d.any, s.d.only6, s.d.how = s.unspecified().Addr(), s.only6Now(), s.terms()
 		s.lookout.at = &s.d.waiting
 	}
 	return errno
@@ -55,11 +55,20 @@ func (s *udpSocket) bind(local netip.AddrPort) unix.Errno {
 	if errno := s.bindable(local.Addr()); errno != 0 {
 		return errno
 	}
-	errno := s.d.bind(local, sharing{s.reuseAddr, s.reusePort, s.freeBind})
+	errno := s.d.bind(local, s.terms())
 	if errno == 0 {
 		s.device = int(s.d.device()) // which is that of a group's zone
+		s.only6 = s.only6 || s.class() == onUDP && only6At(local.Addr())
 	}
 	return errno
+}
+
+// terms is what the options say of sharing an address. mu is held, or nobody knows the socket.
+func (s *udpSocket) terms() sharing {
+	return sharing{
+		reuseAddr: s.reuseAddr, reusePort: s.reusePort, ports: s.ports, freeBind: s.freeBind,
+		noPort: s.noPort && s.class() == onUDP, six: s.family == unix.AF_INET6,
+	}
 }
 
 func (s *udpSocket) listen(int) unix.Errno { return s.without() }
@@ -79,6 +88,11 @@ func (s *udpSocket) without() unix.Errno {
 func (s *udpSocket) connect(to netip.AddrPort, _ int) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if to.IsValid() && s.class() != onRaw {
+		if errno := s.d.bound(); errno != 0 {
+			return errno
+		}
+	}
 	if to.IsValid() && s.only4(to) {
 		return unix.ENETUNREACH
 	}
@@ -232,5 +246,6 @@ func (s *udpSocket) apply() unix.Errno {
 		end.Multicast4, end.Multicast6 = s.multicast4, s.multicast6
 	})
 	s.d.setOnly6(s.only6Now())
+	s.d.share(s.terms(), uint32(s.device))
 	return s.d.resize(&s.settings)
 }

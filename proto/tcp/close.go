@@ -136,6 +136,9 @@ func (c *Conn) end(errno unix.Errno, now mono.Time) {
 	t.table.remove(&c.key, ref(c.index+1))
 	t.gone(c)
 	t.disclaim(&c.key)
+	if c.registered() {
+		t.leave(&c.key, c.tenure())
+	}
 	c.finish(errno, now)
 }
 

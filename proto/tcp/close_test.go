@@ -326,23 +326,61 @@ func TestTimeWaitReuseByTimestamp(t *testing.T) {
 	s.out("S. 0:0(0) ack 1 <mss 1460,TS _ 6001>")
 }
 
-// tcp_tw_reuse: Connect takes a pair from TIME-WAIT where timestamps make it safe.
+// tcp_tw_reuse: Connect takes a pair from TIME-WAIT where timestamps make it safe, by Linux's default over the loopback alone. From a
+// port that the program is bound to it takes it at once (tcp_twsk_unique).
 func TestConnectFromTimeWait(t *testing.T) {
-	s := newScript(t, Params{}).establishedTS(60000)
-	local, remote := s.c.Local(), s.c.Remote()
-	s.c.Close(s.now)
-	s.out("F. 1:1(0) ack 1")
-	s.in("F. 1:1(0) ack 2 win 60000 <TS 6000 _>")
-	s.out(". 2:2(0) ack 2")
-	if _, errno := s.h.tcp.Connect(local, remote, Options{}, s.now); errno != unix.EADDRNOTAVAIL {
-		t.Error("within a second:", errno)
+	closed := func(reuse int, timestamps bool) (*script, func(Sharing) unix.Errno) {
+		s := newScript(t, Params{TimeWaitReuse: reuse})
+		ts := ""
+		if timestamps {
+			s.establishedTS(60000)
+			ts = " <TS 6000 _>"
+		} else {
+			s.established(60000)
+		}
+		local, remote := s.c.Local(), s.c.Remote()
+		s.c.Close(s.now)
+		s.out("F. 1:1(0) ack 1")
+		s.in("F. 1:1(0) ack 2 win 60000" + ts)
+		s.out(". 2:2(0) ack 2")
+		return s, func(how Sharing) unix.Errno {
+			_, errno := s.h.tcp.Connect(local, remote, Options{Sharing: how}, s.now)
+			return errno
+		}
 	}
-	s.after(time.Second + soon)
-	if _, errno := s.h.tcp.Connect(local, remote, Options{}, s.now); errno != 0 {
-		t.Error("after a second:", errno)
+	for _, c := range []struct {
+		reuse             int
+		bound, timestamps bool
+		now, later        unix.Errno
+	}{
+		{1, false, true, unix.EADDRNOTAVAIL, 0},
+		{1, false, false, unix.EADDRNOTAVAIL, unix.EADDRNOTAVAIL},
+		{0, false, true, unix.EADDRNOTAVAIL, unix.EADDRNOTAVAIL}, // 0: the default, 2
+		{0, true, true, 0, unix.EADDRNOTAVAIL},
+		{0, true, false, unix.EADDRNOTAVAIL, unix.EADDRNOTAVAIL},
+	} {
+		how := Sharing(0)
+		if c.bound {
+			how = Bound
+		}
+		s, connect := closed(c.reuse, c.timestamps)
+		if errno := connect(how); errno != c.now {
+			t.Errorf("%+v: at once: %v", c, errno)
+		}
+		if c.now == 0 {
+			s.out("S 0:0(0)")
+			s.timeWait(0)
+			continue
+		}
+		s.after(time.Second + soon)
+		if errno := connect(how); errno != c.later {
+			t.Errorf("%+v: after a second: %v", c, errno)
+		}
+		if c.later == 0 {
+			s.out("S 0:0(0)")
+			s.timeWait(0)
+		}
 	}
-	s.out("S 0:0(0)")
-	s.timeWait(0)
 }
 
 func TestTimeWaitLimit(t *testing.T) {

@@ -308,6 +308,7 @@ func (c *Conn) becomeAcceptable(now mono.Time) bool {
 
 // offer puts a connection into the accept queue.
 func (l *Listener) offer(c *Conn) {
+	l.t.enter(&c.key, c.tenure())
 	l.full.push(l.t, c)
 	l.queued.Add(1)
 	l.t.stats.PassiveOpens++

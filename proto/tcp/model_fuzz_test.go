@@ -119,7 +119,7 @@ func runModel(t *testing.T, script []byte) *modeled {
 	choice := z.byte()
 	z.prog.inline = choice&1 != 0
 	z.m.modelled = modelled{ecn: choice / 2 % 3, fastOpen: choice&64 != 0, prog: &z.prog, cookie: z.isCookie}
-	p := Params{ECN: z.m.ecn, FastOpen: -1}
+	p := Params{ECN: z.m.ecn, FastOpen: -1, TimeWaitReuse: 1}
 	if p.ECN == ECNOff {
 		p.ECN = -1
 	}

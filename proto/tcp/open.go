@@ -15,8 +15,8 @@ import (
 // of its end by the gate: Out, or an error in SO_ERROR. The caller calls Init on the
 // connection's Gate and owes it a Close.
 //
-// It fails with EADDRNOTAVAIL where the pair is taken already, which a caller who chose the port may
-// mend by another, and with ENOBUFS where there are as many connections as may be.
+// It fails with EADDRNOTAVAIL where the pair is taken already, or the port is bound to by others, which a caller who chose the
+// port may mend by another, and with ENOBUFS where there are as many connections as may be.
 func (t *TCP) Connect(local, remote netip.AddrPort, opt Options, now mono.Time) (*Conn, unix.Errno) {
 	if local.Port() == 0 || remote.Port() == 0 || local.Addr().Is4() != remote.Addr().Is4() {
 		return nil, unix.EINVAL
@@ -28,15 +28,20 @@ func (t *TCP) Connect(local, remote netip.AddrPort, opt Options, now mono.Time) 
 	iss := t.isn(&k, now)
 	if r := t.find(&k); r != 0 {
 		var ok bool
-		if iss, ok = t.tw.reuse(r, now); !ok {
+		if iss, ok = t.tw.reuse(r, opt.Sharing&Bound != 0, now); !ok {
 			return nil, unix.EADDRNOTAVAIL
 		}
+	}
+	held := Tenure{opt.Device, opt.Sharing}
+	if !t.enter(&k, held) {
+		return nil, unix.EADDRNOTAVAIL
 	}
 	c, errno := t.newConn(&k, t.share(opt))
 	if errno == unix.EADDRINUSE {
 		errno = unix.EADDRNOTAVAIL
 	}
 	if errno != 0 {
+		t.leave(&k, held)
 		return nil, errno
 	}
 	c.accepted = true

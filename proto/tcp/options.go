@@ -54,6 +54,9 @@ type Options struct {
 	Discover uint8
 	Device   uint32
 
+	// Sharing says who may be bound to the connection's port beside it. Bound stays what Connect was told.
+	Sharing Sharing
+
 	// RecvErr makes ICMP errors about an established connection the program's at once, which
 	// goes on all the same (IP_RECVERR, IPV6_RECVERR).
 	RecvErr bool
@@ -84,8 +87,10 @@ func (c *Conn) SetOptions(o Options, now mono.Time) unix.Errno {
 	if o.Congestion >= algorithms {
 		return unix.ENOENT
 	}
-	old := c.opt
+	old, held := c.opt, c.tenure()
+	o.Sharing |= old.Sharing & Bound
 	c.opt = &o
+	c.reregister(held)
 	if o.Came != nil && old.Came == nil && c.rx.Len() > 0 {
 		o.Came.Mark(c.rx.Tail(), int64(c.lastData)) // what came before a program had it, with the last of that
 	}

@@ -30,7 +30,7 @@ type Params struct {
 	MaxTimeWait     int           // tcp_max_tw_buckets
 	ChallengeACKs   int           // tcp_challenge_ack_limit: in a second
 	InvalidLimit    time.Duration // tcp_invalid_ratelimit: how often one connection answers segments without data that do not fit
-	TimeWaitReuse   int           // tcp_tw_reuse: 0 never, 1 by Connect, 2 by Connect to ourselves. Ours is 1, which timestamps make safe
+	TimeWaitReuse   int           // tcp_tw_reuse: 0 never, 1 by Connect, 2 by Connect over the loopback
 	ReuseDelay      time.Duration // tcp_tw_reuse_delay
 	TimeWaitReset   bool          // tcp_rfc1337 = 0: a reset ends TIME-WAIT
 	NoTimestamps    bool          // tcp_timestamps = 0
@@ -118,7 +118,7 @@ func (p Params) withDefaults(pool int) Params {
 	set(&p.MaxTimeWait, 1<<18)
 	set(&p.MaxOrphans, 1<<18)
 	set(&p.ChallengeACKs, 1000)
-	set(&p.TimeWaitReuse, 1)
+	set(&p.TimeWaitReuse, 2)
 	setTime(&p.FinTimeout, 60*time.Second)
 	setTime(&p.KeepIdle, 2*time.Hour) // RFC 9293 §3.8.4
 	setTime(&p.KeepInterval, 75*time.Second)

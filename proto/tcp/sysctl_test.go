@@ -14,7 +14,6 @@ import (
 func TestKnobs(t *testing.T) {
 	tp := New(Config{Pool: ring.NewPool(256 << 20), Params: Params{}})
 	ours := map[string]string{
-		"tcp_tw_reuse":            "timestamps make it safe",
 		"tcp_rfc1337":             "resets do not end TIME-WAIT",
 		"tcp_rmem":                "the size of this machine",
 		"tcp_wmem":                "there is no overhead of packets",

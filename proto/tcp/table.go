@@ -49,8 +49,15 @@ func (k *key) is(o *key) bool {
 
 func (k *key) localPort() uint16  { return uint16(k.ports >> 48) }
 func (k *key) remotePort() uint16 { return uint16(k.ports >> 32) }
-func (k *key) loopback() bool     { return k.is4() && k.local[1]>>24&0xff == 127 }
 func (k *key) is4() bool          { return k.local[0] == 0 && k.local[1]>>32 == 0xffff }
+
+// loopback says whether an end has a loopback address.
+func (k *key) loopback() bool {
+	if k.is4() {
+		return k.local[1]>>24&0xff == 127 || k.remote[1]>>24&0xff == 127
+	}
+	return k.local == [2]uint64{0, 1} || k.remote == [2]uint64{0, 1}
+}
 
 // addrs returns the addresses of a key as others write them.
 func (t *TCP) addrs(k *key) (local, remote netip.Addr) {

@@ -44,6 +44,9 @@ type Config struct {
 	// included. Both are nil on a host with one core.
 	Claim    func(local, remote netip.AddrPort) bool
 	Disclaim func(local, remote netip.AddrPort)
+
+	// Register keeps account of the ports that connections hold; nil: nobody does.
+	Register Register
 }
 
 // TCP is the protocol on one core.

@@ -21,6 +21,8 @@ type twEntry struct {
 	next, prev uint32 // in order of ends, or free: index plus one
 	wnd        uint16 // as the last acknowledgement offered it
 	tsOK       bool
+	sharing    Sharing // with device, the Tenure
+	device     uint32
 }
 
 // twSlab holds the entries of a core. All of them last equally long, so they end in the order in which
@@ -91,6 +93,7 @@ func (w *twSlab) drop(i uint32) {
 	e := w.at(i)
 	w.t.table.remove(&e.key, refTimeWait|ref(i))
 	w.t.disclaim(&e.key)
+	w.t.leave(&e.key, Tenure{e.device, e.sharing})
 	w.unlink(i)
 	*e = twEntry{next: w.free}
 	w.free = i
@@ -126,8 +129,9 @@ func (c *Conn) enterTimeWait(now mono.Time) {
 		c.end(0, now)
 		return
 	}
+	held := c.tenure()
 	*w.at(i) = twEntry{
-		key: c.key, sndNxt: c.snd.nxt, rcvNxt: c.rcv.nxt,
+		key: c.key, sharing: held.Sharing, device: held.Device, sndNxt: c.snd.nxt, rcvNxt: c.rcv.nxt,
 		recent: c.ts.recent, tsOffset: c.ts.offset, tsOK: c.tsOK,
 		wnd: uint16(min(max(0, c.rcv.adv.Sub(c.rcv.nxt))>>c.rcv.scale, windowMax)),
 	}
@@ -208,17 +212,18 @@ func (t *TCP) reissue(e *twEntry, now mono.Time) wire.Seq {
 	return iss
 }
 
-// reuse ends a TIME-WAIT so that Connect can have its pair of addresses, as tcp_tw_reuse of Linux does: only
-// with timestamps, and a second after the last segment, so that ours are newer.
-func (w *twSlab) reuse(r ref, now mono.Time) (iss wire.Seq, ok bool) {
+// reuse ends a TIME-WAIT so that Connect can have its pair of addresses, as Linux does (tcp_twsk_unique): only
+// with timestamps, so that ours are newer. A port that Connect has chosen is one of many, so tcp_tw_reuse is asked, and a
+// second has passed since the last segment; one that the program is bound to is the only one.
+func (w *twSlab) reuse(r ref, bound bool, now mono.Time) (iss wire.Seq, ok bool) {
 	if r&refTimeWait == 0 {
 		return iss, false
 	}
 	i := uint32(r &^ refTimeWait)
 	e := w.at(i)
 	p := &w.t.params
-	if !e.tsOK || now.Sub(e.ends.Add(-timeWait)) < p.ReuseDelay || p.TimeWaitReuse == 0 ||
-		p.TimeWaitReuse == 2 && e.key.local != e.key.remote && !e.key.loopback() {
+	wanted := p.TimeWaitReuse == 1 || p.TimeWaitReuse == 2 && e.key.loopback()
+	if !e.tsOK || !bound && (!wanted || now.Sub(e.ends.Add(-timeWait)) < p.ReuseDelay) {
 		return iss, false
 	}
 	iss = w.t.reissue(e, now)

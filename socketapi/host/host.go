@@ -182,6 +182,7 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 		loop := engine.NewLoop()
 		pcfg.Ports = append(pcfg.Ports, loopConfig(loop.Info()))
 		c.loop = loop
+		pcfg.Register = h.Ports.register()
 		c.Stack = proto.New(pcfg)
 		h.cores = append(h.cores, c)
 	}

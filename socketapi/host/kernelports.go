@@ -28,7 +28,7 @@ type kernelPorts struct {
 	held      map[portKey][]*kernelPort
 }
 
-// A kernelPort is one socket of the kernel's, and how many holds it stands for.
+// A kernelPort is one socket of the kernel's, and how many holds it stands for; at 0 it stands for connections.
 type kernelPort struct {
 	kernelName
 	key  portKey
@@ -91,16 +91,20 @@ func (k *kernelPorts) take(h *Hold) unix.Errno {
 	return errno
 }
 
-// drop gives back what take has taken.
-func (k *kernelPorts) drop(h *Hold) {
+// drop gives back what take has taken, unless connections keep it.
+func (k *kernelPorts) drop(h *Hold, kept bool) {
 	p := h.kernel
 	if p == nil {
 		return
 	}
 	h.kernel = nil
-	if p.uses--; p.uses > 0 {
-		return
+	if p.uses--; p.uses == 0 && !kept {
+		k.end(p)
 	}
+}
+
+// end closes a socket of the kernel's.
+func (k *kernelPorts) end(p *kernelPort) {
 	unix.Close(p.fd)
 	rest := slices.DeleteFunc(k.held[p.key], func(other *kernelPort) bool { return other == p })
 	if len(rest) == 0 {
@@ -111,14 +115,26 @@ func (k *kernelPorts) drop(h *Hold) {
 }
 
 // close gives back everything, and holds nothing any more.
-func (k *kernelPorts) close(holds map[portKey][]*Hold) {
+func (k *kernelPorts) close(holds map[portKey]*holders) {
 	k.shared, k.four, k.six = nil, false, false
-	for _, list := range holds {
-		for _, h := range list {
-			k.drop(h)
+	for _, at := range holds {
+		for _, h := range at.list {
+			k.drop(h, false)
 		}
 	}
+	k.endIdle()
 	k.namespace.close()
+}
+
+// endIdle closes what stands for connections.
+func (k *kernelPorts) endIdle() {
+	for _, list := range k.held {
+		for _, p := range slices.Clone(list) {
+			if p.uses == 0 {
+				k.end(p)
+			}
+		}
+	}
 }
 
 // open binds a socket of the kernel's. Others of the same port that are ours are no obstacle: Ports lets their sockets
@@ -211,15 +227,96 @@ func (p *Ports) share(addrs map[netip.Addr]struct{}) {
 	for a := range addrs {
 		k.four, k.six = k.four || a.Is4(), k.six || a.Is6()
 	}
-	for _, list := range p.held {
-		for _, h := range list {
+	p.lending.Store(k.four || k.six)
+	k.endIdle()
+	for _, at := range p.held {
+		for _, h := range at.list {
 			name, ok := k.name(h)
 			if h.kernel != nil && (!ok || h.kernel.kernelName != name) {
-				k.drop(h)
+				k.drop(h, false)
 			}
 			if ok && h.kernel == nil {
 				k.take(h)
 			}
+		}
+	}
+	for _, local := range p.connected() {
+		h := &Hold{Protocol: wire.ProtoTCP, Local: local}
+		if k.take(h) == 0 {
+			k.drop(h, p.keeps(local.Port()))
+		}
+	}
+}
+
+// connected is where there are connections, if the kernel has any of our addresses. mu is held.
+func (p *Ports) connected() (list []netip.AddrPort) {
+	if !p.lending.Load() {
+		return nil
+	}
+	p.stop()
+	defer p.goOn()
+	for _, r := range p.registers {
+		for port, t := range r.conns {
+			t.each(func(t *tenant) bool {
+				list = append(list, netip.AddrPortFrom(t.addr, port))
+				return false
+			})
+		}
+	}
+	return list
+}
+
+// Lend has the kernel hold a port for a connection that is about to be opened, where the address is the kernel's too. It is
+// EADDRINUSE if a socket of the kernel's has it. Whether the connection has come about or not, settled says that it is
+// decided: from then on the port is the connection's, until its last state has ended.
+func (p *Ports) Lend(local netip.AddrPort) (settled func(), errno unix.Errno) {
+	if !p.lending.Load() {
+		return func() {}, 0
+	}
+	h := &Hold{Protocol: wire.ProtoTCP, Local: local}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if errno := p.kernel.take(h); errno != 0 {
+		return nil, errno
+	}
+	return func() {
+		p.mu.Lock()
+		p.kernel.drop(h, p.keeps(local.Port()))
+		p.mu.Unlock()
+	}, 0
+}
+
+// keeps says whether connections keep what is held in the kernel for a port of TCP, and sees to it that the last of
+// them gives it back. mu is held.
+func (p *Ports) keeps(port uint16) bool {
+	if !p.lending.Load() {
+		return false
+	}
+	p.stop()
+	defer p.goOn()
+	kept := p.tenants(port, anybody)
+	if kept {
+		p.lent[port] = true
+	}
+	return kept
+}
+
+// giveBack gives back what was held in the kernel for the connections of a port, when there are none any more.
+func (p *Ports) giveBack(port uint16) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stop()
+	over := p.lent[port] && !p.tenants(port, anybody)
+	if over {
+		delete(p.lent, port)
+	}
+	p.goOn()
+	if !over {
+		return
+	}
+	for _, k := range slices.Clone(p.kernel.held[portKey{wire.ProtoTCP, port}]) {
+		if k.uses == 0 {
+			p.kernel.end(k)
 		}
 	}
 }

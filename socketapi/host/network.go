@@ -280,6 +280,9 @@ func (h *Host) Local(a netip.Addr) bool {
 	return ok
 }
 
+// LocalOn says whether an address is one of a port's own.
+func (h *Host) LocalOn(port int, a netip.Addr) bool { return indexOf(h.portAddrs(port), a) >= 0 }
+
 // ended is the error of a change of a host that is over.
 func (h *Host) ended(what string) error {
 	if h.Closed() {

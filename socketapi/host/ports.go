@@ -22,18 +22,25 @@ const (
 // unprivilegedFirst is the first port that anybody may bind a socket to (Linux: PROT_SOCK).
 const unprivilegedFirst = 1024
 
-// Ports is who holds which port. A port is held by its protocol, for one address or
-// for all (Linux: inet_csk_get_port and udp_lib_get_port). Where the address is the kernel's too it is
-// held there as well.
+// Ports is who holds which port: sockets, each by a Hold, and connections, which the cores count in registers. A port is
+// held by its protocol, for one address or for all. Where the address is the kernel's too it is held there as well.
 type Ports struct {
-	mu   sync.Mutex
+	mu   sync.Mutex // guards what follows, and sockets' claims; held while the kernel is asked
 	rand *rand.Rand
 
 	first, last int // of the ports that are chosen from
 	lowBelow    int // ports below it want a right
+	scarce      bool
 
-	held   map[portKey][]*Hold
+	held   map[portKey]*holders
 	kernel kernelPorts
+
+	// What follows is written with the locks of mu and of all registers held, and read with any of them.
+	registers []*register
+	bound     map[uint16]int  // by port of TCP that connect does not choose: how many sockets are bound to it. 0: none, but connections that came by one
+	lent      map[uint16]bool // ports of TCP that are held in the kernel for connections alone
+
+	lending atomic.Bool // there may be some: the kernel has addresses of ours
 }
 
 type portKey struct {
@@ -41,29 +48,83 @@ type portKey struct {
 	port     uint16
 }
 
-// A Hold is one socket's claim on a port.
+// holders are the sockets that are bound to a port, the newest last.
+type holders struct {
+	list []*Hold
+	club
+}
+
+// A Hold is one socket's claim on a port. What others may share changes by Change and Move.
 type Hold struct {
 	Protocol wire.Protocol
-	Local    netip.AddrPort
+	Local    netip.AddrPort // what was asked for
+	Mapped   bool           // it is IPv4's, and the socket is for IPv6
 	Only6    bool
-	// Remote is the peer of a connection whose port is to be chosen, and zero for a port that somebody
-	// has bound: connections share a chosen port if their peers differ (Linux: __inet_hash_connect).
-	Remote netip.AddrPort
 	// ReuseAddr lets datagram sockets share an address, and stream sockets share one that
 	// nobody listens on. ReusePort lets any share it that ask for it too.
 	ReuseAddr, ReusePort bool
-	Device               uint32 // SO_BINDTODEVICE: the interface's number counted from 1, 0: all
-	listening            bool   // guarded by Ports.mu
-	sharers              atomic.Int32
-	kernel               *kernelPort // that stands for it there, nil: none; guarded by Ports.mu
+	Device               uint32    // SO_BINDTODEVICE: the interface's number counted from 1, 0: all
+	Range                PortRange // that a port is chosen from
+
+	at        netip.Addr // where a connected socket is, not valid: where it was bound to; guarded by Ports.mu
+	listening bool       // guarded by Ports.mu
+	kernel    *kernelPort
 }
+
+// A PortRange is the part of the range of ports that a socket is to have one of; zeros say nothing (IP_LOCAL_PORT_RANGE).
+type PortRange struct{ First, Last uint16 }
 
 func newPorts(r *rand.Rand) *Ports {
-	return &Ports{rand: r, first: ephemeralFirst, last: ephemeralLast, lowBelow: unprivilegedFirst, held: make(map[portKey][]*Hold),
-		kernel: kernelPorts{namespace: namespace{fd: -1}, held: make(map[portKey][]*kernelPort)}}
+	return &Ports{
+		rand: r, first: ephemeralFirst, last: ephemeralLast, lowBelow: unprivilegedFirst,
+		held: make(map[portKey]*holders), bound: make(map[uint16]int), lent: make(map[uint16]bool),
+		kernel: kernelPorts{namespace: namespace{fd: -1}, held: make(map[portKey][]*kernelPort)},
+	}
 }
 
-// Take holds h.Local, or a free port of its address if its port is 0. It is
+// register returns the register of one more core.
+func (p *Ports) register() *register {
+	r := &register{ports: p, conns: make(map[uint16]tenants)}
+	p.registers = append(p.registers, r)
+	return r
+}
+
+// stop has the registers stay as they are until go on is called.
+func (p *Ports) stop() {
+	for _, r := range p.registers {
+		r.mu.Lock()
+	}
+}
+
+func (p *Ports) goOn() {
+	for _, r := range p.registers {
+		r.mu.Unlock()
+	}
+}
+
+// tenants calls f for who has connections at a port of TCP until it is true, and says whether it was. The registers are stopped.
+func (p *Ports) tenants(port uint16, f func(*tenant) bool) bool {
+	for _, r := range p.registers {
+		if t := r.conns[port]; t.each(f) {
+			return true
+		}
+	}
+	return false
+}
+
+// claim is what h says now. Ports.mu is held.
+func (h *Hold) claim() claim {
+	c := claim{
+		addr: h.Local.Addr(), mapped: h.Mapped, only6: h.Only6, device: h.Device,
+		reuseAddr: h.ReuseAddr, reusePort: h.ReusePort, listening: h.listening,
+	}
+	if h.at.IsValid() {
+		c.addr = h.at
+	}
+	return c
+}
+
+// Take holds h.Local, or a port of its address that nobody has if its port is 0. It is
 // EADDRINUSE if that cannot be, and EACCES if the port is a low one and the thread may not have it.
 func (p *Ports) Take(h *Hold) unix.Errno {
 	p.mu.Lock()
@@ -72,42 +133,25 @@ func (p *Ports) Take(h *Hold) unix.Errno {
 		if port < p.lowBelow && (h.Protocol == wire.ProtoTCP || h.Protocol == wire.ProtoUDP) && !mayTakeLow() {
 			return unix.EACCES
 		}
-		return p.take(h)
+		return p.take(h, asked)
 	}
-	// RFC 6056 §3.3.1: from a random port on, the first that is free.
-	count := p.last - p.first + 1
-	start := p.rand.IntN(count)
 	addr := h.Local.Addr()
-	for i := range count {
-		port := uint16(p.first + (start+i)%count)
-		if !h.fits(p.held[portKey{h.Protocol, port}]) {
-			continue
-		}
+	for port := range p.choices(h) {
 		h.Local = netip.AddrPortFrom(addr, port)
-		if errno := p.take(h); errno != unix.EADDRINUSE { // which is a socket of the kernel's
+		if errno := p.take(h, chosen); errno != unix.EADDRINUSE {
 			return errno
+		}
+	}
+	if p.scarce && h.Protocol == wire.ProtoTCP {
+		for port := range p.choices(h) {
+			h.Local = netip.AddrPortFrom(addr, port)
+			if errno := p.take(h, scarce); errno != unix.EADDRINUSE {
+				return errno
+			}
 		}
 	}
 	h.Local = netip.AddrPortFrom(addr, 0)
 	return unix.EADDRINUSE
-}
-
-// fits says whether a port with these holders may be chosen for h: a free one, or for a connection
-// one that others to other peers were given.
-func (h *Hold) fits(others []*Hold) bool {
-	for _, other := range others {
-		if !h.Remote.IsValid() || !other.Remote.IsValid() || h.Remote == other.Remote {
-			return false
-		}
-	}
-	return true
-}
-
-// setRange moves the range that ports are chosen from, and the port below which one needs a right.
-func (p *Ports) setRange(first, last, lowBelow int) {
-	p.mu.Lock()
-	p.first, p.last, p.lowBelow = first, last, lowBelow
-	p.mu.Unlock()
 }
 
 // mayTakeLow says whether the calling thread has CAP_NET_BIND_SERVICE, which low ports are kept for (capabilities(7)).
@@ -117,66 +161,70 @@ func mayTakeLow() bool {
 	return unix.Capget(&head, &sets[0]) == nil && sets[0].Effective&(1<<unix.CAP_NET_BIND_SERVICE) != 0
 }
 
-func (p *Ports) take(h *Hold) unix.Errno {
+// take gives h the port that it says, if it may have it. mu is held.
+func (p *Ports) take(h *Hold, m manner) unix.Errno {
 	key := portKey{h.Protocol, h.Local.Port()}
-	for _, other := range p.held[key] {
-		if conflict(h, other) {
-			return unix.EADDRINUSE
+	at := p.held[key]
+	if at == nil {
+		at = new(holders)
+	}
+	a := h.claim()
+	p.stop()
+	ok := p.may(&a, at, key, h, m)
+	if ok {
+		at.list = append(at.list, h)
+		p.held[key] = at
+		if h.Protocol == wire.ProtoTCP {
+			p.bound[key.port]++
 		}
 	}
+	p.goOn()
+	if !ok {
+		return unix.EADDRINUSE
+	}
 	if errno := p.kernel.take(h); errno != 0 {
+		p.remove(h)
 		return errno
 	}
-	p.held[key] = append(p.held[key], h)
+	at.join(&a)
 	return 0
 }
 
-// conflict says whether two claims on one port cannot stand together.
-func conflict(a, b *Hold) bool {
-	if !overlap(a, b) {
-		return false
+// may says whether h, whose claim is a, may hold a port. The registers are stopped.
+func (p *Ports) may(a *claim, at *holders, key portKey, h *Hold, m manner) bool {
+	if key.protocol != wire.ProtoTCP {
+		return a.shares(at.list, m == asked)
 	}
-	if a.Remote.IsValid() && b.Remote.IsValid() {
-		return a.Remote == b.Remote
+	if m == asked && at.takes(a) {
+		return true
 	}
-	if a.ReusePort && b.ReusePort {
-		return false
+	for _, other := range at.list {
+		if b := other.claim(); other != h && a.meets(&b) && a.clash(&b, m) {
+			return false
+		}
 	}
-	if a.ReuseAddr && b.ReuseAddr {
-		return a.Protocol == wire.ProtoTCP && (a.listening || b.listening)
-	}
-	return true
+	return !p.tenants(key.port, func(t *tenant) bool {
+		b := t.claim()
+		return a.meets(&b) && a.clash(&b, m)
+	})
 }
 
-// overlap says whether there is an address that both claims cover.
-func overlap(a, b *Hold) bool {
-	if a.Device != b.Device && a.Device != 0 && b.Device != 0 {
-		return false
-	}
-	x, y := a.Local.Addr(), b.Local.Addr()
-	if x.Is4() == y.Is4() {
-		return x == y || x.IsUnspecified() || y.IsUnspecified()
-	}
-	// Of different families: only [::] covers IPv4 addresses, unless it is IPv6 only.
-	if x.Is4() {
-		return y.IsUnspecified() && !b.Only6
-	}
-	return x.IsUnspecified() && !a.Only6
-}
-
-// Listen turns a claim into a listener's. It is EADDRINUSE if another listens there.
+// Listen turns a claim into a listener's. It is EADDRINUSE if it could not be made as it is now.
 func (p *Ports) Listen(h *Hold) unix.Errno {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, other := range p.held[portKey{h.Protocol, h.Local.Port()}] {
-		if other != h && other.listening && overlap(h, other) && !(h.ReusePort && other.ReusePort) {
-			return unix.EADDRINUSE
-		}
-	}
-	if h.sharers.Load() > 0 && !h.ReuseAddr && !h.ReusePort { // connections of a listener that this was before
+	key := portKey{h.Protocol, h.Local.Port()}
+	at := p.held[key]
+	h.listening = true
+	a := h.claim()
+	p.stop()
+	ok := p.may(&a, at, key, h, asked)
+	p.goOn()
+	if !ok {
+		h.listening = false
 		return unix.EADDRINUSE
 	}
-	h.listening = true
+	at.join(&a)
 	return 0
 }
 
@@ -187,30 +235,59 @@ func (p *Ports) Unlisten(h *Hold) {
 	p.mu.Unlock()
 }
 
-// Share counts one more who holds what h holds: a connection that a listener has
-// accepted keeps the port when the listener closes.
-func (h *Hold) Share() { h.sharers.Add(1) }
+// Change is for a socket whose options are others now.
+func (p *Ports) Change(h *Hold, reuseAddr, reusePort bool, device uint32) {
+	p.mu.Lock()
+	h.ReuseAddr, h.ReusePort, h.Device = reuseAddr, reusePort, device
+	p.mu.Unlock()
+}
 
-// Drop ends a claim, with the last of those who share it.
+// Move is for a socket that is bound to all addresses and is connected: it holds the port for one. An address that is not
+// valid takes it back.
+func (p *Ports) Move(h *Hold, to netip.Addr) {
+	p.mu.Lock()
+	h.at = to
+	p.mu.Unlock()
+}
+
+// Drop ends a claim.
 func (p *Ports) Drop(h *Hold) {
-	if h.sharers.Add(-1) >= 0 {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.kernel.drop(h)
+	p.remove(h)
+	p.kernel.drop(h, h.Protocol == wire.ProtoTCP && p.keeps(h.Local.Port()))
+}
+
+// remove takes h out of the list. mu is held.
+func (p *Ports) remove(h *Hold) {
 	key := portKey{h.Protocol, h.Local.Port()}
-	rest := slices.DeleteFunc(p.held[key], func(other *Hold) bool { return other == h })
-	if len(rest) == 0 {
+	at := p.held[key]
+	at.list = slices.DeleteFunc(at.list, func(other *Hold) bool { return other == h })
+	if len(at.list) == 0 {
 		delete(p.held, key)
+	}
+	if h.Protocol != wire.ProtoTCP {
 		return
 	}
-	p.held[key] = rest
+	p.stop()
+	p.bound[key.port]--
+	p.goOn()
+	p.unbind(key.port)
+}
+
+// unbind lets connect choose a port of TCP again that no socket is bound to and no connection has by one.
+func (p *Ports) unbind(port uint16) {
+	p.stop()
+	if n, ok := p.bound[port]; ok && n == 0 && !p.tenants(port, bound) {
+		delete(p.bound, port)
+	}
+	p.goOn()
 }
 
 // close gives back what is held in the kernel. Claims are dropped all the same.
 func (p *Ports) close() {
 	p.mu.Lock()
+	p.lending.Store(false)
 	p.kernel.close(p.held)
 	p.mu.Unlock()
 }

@@ -26,6 +26,7 @@ type tunables struct {
 	sndBufMax           int
 	portFirst, portLast int
 	portLow             int // below it a port needs a right
+	portScarce          int // 1: see Ports.setRange
 }
 
 // sysctls is a host's tunables.
@@ -46,6 +47,8 @@ var hostKnobs = []sysctl.Knob[tunables]{
 	portRange,
 	sysctl.Number("net.ipv4.ip_unprivileged_port_start", "", 0, 65536, "The first port that needs no CAP_NET_BIND_SERVICE of the thread that binds a socket to it.",
 		func(t *tunables) *int { return &t.portLow }),
+	sysctl.Number("net.ipv4.ip_autobind_reuse", "", 0, 1, "Whether bind to port 0 gives a socket with SO_REUSEADDR a port that others like it have, when there is no other: then it can only connect.",
+		func(t *tunables) *int { return &t.portScarce }),
 }
 
 var portRange = func() sysctl.Knob[tunables] {
@@ -142,7 +145,7 @@ func (h *Host) SetSysctl(name, value string) error {
 		return fmt.Errorf("sysctl: %w", err)
 	}
 	h.sysctls.now = t
-	h.Ports.setRange(t.portFirst, t.portLast, t.portLow)
+	h.Ports.setRange(t.portFirst, t.portLast, t.portLow, t.portScarce != 0)
 	h.reports.mu.Lock()
 	h.reports.limit.SetParams(t.ip.ICMP)
 	h.reports.mu.Unlock()
