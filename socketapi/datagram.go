@@ -114,7 +114,11 @@ func (s *datagram) bind(local netip.AddrPort, how sharing) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.hold == nil || s.closed || !s.may(local, how) {
-		return s.bindLocked(local, how)
+		errno := s.bindLocked(local, how)
+		if errno == unix.EADDRINUSE { // Linux: inet_reset_saddr in __inet_bind
+			s.any = how.unspecified()
+		}
+		return errno
 	}
 	if !s.raw || s.remote.Load() != nil {
 		return unix.EINVAL
@@ -153,14 +157,11 @@ func (s *datagram) bindLocked(local netip.AddrPort, how sharing) unix.Errno {
 	}
 	if !s.raw { // those of one protocol are in nobody's way
 		if errno := s.host.Ports.Take(hold); errno != 0 {
-			if errno == unix.EADDRINUSE { // Linux: inet_reset_saddr in __inet_bind
-				s.any = how.unspecified()
-			}
 			return errno
 		}
 	}
 	s.hold, s.only6, s.auto = hold, hold.Only6, local.Port() == 0
-	if s.auto && !local.Addr().IsUnspecified() {
+	if s.auto && local.Addr() != how.unspecified() {
 		s.any = local.Addr()
 	}
 	s.place(func(end *udp.Socket) { end.Local, end.Only6, end.Device = hold.Local, s.only6, device })

@@ -21,6 +21,10 @@ var differences = map[string]difference{
 		"that address is never sent outside of a node (RFC 4291 §2.5.3), and connect says so",
 		[]string{"linux then to the peer: ok | engine then to the peer: EINVAL"},
 	},
+	"connect: the same pair twice, one of an interface": {
+		"what comes is for one connection, whichever interface it comes by: a pair of addresses and ports is one connection's",
+		[]string{"linux connect: EINPROGRESS | engine connect: EADDRNOTAVAIL"},
+	},
 	"SO_SNDBUF is at first": {
 		"a stream's send buffer begins with 128 KiB here: a write and the copy of it are all there is, no overhead of packets",
 		[]string{"linux tcp: 16384 ok | engine tcp: 131072 ok", "linux tcp6: 16384 ok | engine tcp6: 131072 ok"},

@@ -46,6 +46,18 @@ func (e *env) soError(fd int) (n int) {
 }
 
 var connectRows = []row{
+	{"connect: the same pair twice, one of an interface", func(e *env) {
+		_, at := e.peer.listener()
+		port := e.freePort()
+		for _, name := range []string{"va", ""} {
+			fd := e.me.tcp()
+			e.me.set(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+			e.must(e.me.api.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, name))
+			e.must(e.me.api.Bind(fd, e.me.at(port)))
+			e.must(e.me.api.SetNonblock(fd, true)) // of the same pair twice no handshake can end
+			e.note("connect", e.me.api.Connect(fd, at))
+		}
+	}},
 	{"connect: names of both ends", func(e *env) {
 		l, at := e.peer.listener()
 		c := e.me.tcp()

@@ -85,7 +85,7 @@ func (s *tcpSocket) bind(local netip.AddrPort) unix.Errno {
 		return errno
 	}
 	s.only6 = s.only6 || only6At(local.Addr())
-	if s.locked = local.Addr(); s.locked.IsUnspecified() {
+	if s.locked = local.Addr(); s.locked == s.unspecified().Addr() {
 		s.locked = netip.Addr{}
 	}
 	return 0

@@ -88,12 +88,20 @@ func (s *udpSocket) without() unix.Errno {
 func (s *udpSocket) connect(to netip.AddrPort, _ int) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if to.IsValid() && s.class() != onRaw {
+	if !to.IsValid() {
+		errno := s.d.disconnect()
+		if errno == 0 && s.device != 0 { // it is the peer's (Linux: __udp_disconnect)
+			s.device = 0
+			errno = s.apply()
+		}
+		return errno
+	}
+	if s.class() != onRaw {
 		if errno := s.d.bound(); errno != 0 {
 			return errno
 		}
 	}
-	if to.IsValid() && s.only4(to) {
+	if s.only4(to) {
 		return unix.ENETUNREACH
 	}
 	if a := to.Addr(); a.Is4() && !a.IsMulticast() && !s.broadcast && s.host.IsGroup(a) {

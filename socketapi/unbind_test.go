@@ -31,10 +31,13 @@ func TestUnbindAfterClose(t *testing.T) {
 	if errno := s.close(); errno != 0 {
 		t.Fatal(errno)
 	}
+	s.mu.Lock()
 	s.unbind()
+	s.mu.Unlock()
 	if _, err := a.ListenTCP(local); err == nil {
 		t.Error("the port of a connection was given away")
 	}
+	conn.common().linger.Onoff = 1 // without FIN-WAIT-2 and TIME-WAIT, which keep the port, too
 	conn.close()
 	l, err := a.ListenTCP(local)
 	fatal(t, err)

@@ -62,6 +62,8 @@ var scripts = []struct {
 	{"TestTimeWaitLimit", TestTimeWaitLimit},
 	{"TestTimeWaitReuse", TestTimeWaitReuse},
 	{"TestTimeWaitReuseByTimestamp", TestTimeWaitReuseByTimestamp},
+	// register_test.go
+	{"TestRegister", TestRegister},
 	// cookie_test.go
 	{"TestSYNCookie", TestSYNCookie},
 	{"TestSYNCookieForged", TestSYNCookieForged},

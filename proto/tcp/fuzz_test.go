@@ -68,6 +68,7 @@ func runFuzz(t *testing.T, script []byte) {
 	z := &fuzzer{t: t, script: script, now: 1e9, remote: netip.MustParseAddr("192.0.2.2"), edges: map[*Conn]wire.Seq{}, buf: make([]byte, 1480)}
 	p := Params{MaxConns: 12, MaxTimeWait: 4, SynRetries: 2, Retries2: 3, FinTimeout: 3 * time.Second}
 	z.h = newHost(t, "192.0.2.1", z.now, 1, p)
+	account(t, z.h)
 	z.listen()
 	for len(z.script) > 0 {
 		z.step()

@@ -127,6 +127,7 @@ func runModel(t *testing.T, script []byte) *modeled {
 		p.FastOpen = FastOpenClient | FastOpenServer
 	}
 	z.h = newHost(t, "192.0.2.1", z.now, 1, p)
+	ledger := account(t, z.h)
 	defer func() {
 		if t.Failed() {
 			t.Logf("before that:\n%s", strings.Join(z.past[max(0, len(z.past)-20):], "\n"))
@@ -150,6 +151,7 @@ func runModel(t *testing.T, script []byte) *modeled {
 			z.out()
 		}
 		z.verify()
+		ledger.check()
 	}
 	return z
 }

@@ -30,6 +30,7 @@ import (
 type script struct {
 	t      *testing.T
 	h      *host
+	ledger *ledger // of h
 	now    mono.Time
 	c      *Conn
 	l      *Listener
@@ -54,9 +55,11 @@ func newScript(t *testing.T, p Params) *script {
 	} else {
 		s.h = newHost(t, "192.0.2.1", s.now, 1, p)
 	}
+	s.ledger = account(t, s.h)
 	t.Cleanup(func() {
 		if !t.Failed() {
 			s.none()
+			s.ledger.check()
 		}
 	})
 	return s

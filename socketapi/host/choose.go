@@ -16,47 +16,53 @@ type span struct{ first, end int }
 // sockets with SO_REUSEADDR that others like them have, when there is no other.
 func (p *Ports) setRange(first, last, lowBelow int, scarce bool) {
 	p.mu.Lock()
-	p.first, p.last, p.lowBelow, p.scarce = first, last, lowBelow, scarce
+	p.lowBelow, p.scarce = lowBelow, scarce
 	p.mu.Unlock()
+	p.chance.Lock()
+	p.all = span{first, last + 1}
+	p.chance.Unlock()
 }
 
-// span is what of the range a socket may have a port of. Ends of its own that are outside say nothing. mu is held.
-func (p *Ports) span(own PortRange) span {
-	s := span{p.first, p.last + 1}
-	if n := int(own.First); p.first <= n && n <= p.last {
+// draw returns what of the range a socket may have a port of, and which of them is the first to be tried (RFC 6056 §3.3.1). Ends of its
+// own range that are outside say nothing.
+func (p *Ports) draw(own PortRange) (s span, start int) {
+	p.chance.Lock()
+	defer p.chance.Unlock()
+	s = p.all
+	if n := int(own.First); p.all.has(n) {
 		s.first = n
 	}
-	if n := int(own.Last); p.first <= n && n <= p.last {
+	if n := int(own.Last); p.all.has(n) {
 		s.end = n + 1
 	}
-	return s
+	return s, p.rand.IntN(max(s.len(), 1))
 }
 
-// choices are the ports that h may be bound to, in the order in which they are tried: from a random one on (RFC 6056 §3.3.1), for a
-// stream first the odd ones, which leaves the even ones to connect, and with SO_REUSEADDR first those of the lower half. mu is held.
+func (s span) len() int       { return s.end - s.first }
+func (s span) has(n int) bool { return s.first <= n && n < s.end }
+
+// choices are the ports that h may be bound to, in the order in which they are tried: for a stream first the odd ones, which leaves
+// the even ones to connect, and with SO_REUSEADDR first those of the lower half.
 func (p *Ports) choices(h *Hold) iter.Seq[uint16] {
-	all := p.span(h.Range)
+	all, start := p.draw(h.Range)
 	return func(yield func(uint16) bool) {
-		switch n := all.end - all.first; {
+		switch n := all.len(); {
 		case h.Protocol != wire.ProtoTCP:
-			all.walk(p.rand.IntN(max(n, 1)), 1, yield)
+			all.walk(start, 1, yield)
 		case h.ReuseAddr && n >= 4:
 			half := all.first + n>>2<<1
-			_ = p.alternate(span{all.first, half}, 1, yield) && p.alternate(span{half, all.end}, 1, yield)
+			_ = span{all.first, half}.parities(start, 1, yield) && span{half, all.end}.parities(start, 1, yield)
 		default:
-			p.alternate(all, 1, yield)
+			all.parities(start, 1, yield)
 		}
 	}
 }
 
-// Candidates are the ports that connect may choose, in the order in which they are tried: from a random one on, first those that are
-// as even as the first of the range, or in a row where the socket has a range of its own.
+// Candidates are the ports that connect may choose, in the order in which they are tried: first those that are as even as the
+// first of the range, or all in a row where the socket has a range of its own.
 func (p *Ports) Candidates(own PortRange) iter.Seq[uint16] {
+	all, start := p.draw(own)
 	return func(yield func(uint16) bool) {
-		p.mu.Lock()
-		all := p.span(own)
-		start := p.rand.IntN(max(all.end-all.first, 1))
-		p.mu.Unlock()
 		if own != (PortRange{}) {
 			all.walk(start, 1, yield)
 			return
@@ -65,14 +71,10 @@ func (p *Ports) Candidates(own PortRange) iter.Seq[uint16] {
 	}
 }
 
-func (p *Ports) alternate(s span, parity int, yield func(uint16) bool) bool {
-	return s.parities(p.rand.IntN(max(s.end-s.first, 1)), parity, yield)
-}
-
 // parities is a walk over every second port and then one over the others. As on Linux the last port of an odd number
 // of them has no turn.
 func (s span) parities(start, parity int, yield func(uint16) bool) bool {
-	if n := s.end - s.first; n > 1 {
+	if n := s.len(); n > 1 {
 		s.end = s.first + n&^1
 	}
 	start = start&^1 | parity
@@ -81,7 +83,7 @@ func (s span) parities(start, parity int, yield func(uint16) bool) bool {
 
 // walk goes round from start on, and says whether it came to its end.
 func (s span) walk(start, step int, yield func(uint16) bool) bool {
-	n := s.end - s.first
+	n := s.len()
 	for i := 0; i < n; i += step {
 		if !yield(uint16(s.first + (start+i)%n)) {
 			return false

@@ -25,12 +25,13 @@ const unprivilegedFirst = 1024
 // Ports is who holds which port: sockets, each by a Hold, and connections, which the cores count in registers. A port is
 // held by its protocol, for one address or for all. Where the address is the kernel's too it is held there as well.
 type Ports struct {
-	mu   sync.Mutex // guards what follows, and sockets' claims; held while the kernel is asked
-	rand *rand.Rand
+	chance sync.Mutex // guards what follows: it is held for a moment only
+	rand   *rand.Rand
+	all    span // that ports are chosen from
 
-	first, last int // of the ports that are chosen from
-	lowBelow    int // ports below it want a right
-	scarce      bool
+	mu       sync.Mutex // guards what follows, and sockets' claims; held while the kernel is asked
+	lowBelow int        // ports below it want a right
+	scarce   bool       // net.ipv4.ip_autobind_reuse
 
 	held   map[portKey]*holders
 	kernel kernelPorts
@@ -76,7 +77,7 @@ type PortRange struct{ First, Last uint16 }
 
 func newPorts(r *rand.Rand) *Ports {
 	return &Ports{
-		rand: r, first: ephemeralFirst, last: ephemeralLast, lowBelow: unprivilegedFirst,
+		rand: r, all: span{ephemeralFirst, ephemeralLast + 1}, lowBelow: unprivilegedFirst,
 		held: make(map[portKey]*holders), bound: make(map[uint16]int), lent: make(map[uint16]bool),
 		kernel: kernelPorts{namespace: namespace{fd: -1}, held: make(map[portKey][]*kernelPort)},
 	}
