@@ -202,9 +202,6 @@ func (d *Dialer) connectTCP(ctx context.Context, network string, local, remote n
 	if err == nil {
 		err = sock.connectWithin(ctx, remote)
 	}
-	if err == errPairTaken && local.IsValid() && local.Port() == 0 { // it has lost the port that bind has chosen, and connect finds one
-		err = sock.connectWithin(ctx, remote)
-	}
 	if err != nil {
 		c.abandon()
 		return nil, err
@@ -212,17 +209,11 @@ func (d *Dialer) connectTCP(ctx context.Context, network string, local, remote n
 	return c.connected(sock.conn.Load()), nil
 }
 
-// errPairTaken says that the socket's port still belongs to a connection with the peer. A dialler whose port was chosen
-// has another chosen, as package net does (doDialTCPProto): bind chose without knowing the peer.
-var errPairTaken = os.NewSyscallError("connect", unix.EADDRNOTAVAIL)
-
 // connectWithin is connect(2) that ends with a context.
 func (s *tcpSocket) connectWithin(ctx context.Context, remote netip.AddrPort) error {
 	fast := s.later()
 	conn, _, errno := s.begin(remote, fast)
 	switch {
-	case errno == unix.EADDRNOTAVAIL:
-		return errPairTaken
 	case errno != 0:
 		return os.NewSyscallError("connect", errno)
 	case fast != nil && fast.waits:

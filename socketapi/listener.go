@@ -48,7 +48,7 @@ func listen(h *host.Host, hold *host.Hold, backlog int, opt tcp.Options) (_ *lis
 	for _, c := range cores {
 		c.Lock()
 		end, errno := c.Stack.TCP.Listen(hold.Local, tcp.ListenConfig{
-			Backlog: backlog, Options: opt, Gate: &l.gateOf, Queued: &l.queued, Shared: hold.ReusePort, Only6: hold.Only6,
+			Backlog: backlog, Options: opt, Gate: &l.gateOf, Queued: &l.queued, Only6: hold.Only6,
 		})
 		c.Unlock()
 		if errno != 0 {

@@ -30,7 +30,7 @@ type tcpSocket struct {
 	hold       *host.Hold     // the port that bind or listen took, nil: none; guarded by mu
 	autobound  bool           // the port was chosen: it is the socket's until a connection, or listening, has ended; guarded by mu
 	bare       netip.AddrPort // its name since it was connected, or has lost its port: an address that connect uses, and the port of before; not valid: local; guarded by mu
-	locked     netip.Addr     // the address that bind was told, not valid: any; guarded by mu
+	locked     bool           // bind was told an address, which stays whatever becomes of a connection; guarded by mu
 	backlog    int            // guarded by mu
 	connecting bool           // connect has not said yet how it ended (SS_CONNECTING); guarded by mu
 
@@ -85,9 +85,7 @@ func (s *tcpSocket) bind(local netip.AddrPort) unix.Errno {
 		return errno
 	}
 	s.only6 = s.only6 || only6At(local.Addr())
-	if s.locked = local.Addr(); s.locked == s.unspecified().Addr() {
-		s.locked = netip.Addr{}
-	}
+	s.locked = s.locked || local.Addr() != s.unspecified().Addr() // Linux: SOCK_BINDADDR_LOCK
 	return 0
 }
 

@@ -151,16 +151,15 @@ func (s *tcpSocket) disconnect() unix.Errno {
 	return 0
 }
 
-// widen is for a socket that is no longer connected: its address is what it was bound to. mu is held.
+// widen is for a socket that is no longer connected: it is at all addresses again, if bind has said none. mu is held.
 func (s *tcpSocket) widen() {
+	if s.locked {
+		return
+	}
 	if s.hold != nil {
 		s.host.Ports.Move(s.hold, netip.Addr{})
 	}
 	if s.bare.IsValid() {
-		addr := s.locked
-		if !addr.IsValid() {
-			addr = s.unspecified().Addr()
-		}
-		s.bare = netip.AddrPortFrom(addr, s.bare.Port())
+		s.bare = netip.AddrPortFrom(s.unspecified().Addr(), s.bare.Port())
 	}
 }

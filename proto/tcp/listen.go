@@ -19,7 +19,8 @@ type ListenConfig struct {
 	// Backlog is how many connections wait for Accept at most, and how many handshakes are under way before
 	// SYNs are answered by cookies: one more than this each, as on Linux.
 	Backlog int
-	// Options are what connections begin with.
+	// Options are what connections begin with. Listeners whose Sharing says ReusePort may have the same address: each SYN is
+	// for one of them, by a hash of its addresses and ports.
 	Options Options
 	// Only6 keeps a listener at "::" from taking IPv4 (IPV6_V6ONLY).
 	Only6 bool
@@ -28,9 +29,6 @@ type ListenConfig struct {
 	// Queued counts the connections that wait for Accept. Listeners of one socket on
 	// several cores share it, so that Backlog is the socket's; nil: the listener's own.
 	Queued *ring.Word
-	// Shared lets other listeners that are Shared too have the same address. Each SYN is for one
-	// of them, by a hash of its addresses and ports (SO_REUSEPORT).
-	Shared bool
 }
 
 // A Listener makes connections of SYNs.
@@ -95,7 +93,7 @@ func (t *TCP) Listen(local netip.AddrPort, cfg ListenConfig) (*Listener, unix.Er
 		return nil, unix.EINVAL
 	}
 	for l := t.listeners[local.Port()]; l != nil; l = l.next {
-		if l.local == local && l.opt.Device == cfg.Options.Device && !(l.cfg.Shared && cfg.Shared) {
+		if l.local == local && l.opt.Device == cfg.Options.Device && l.opt.Sharing&cfg.Options.Sharing&ReusePort == 0 {
 			return nil, unix.EADDRINUSE
 		}
 	}
@@ -205,7 +203,7 @@ func (l *Listener) score(arrival uint32, local netip.Addr) int {
 
 // dealt returns which of the listeners that share l's address a connection is for.
 func (l *Listener) dealt(k *key) *Listener {
-	if !l.cfg.Shared {
+	if l.opt.Sharing&ReusePort == 0 {
 		return l
 	}
 	n := uint64(0)
