@@ -38,6 +38,7 @@ type datagram struct {
 	hold   *host.Hold // nil: not bound
 	auto   bool       // the port was chosen: it is the socket's until it is disconnected
 	any    netip.Addr // what it is bound to when it has no port
+	locked bool       // bind was told an address once (Linux: SOCK_BINDADDR_LOCK)
 	how    sharing
 	only6  bool
 	closed bool
@@ -118,6 +119,7 @@ func (s *datagram) bind(local netip.AddrPort, how sharing) unix.Errno {
 		if errno == unix.EADDRINUSE { // Linux: inet_reset_saddr in __inet_bind
 			s.any = how.unspecified()
 		}
+		s.locked = s.locked || errno == 0 && local.Addr() != how.unspecified()
 		return errno
 	}
 	if !s.raw || s.remote.Load() != nil {
@@ -295,6 +297,10 @@ func (s *datagram) disconnect() unix.Errno {
 		return 0
 	}
 	s.remote.Store(nil)
+	if !s.auto && s.locked && s.hold.Local.Addr().IsUnspecified() { // it stays where it was connected
+		s.place(func(end *udp.Socket) { end.Remote = netip.AddrPort{} })
+		return 0
+	}
 	if !s.auto {
 		s.place(func(end *udp.Socket) { end.Local, end.Remote = s.hold.Local, netip.AddrPort{} })
 		s.host.Ports.Move(s.hold, netip.Addr{})
