@@ -90,7 +90,7 @@ func (p *Ports) register() *register {
 	return r
 }
 
-// stop has the registers stay as they are until go on is called.
+// stop has the registers stay as they are until goOn is called.
 func (p *Ports) stop() {
 	for _, r := range p.registers {
 		r.mu.Lock()
