@@ -163,7 +163,7 @@ func (s *datagram) bindLocked(local netip.AddrPort, how sharing) unix.Errno {
 		}
 	}
 	s.hold, s.only6, s.auto = hold, hold.Only6, local.Port() == 0
-	if s.auto && local.Addr() != how.unspecified() {
+	if s.auto {
 		s.any = local.Addr()
 	}
 	s.place(func(end *udp.Socket) { end.Local, end.Only6, end.Device = hold.Local, s.only6, device })

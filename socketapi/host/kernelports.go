@@ -115,10 +115,10 @@ func (k *kernelPorts) end(p *kernelPort) {
 }
 
 // close gives back everything, and holds nothing any more.
-func (k *kernelPorts) close(holds map[portKey]*holders) {
+func (k *kernelPorts) close(holds map[portKey][]*Hold) {
 	k.shared, k.four, k.six = nil, false, false
-	for _, at := range holds {
-		for _, h := range at.list {
+	for _, list := range holds {
+		for _, h := range list {
 			k.drop(h, false)
 		}
 	}
@@ -229,8 +229,8 @@ func (p *Ports) share(addrs map[netip.Addr]struct{}) {
 	}
 	p.lending.Store(k.four || k.six)
 	k.endIdle()
-	for _, at := range p.held {
-		for _, h := range at.list {
+	for _, list := range p.held {
+		for _, h := range list {
 			name, ok := k.name(h)
 			if h.kernel != nil && (!ok || h.kernel.kernelName != name) {
 				k.drop(h, false)

@@ -33,12 +33,13 @@ type Ports struct {
 	lowBelow int        // ports below it want a right
 	scarce   bool       // net.ipv4.ip_autobind_reuse
 
-	held   map[portKey]*holders
+	held   map[portKey][]*Hold // in the order in which they are looked at from the end: see enlist
 	kernel kernelPorts
 
 	// What follows is written with the locks of mu and of all registers held, and read with any of them.
 	registers []*register
 	bound     map[uint16]int  // by port of TCP that connect does not choose: how many sockets are bound to it. 0: none, but connections that came by one
+	clubs     map[uint16]club // by port of TCP that is in bound
 	lent      map[uint16]bool // ports of TCP that are held in the kernel for connections alone
 
 	lending atomic.Bool // there may be some: the kernel has addresses of ours
@@ -47,12 +48,6 @@ type Ports struct {
 type portKey struct {
 	protocol wire.Protocol
 	port     uint16
-}
-
-// holders are the sockets that are bound to a port, the newest last.
-type holders struct {
-	list []*Hold
-	club
 }
 
 // A Hold is one socket's claim on a port. What others may share changes by Change and Move.
@@ -78,7 +73,7 @@ type PortRange struct{ First, Last uint16 }
 func newPorts(r *rand.Rand) *Ports {
 	return &Ports{
 		rand: r, all: span{ephemeralFirst, ephemeralLast + 1}, lowBelow: unprivilegedFirst,
-		held: make(map[portKey]*holders), bound: make(map[uint16]int), lent: make(map[uint16]bool),
+		held: make(map[portKey][]*Hold), bound: make(map[uint16]int), clubs: make(map[uint16]club), lent: make(map[uint16]bool),
 		kernel: kernelPorts{namespace: namespace{fd: -1}, held: make(map[portKey][]*kernelPort)},
 	}
 }
@@ -164,42 +159,58 @@ func mayTakeLow() bool {
 
 // take gives h the port that it says, if it may have it. mu is held.
 func (p *Ports) take(h *Hold, m manner) unix.Errno {
-	key := portKey{h.Protocol, h.Local.Port()}
-	at := p.held[key]
-	if at == nil {
-		at = new(holders)
-	}
-	a := h.claim()
-	p.stop()
-	ok := p.may(&a, at, key, h, m)
-	if ok {
-		at.list = append(at.list, h)
-		p.held[key] = at
-		if h.Protocol == wire.ProtoTCP {
-			p.bound[key.port]++
-		}
-	}
-	p.goOn()
-	if !ok {
+	if !p.settle(h, m, true) {
 		return unix.EADDRINUSE
 	}
-	if errno := p.kernel.take(h); errno != 0 {
+	errno := p.kernel.take(h)
+	if errno != 0 {
 		p.remove(h)
-		return errno
 	}
-	at.join(&a)
-	return 0
+	return errno
+}
+
+// settle says whether h may hold its port as it is now, and has it there if it is new. mu is held.
+func (p *Ports) settle(h *Hold, m manner, anew bool) bool {
+	a, key := h.claim(), portKey{h.Protocol, h.Local.Port()}
+	p.stop()
+	defer p.goOn()
+	if !p.may(&a, h, key, m) {
+		return false
+	}
+	if anew {
+		p.held[key] = enlist(p.held[key], h)
+	}
+	if h.Protocol != wire.ProtoTCP {
+		return true
+	}
+	if anew {
+		p.bound[key.port]++
+	}
+	c := p.clubs[key.port]
+	c.join(&a)
+	p.clubs[key.port] = c
+	return true
+}
+
+// enlist adds h to the holders of its port. Of datagram sockets, whose order counts, the newest is looked at first, but the newest for
+// IPv6 with SO_REUSEPORT last (Linux: sk_add_node_rcu).
+func enlist(list []*Hold, h *Hold) []*Hold {
+	if h.ReusePort && (h.Mapped || h.Local.Addr().Is6()) {
+		return slices.Insert(list, 0, h)
+	}
+	return append(list, h)
 }
 
 // may says whether h, whose claim is a, may hold a port. The registers are stopped.
-func (p *Ports) may(a *claim, at *holders, key portKey, h *Hold, m manner) bool {
+func (p *Ports) may(a *claim, h *Hold, key portKey, m manner) bool {
+	others := p.held[key]
 	if key.protocol != wire.ProtoTCP {
-		return a.shares(at.list, m == asked)
+		return a.shares(others, m == asked)
 	}
-	if m == asked && at.takes(a) {
+	if c := p.clubs[key.port]; m == asked && c.takes(a) {
 		return true
 	}
-	for _, other := range at.list {
+	for _, other := range others {
 		if b := other.claim(); other != h && a.meets(&b) && a.clash(&b, m) {
 			return false
 		}
@@ -214,18 +225,11 @@ func (p *Ports) may(a *claim, at *holders, key portKey, h *Hold, m manner) bool 
 func (p *Ports) Listen(h *Hold) unix.Errno {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key := portKey{h.Protocol, h.Local.Port()}
-	at := p.held[key]
 	h.listening = true
-	a := h.claim()
-	p.stop()
-	ok := p.may(&a, at, key, h, asked)
-	p.goOn()
-	if !ok {
+	if !p.settle(h, asked, false) {
 		h.listening = false
 		return unix.EADDRINUSE
 	}
-	at.join(&a)
 	return 0
 }
 
@@ -262,9 +266,8 @@ func (p *Ports) Drop(h *Hold) {
 // remove takes h out of the list. mu is held.
 func (p *Ports) remove(h *Hold) {
 	key := portKey{h.Protocol, h.Local.Port()}
-	at := p.held[key]
-	at.list = slices.DeleteFunc(at.list, func(other *Hold) bool { return other == h })
-	if len(at.list) == 0 {
+	p.held[key] = slices.DeleteFunc(p.held[key], func(other *Hold) bool { return other == h })
+	if len(p.held[key]) == 0 {
 		delete(p.held, key)
 	}
 	if h.Protocol != wire.ProtoTCP {
@@ -281,6 +284,7 @@ func (p *Ports) unbind(port uint16) {
 	p.stop()
 	if n, ok := p.bound[port]; ok && n == 0 && !p.tenants(port, bound) {
 		delete(p.bound, port)
+		delete(p.clubs, port)
 	}
 	p.goOn()
 }

@@ -65,7 +65,7 @@ func TestConnectionsAndBoundPorts(t *testing.T) {
 	cores[0].Leave(at, tcp.Tenure{Sharing: tcp.ReuseAddr | tcp.ReusePort})
 	cores[1].Leave(at, tcp.Tenure{Sharing: tcp.ReuseAddr})
 	p.Drop(take(atPort(4000), 0))
-	if len(cores[0].conns)+len(cores[1].conns)+len(p.lent) != 0 || len(p.bound) != 1 || len(p.held) != 1 {
+	if len(cores[0].conns)+len(cores[1].conns)+len(p.lent) != 0 || len(p.bound) != 1 || len(p.clubs) != 1 || len(p.held) != 1 {
 		t.Errorf("left: %v, %v, %v, %v", cores[0].conns, cores[1].conns, p.bound, p.held)
 	}
 }

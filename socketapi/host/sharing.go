@@ -96,7 +96,7 @@ func (c *club) join(a *claim) {
 	}
 }
 
-// shares says whether a may have a port of datagrams beside others, the newest of whom is the last: the first with SO_REUSEPORT like
+// shares says whether a may have a port of datagrams beside others, looked at from the last on: the first with SO_REUSEPORT like
 // itself decides, where a port is asked for.
 func (a *claim) shares(others []*Hold, asked bool) bool {
 	for i := len(others) - 1; i >= 0; i-- {
