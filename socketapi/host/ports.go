@@ -57,14 +57,14 @@ type Hold struct {
 	Mapped   bool           // it is IPv4's, and the socket is for IPv6
 	Only6    bool
 	// ReuseAddr lets datagram sockets share an address, and stream sockets share one that
-	// nobody listens on. ReusePort lets any share it that ask for it too.
+	// nobody listens on. ReusePort lets any share it that ask for it too. Both and Device are guarded by Ports.mu once it is taken.
 	ReuseAddr, ReusePort bool
 	Device               uint32    // SO_BINDTODEVICE: the interface's number counted from 1, 0: all
 	Range                PortRange // that a port is chosen from
 
-	at        netip.Addr // where a connected socket is, not valid: where it was bound to; guarded by Ports.mu
-	listening bool       // guarded by Ports.mu
-	kernel    *kernelPort
+	at        netip.Addr  // where a connected socket is, not valid: where it was bound to; guarded by Ports.mu
+	listening bool        // guarded by Ports.mu
+	kernel    *kernelPort // that stands for it there, nil: none; guarded by Ports.mu
 }
 
 // A PortRange is the part of the range of ports that a socket is to have one of; zeros say nothing (IP_LOCAL_PORT_RANGE).
