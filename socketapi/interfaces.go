@@ -179,6 +179,8 @@ func (t *Table) ioctlInterface(f *file, req uint, ifr []byte) unix.Errno {
 		binary.NativeEndian.PutUint32(answer, 0)
 	case unix.SIOCGIFTXQLEN:
 		binary.NativeEndian.PutUint32(answer, txQueueLen)
+	case unix.SIOCGIFMAP: // of its hardware's memory and lines, which it has none of
+		clear(answer)
 	case unix.SIOCGIFHWADDR:
 		clear(answer)
 		family := uint16(unix.ARPHRD_ETHER)

@@ -88,7 +88,7 @@ var ioctlRows = []row{
 			}
 			ifr, err := e.me.ifreq(fd, unix.SIOCGIFFLAGS, name)
 			e.note(name+" flags", ifr.Uint16(), err)
-			for _, req := range []uint{unix.SIOCGIFMTU, unix.SIOCGIFMETRIC} {
+			for _, req := range []uint{unix.SIOCGIFMTU, unix.SIOCGIFMETRIC, unix.SIOCGIFMAP} {
 				ifr, err := e.me.ifreq(fd, req, name)
 				e.note(fmt.Sprintf("%s %x", name, req), ifr.Uint32(), err)
 			}
