@@ -201,6 +201,16 @@ func (s *Stack) OnLink(port uint32, dst netip.Addr, now mono.Time) bool {
 	return errno == 0 && (w.entry == nil || w.entry.Addr == w.dst)
 }
 
+// Hops returns the TTL or hop limit of packets to a destination that say none, over any port or one counted from 1; 0 where there is no
+// way, or it is a group.
+func (s *Stack) Hops(port uint32, dst netip.Addr, now mono.Time) uint8 {
+	w, errno := s.pathBy(port, dst, now)
+	if errno != 0 || w.group {
+		return 0
+	}
+	return w.ttl
+}
+
 // loopPath is the way to ourselves, from the address that is asked for.
 func (s *Stack) loopPath(dst netip.Addr) (path, unix.Errno) {
 	if s.loop == nil {

@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"cmp"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -120,14 +121,7 @@ func discover(label string, level, name int, of func(*settings) *udp.Discovery) 
 
 // getMTU is what the path to a connected socket's peer takes in one packet.
 func getMTU(s socket, v *value) unix.Errno {
-	var peer netip.AddrPort
-	if t, ok := s.(*tcpSocket); ok { // whose peerName takes the lock that is held
-		if conn := t.conn.Load(); conn != nil {
-			peer = conn.remote
-		}
-	} else if d, ok := s.(interface{ peer() netip.AddrPort }); ok {
-		peer = d.peer()
-	}
+	peer := peerOf(s)
 	if !peer.IsValid() {
 		return unix.ENOTCONN
 	}
@@ -137,6 +131,18 @@ func getMTU(s socket, v *value) unix.Errno {
 	n, errno := c.Stack.MTU(peer.Addr(), c.Now())
 	v.n = n
 	return errno
+}
+
+// peerOf is whom a socket is connected to, not valid if to nobody. Its lock is held.
+func peerOf(s socket) netip.AddrPort {
+	if t, ok := s.(*tcpSocket); ok { // whose peerName takes the lock that is held
+		if conn := t.conn.Load(); conn != nil {
+			return conn.remote
+		}
+	} else if d, ok := s.(interface{ peer() netip.AddrPort }); ok {
+		return d.peer()
+	}
+	return netip.AddrPort{}
 }
 
 // mtuMin6 is the least MTU of IPv6 (RFC 8200 §5).
@@ -166,10 +172,19 @@ func setOnly6(s socket, v *value) unix.Errno {
 	return 0
 }
 
+// getHops says what the way to the peer has if the socket has none of its own: what a router advertised (ip6_dst_hoplimit).
 func getHops(s socket, v *value) unix.Errno {
-	v.n = ttlDefault
-	if c := s.common(); c.hasHops {
+	c := s.common()
+	if c.hasHops {
 		v.n = c.hops
+		return 0
+	}
+	v.n = ttlDefault
+	if peer := peerOf(s).Addr(); peer.Is6() {
+		core := c.host.Cores()[0]
+		core.Lock()
+		defer core.Unlock()
+		v.n = cmp.Or(int(core.Stack.Hops(uint32(c.device), peer, core.Now())), ttlDefault)
 	}
 	return 0
 }

@@ -26,6 +26,7 @@ const radvdConf = `interface vb {
 	MaxRtrAdvInterval 4;
 	AdvDefaultLifetime 9000;
 	AdvLinkMTU 1400;
+	AdvCurHopLimit 61;
 	prefix 2001:db8:1::/64 { DeprecatePrefix on; };
 	RDNSS 2001:db8:1::53 { FlushRDNSS on; };
 	DNSSL example.org { FlushDNSSL on; };
@@ -96,6 +97,9 @@ func TestARouterThatRunsRadvd(t *testing.T) {
 	fatal(t, c.RawConn().Control(func(fd uintptr) {
 		if n, err := st.Table().GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MTU); n != 1400 || err != nil {
 			t.Errorf("IPV6_MTU: %d, %v, want 1400", n, err)
+		}
+		if n, err := st.Table().GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS); n != 61 || err != nil {
+			t.Errorf("IPV6_UNICAST_HOPS: %d, %v, want 61", n, err)
 		}
 	}))
 	if c.local.Addr() != addr {
