@@ -170,27 +170,28 @@ var fileRows = []row{
 		e.drains("the peer reads", &e.peer, theirs, n+more)
 	}},
 	{"sendfile: into what is the kernel's", func(e *env) {
-		in := e.file(300_000, unix.O_RDONLY)
+		from := e.file(300_000, unix.O_RDONLY)
 		a, b := e.sockets(unix.SOCK_STREAM)
-		e.beside(func() {
-			offset := int64(0)
-			n, err := e.whole(300_000, func(n int) (int, error) { return e.me.api.Sendfile(a, in, &offset, 1<<20) })
-			e.note("to a socket pair", n, err, offset)
+		offset, moved := int64(0), 0
+		sent := in(func() (err error) {
+			moved, err = e.whole(300_000, func(n int) (int, error) { return e.me.api.Sendfile(a, from, &offset, 1<<20) })
 			e.me.api.Shutdown(a, unix.SHUT_WR)
+			return err
 		})
 		e.drain("what came", &e.me, b, body(300_000))
+		e.note("to a socket pair", <-sent, moved, offset)
 		r, w := e.pipe(0)
-		e.sendfile("to a pipe", w, in, nowhere, 1000)
+		e.sendfile("to a pipe", w, from, nowhere, 1000)
 		p := make([]byte, 2000)
 		n, err := e.me.api.Read(r, p)
 		e.note("what came", n, bytes.Equal(p[:1000], body(1000)), err)
-		e.sendfile("to the end that reads", r, in, nowhere, 1000)
+		e.sendfile("to the end that reads", r, from, nowhere, 1000)
 		e.me.close(r)
-		e.sendfile("to a broken pipe", w, in, nowhere, 1000)
-		e.sendfile("to a broken pair", a, in, nowhere, 1000)
+		e.sendfile("to a broken pipe", w, from, nowhere, 1000)
+		e.sendfile("to a broken pair", a, from, nowhere, 1000)
 		x, y := e.sockets(unix.SOCK_STREAM | unix.SOCK_NONBLOCK)
 		e.fill(x)
-		e.sendfile("to a full pair", x, in, 0, 1000)
+		e.sendfile("to a full pair", x, from, 0, 1000)
 		_ = y
 	}},
 	{"sendfile: datagrams", func(e *env) {
@@ -453,12 +454,14 @@ var fileRows = []row{
 		n, err := e.me.api.Read(r, p)
 		e.note("read", p[:max(n, 0)], err)
 		delete(e.me.fds, w)
-		sent := in(func() error {
-			e.writes("write", w, body(300_000))
-			return e.me.api.Close(w)
+		written := 0
+		sent := in(func() (err error) {
+			written, err = e.whole(300_000, func(n int) (int, error) { return e.me.api.Write(w, body(300_000)[n:]) })
+			e.me.api.Close(w)
+			return err
 		})
 		e.drain("what came", &e.me, r, body(300_000))
-		e.must(<-sent)
+		e.note("write", <-sent, written)
 		r, w = e.pipe(unix.O_NONBLOCK)
 		n, err = e.me.api.Read(r, p)
 		e.note("nothing", n, err)
