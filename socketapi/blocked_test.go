@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,4 +171,79 @@ func TestCloseEndsAWriteUnderWay(t *testing.T) {
 	case <-time.After(longest):
 		t.Error("the write goes on after the close")
 	}
+}
+
+// TestCloseWakesBlockedDatagramSenders closes sockets whose send queues are full, since nobody takes what the device has.
+func TestCloseWakesBlockedDatagramSenders(t *testing.T) {
+	t.Parallel()
+	const size, frameSize = 1000, 14 + 20 + 8 + 1000
+	everyone := at("255.255.255.255:9") // for whom no neighbour is asked
+	pa, pb := newPipe()
+	s := openOver(t, pa, addrA).Table()
+	open := func() int {
+		fd, err := s.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		fatal(t, err)
+		fatal(t, s.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1))
+		return fd
+	}
+	another := open() // with which none that is closed is the last one, whose close waits for what was sent
+	var accepted atomic.Int64
+	var fds []int
+	results := make(chan error, 4)
+	for range cap(results) {
+		fd := open()
+		fds = append(fds, fd)
+		go func() {
+			for {
+				if err := s.Sendto(fd, make([]byte, size), 0, everyone); err != nil {
+					results <- err
+					return
+				}
+				accepted.Add(1)
+			}
+		}()
+	}
+	eventually(t, "a full device", func() bool { return pb.in.tail.Load()-pb.in.head.Load() == pipeSlots })
+	for _, fd := range fds {
+		eventually(t, "a full queue", func() bool {
+			err := s.Sendto(fd, make([]byte, size), unix.MSG_DONTWAIT, everyone)
+			if err == nil {
+				accepted.Add(1)
+			} else if err != unix.EAGAIN {
+				t.Fatalf("without waiting: %v, want EAGAIN", err)
+			}
+			return err != nil
+		})
+	}
+	time.Sleep(50 * time.Millisecond) // until they wait
+	select {
+	case err := <-results:
+		t.Fatalf("a sender did not wait: %v", err)
+	default:
+	}
+	for _, fd := range fds {
+		fatal(t, s.Close(fd))
+	}
+	for range fds {
+		select {
+		case err := <-results:
+			if err != unix.EBADF {
+				t.Errorf("a sender that waited: %v, want EBADF", err)
+			}
+		case <-time.After(longest):
+			t.Fatal("a sender still waits at a closed socket")
+		}
+	}
+	frames, left := make([]engine.Frame, 64), accepted.Load()
+	eventually(t, "what the closed sockets had accepted", func() bool {
+		n := pb.Peek(frames)
+		for i := range n {
+			if len(frames[i].Data) == frameSize {
+				left--
+			}
+		}
+		pb.Release(frames[:n])
+		return left == 0
+	})
+	fatal(t, s.Close(another))
 }
