@@ -142,11 +142,7 @@ func (s *datagram) bindLocked(local netip.AddrPort, how sharing) unix.Errno {
 	case !s.may(local, how):
 		return unix.EADDRNOTAVAIL
 	}
-	device := s.device()
-	if a := local.Addr(); a.IsMulticast() { // packets to a group say no zone: the socket is bound to it (Linux: __inet6_bind)
-		if port, ok := s.host.PortOf(int(wire.Scope(a))); ok {
-			device = uint32(port + 1)
-		}
+	if a := local.Addr(); a.IsMulticast() { // packets to a group say no zone: the socket is bound to its interface
 		local = netip.AddrPortFrom(a.WithZone(""), local.Port())
 	}
 	if local.Port() == 0 && how.noPort {
@@ -155,7 +151,7 @@ func (s *datagram) bindLocked(local netip.AddrPort, how sharing) unix.Errno {
 	}
 	hold := &host.Hold{
 		Protocol: s.protocol, Local: local, Mapped: how.six && local.Addr().Is4(), Only6: s.only6 || only6At(local.Addr()),
-		ReuseAddr: how.reuseAddr, ReusePort: how.reusePort, Device: device, Range: how.ports,
+		ReuseAddr: how.reuseAddr, ReusePort: how.reusePort, Device: s.device(), Range: how.ports,
 	}
 	if !s.raw { // those of one protocol are in nobody's way
 		if errno := s.host.Ports.Take(hold); errno != 0 {
@@ -166,7 +162,7 @@ func (s *datagram) bindLocked(local netip.AddrPort, how sharing) unix.Errno {
 	if s.auto {
 		s.any = local.Addr()
 	}
-	s.place(func(end *udp.Socket) { end.Local, end.Only6, end.Device = hold.Local, s.only6, device })
+	s.place(func(end *udp.Socket) { end.Local, end.Only6 = hold.Local, s.only6 })
 	s.placed.Store(true)
 	return 0
 }
@@ -301,6 +297,9 @@ func (s *datagram) disconnect() unix.Errno {
 		s.place(func(end *udp.Socket) { end.Remote = netip.AddrPort{} })
 		return 0
 	}
+	if s.raw { // its bind is none that stays (Linux: raw_bind, rawv6_bind do not set SOCK_BINDADDR_LOCK)
+		s.hold.Local = netip.AddrPortFrom(s.how.unspecified(), s.hold.Local.Port())
+	}
 	if !s.auto {
 		s.place(func(end *udp.Socket) { end.Local, end.Remote = s.hold.Local, netip.AddrPort{} })
 		s.host.Ports.Move(s.hold, netip.Addr{})
@@ -356,11 +355,7 @@ func (s *datagram) local() netip.AddrPort {
 	if s.hold == nil {
 		return netip.AddrPortFrom(s.any, 0)
 	}
-	local := s.ends[0].Local
-	if a, device := local.Addr(), s.device(); a.IsMulticast() && linkScope(a) && device != 0 {
-		local = netip.AddrPortFrom(wire.WithScope(a, uint32(s.host.Index(int(device-1)))), local.Port())
-	}
-	return local
+	return s.ends[0].Local
 }
 
 // peer returns the address it is connected to, not valid if it is not.

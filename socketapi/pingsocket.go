@@ -86,7 +86,7 @@ func (s *udpSocket) portlessPeer() (netip.AddrPort, unix.Errno) {
 	if !peer.IsValid() || port == 0 {
 		return netip.AddrPort{}, unix.ENOTCONN
 	}
-	return netip.AddrPortFrom(peer.Addr(), port), 0
+	return s.shown(netip.AddrPortFrom(peer.Addr(), port)), 0
 }
 
 func (s *pingSocket) peerName() (netip.AddrPort, unix.Errno) { return s.portlessPeer() }

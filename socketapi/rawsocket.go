@@ -30,7 +30,7 @@ func newRawSocket(h *host.Host, family int, protocol wire.Protocol) (*rawSocket,
 	}
 	s.d.raw = true
 	s.tell()
-	if errno := s.d.bind(s.protocolPort(s.unspecified()), sharing{}); errno != 0 {
+	if errno := s.d.bind(s.protocolPort(s.unspecified()), s.terms()); errno != 0 {
 		s.d.close()
 		return nil, errno
 	}

@@ -42,6 +42,125 @@ func (s *side) noteNames(what string, fd int) {
 	s.e.note(what+": peer", host(s.api.Getpeername(fd)))
 }
 
+// tie says whether a socket is bound to no interface, or to the side's.
+func (s *side) tie(fd int) string {
+	switch n, err := s.api.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX); {
+	case err != nil:
+		return err.Error()
+	case n == 0:
+		return "of no interface"
+	case n == s.index:
+		return "of the interface"
+	}
+	return "of another interface"
+}
+
+// onLink is the address that the side's interface has on its link, and that it sends to a group from.
+func (s *side) onLink() (sa unix.SockaddrInet6) {
+	s.e.t.Helper()
+	group := in6("ff02::1:7", 7)
+	group.ZoneId = uint32(s.index)
+	s.e.until("the address", func() bool {
+		fd := s.inet6(unix.SOCK_DGRAM)
+		defer s.close(fd)
+		if s.api.Connect(fd, group) != nil {
+			return false
+		}
+		own, err := s.api.Getsockname(fd)
+		s.e.must(err)
+		sa.Addr = own.(*unix.SockaddrInet6).Addr
+		return netip.AddrFrom16(sa.Addr).IsLinkLocalUnicast()
+	})
+	return sa
+}
+
+// noteLinkNames is noteNames with the addresses of the link, which differ between the stacks, as fe80::1 and fe80::2.
+func (e *env) noteLinkNames(what string, fd int) {
+	name := func(sa unix.Sockaddr, err error) any {
+		at, ok := sa.(*unix.SockaddrInet6)
+		if !ok {
+			return err
+		}
+		at = &unix.SockaddrInet6{Addr: at.Addr, ZoneId: at.ZoneId}
+		switch at.Addr {
+		case e.me.onLink().Addr:
+			at.Addr = in6("fe80::1", 0).Addr
+		case e.peer.onLink().Addr:
+			at.Addr = in6("fe80::2", 0).Addr
+		}
+		return at
+	}
+	e.note(what+": own name", name(e.me.api.Getsockname(fd)))
+	e.note(what+": peer", name(e.me.api.Getpeername(fd)))
+}
+
+// noteTies has sockets of a type be bound and connected to addresses of a link, and writes down the interface that they are bound to.
+func (e *env) noteTies(typ, protocol int) {
+	api, raw := e.me.api, typ == unix.SOCK_RAW
+	open := func() int { return e.me.open(unix.AF_INET6, typ, protocol) }
+	own := e.me.onLink()
+	own.ZoneId = uint32(e.me.index)
+	fd := open()
+	e.note("bind", api.Bind(fd, &own), e.me.tie(fd))
+	e.noteLinkNames("bound", fd)
+	if !raw {
+		taken := own
+		taken.Port = e.me.port6(fd)
+		second := open()
+		e.note("bind to the same", api.Bind(second, &taken), e.me.tie(second))
+		e.note("and to all", api.Bind(second, in6("::", 0)), e.me.tie(second))
+		plain := open()
+		taken.ZoneId = 0
+		e.note("bind without a link", api.Bind(plain, &taken), e.me.tie(plain))
+	}
+	nobodys, named := open(), open()
+	e.note("bind to nobody's", api.Bind(nobodys, &unix.SockaddrInet6{Addr: in6("fe80::77", 0).Addr, ZoneId: own.ZoneId}), e.me.tie(nobodys))
+	e.me.set(named, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, e.me.index)
+	e.note("bind of one with an interface", api.Bind(named, &unix.SockaddrInet6{Addr: own.Addr}), e.me.tie(named))
+	e.noteLinkNames("it", named)
+	e.me.set(named, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, 0)
+	e.note("which is taken back", e.me.tie(named))
+	e.noteLinkNames("then", named)
+
+	to := e.peer.onLink()
+	to.Port = 7
+	if typ == unix.SOCK_STREAM {
+		l := e.peer.inet6(typ)
+		e.must(e.peer.api.Bind(l, in6("::", 0)))
+		e.must(e.peer.api.Listen(l, 8))
+		to.Port = e.peer.port6(l)
+	}
+	fd = open()
+	e.note("connect without a link", api.Connect(fd, &to), e.me.tie(fd))
+	to.ZoneId = uint32(e.me.index)
+	e.note("connect", api.Connect(fd, &to), e.me.tie(fd))
+	e.noteLinkNames("connected", fd)
+	e.note("disconnect", api.Connect(fd, nil), e.me.tie(fd))
+	e.noteLinkNames("disconnected", fd)
+	e.note("connect to all the world", api.Connect(fd, &unix.SockaddrInet6{Addr: e.peer.ip6, Port: to.Port}), e.me.tie(fd))
+
+	fd = open()
+	e.must(api.Bind(fd, &own))
+	other := to
+	other.ZoneId += 1000
+	e.note("connect by another link", api.Connect(fd, &other), e.me.tie(fd))
+	e.note("connect by the own one", api.Connect(fd, &to), e.me.tie(fd))
+	e.note("disconnect of one that was bound", api.Connect(fd, nil), e.me.tie(fd))
+	e.noteLinkNames("it", fd)
+
+	fd = open()
+	e.me.set(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, e.me.index)
+	to.ZoneId = 0
+	e.note("connect of one with an interface", api.Connect(fd, &to), e.me.tie(fd))
+	e.noteLinkNames("it", fd)
+	if typ == unix.SOCK_STREAM {
+		fd = open()
+		to.Port, to.ZoneId = e.freePort(), uint32(e.me.index)
+		e.note("connect where nobody listens", api.Connect(fd, &to), e.me.tie(fd))
+		e.noteLinkNames("it", fd)
+	}
+}
+
 var inet6Rows = []row{
 	{"AF_INET6: types and protocols", func(e *env) {
 		for _, c := range [][3]int{
@@ -106,6 +225,37 @@ var inet6Rows = []row{
 		group = in6("ff05::1:7", 0)
 		group.ZoneId = uint32(e.me.index)
 		e.note("of more than a link", e.me.api.Bind(wide, group), device(wide))
+	}},
+	{"AF_INET6: a socket at an address of a link is the link's interface's", func(e *env) {
+		e.noteTies(unix.SOCK_STREAM, 0)
+		e.noteTies(unix.SOCK_DGRAM, 0)
+		e.noteTies(unix.SOCK_RAW, 253)
+	}},
+	{"AF_INET6: a connection that comes over a link is its interface's", func(e *env) {
+		me := e.me.onLink()
+		me.ZoneId = uint32(e.peer.index)
+		l := e.me.inet6(unix.SOCK_STREAM)
+		e.must(e.me.api.Bind(l, in6("::", 0)))
+		e.must(e.me.api.Listen(l, 1))
+		me.Port = e.me.port6(l)
+		fd := e.peer.inet6(unix.SOCK_STREAM)
+		e.must(e.peer.api.Connect(fd, &me))
+		child := e.me.accept(l)
+		e.note("it", e.me.tie(child))
+		e.noteLinkNames("it", child)
+		e.note("the listener", e.me.tie(l))
+	}},
+	{"AF_INET6: a datagram socket whose peer is a group of a link is the link's interface's", func(e *env) {
+		group := in6("ff02::1:7", 7)
+		fd := e.me.inet6(unix.SOCK_DGRAM)
+		e.note("without its link", e.me.api.Connect(fd, group), e.me.tie(fd))
+		e.me.set(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, e.me.index)
+		e.note("where groups are reached by it", e.me.api.Connect(fd, group), e.me.tie(fd))
+		e.noteLinkNames("then", fd)
+		group.ZoneId = uint32(e.me.index)
+		fd = e.me.inet6(unix.SOCK_DGRAM)
+		e.note("with its link", e.me.api.Connect(fd, group), e.me.tie(fd))
+		e.noteLinkNames("then", fd)
 	}},
 	{"AF_INET6: who may share a port with whom", func(e *env) {
 		for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {

@@ -152,13 +152,41 @@ func (s *settings) unspecified() netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 }
 
-// onLink is an address that a socket is to be bound to, one of a link with the zone of the interface that the
-// socket is bound to, if it does not say its own (Linux: __inet6_bind). mu is held.
-func (s *settings) onLink(local netip.AddrPort) netip.AddrPort {
-	if a := local.Addr(); s.device != 0 && linkScope(a) && a.Zone() == "" {
-		return netip.AddrPortFrom(wire.WithScope(a, uint32(s.host.Index(s.device-1))), local.Port())
+// onLink is an address that a socket is to be bound or connected to. One of a link that does not say its link is that of the interface
+// that the socket is bound to. mu is held.
+func (s *settings) onLink(a netip.AddrPort) netip.AddrPort {
+	if s.device != 0 && linkScope(a.Addr()) && a.Addr().Zone() == "" {
+		return netip.AddrPortFrom(wire.WithScope(a.Addr(), uint32(s.host.Index(s.device-1))), a.Port())
 	}
-	return local
+	return a
+}
+
+// tie binds a socket to the interface of an address that says its link (Linux: __inet6_bind). It says whether the socket was not bound to
+// it before. mu is held.
+func (s *settings) tie(a netip.Addr) bool {
+	port, ok := s.host.PortOf(int(wire.Scope(a)))
+	if !ok || !linkScope(a) || s.device == port+1 {
+		return false
+	}
+	s.device = port + 1
+	return true
+}
+
+// shown is a name of the socket's as it is told: an address of a link is that of the interface that the socket is bound to, if it is to
+// one (Linux: ipv6_iface_scope_id).
+func (s *settings) shown(a netip.AddrPort) netip.AddrPort {
+	if !linkScope(a.Addr()) {
+		return a
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.onLink(netip.AddrPortFrom(a.Addr().WithZone(""), a.Port()))
+}
+
+// strays says whether a peer is on another link than that of the interface that the socket is bound to (Linux:
+// sk_dev_equal_l3scope). mu is held.
+func (s *settings) strays(to netip.Addr) bool {
+	return s.device != 0 && linkScope(to) && to.Zone() != "" && int(wire.Scope(to)) != s.host.Index(s.device-1)
 }
 
 // bindable is what an address is to a socket that wants it for its own: 0, or EINVAL for one of
@@ -178,7 +206,7 @@ func (s *settings) bindable(a netip.Addr) unix.Errno {
 	case s.freeBind, s.host.IsGroup(a):
 		return 0
 	case s.host.Local(a):
-		if a.Is6() && !a.IsUnspecified() && s.device != 0 && !s.host.LocalOn(s.device-1, a) { // Linux: ipv6_chk_addr
+		if a.Is6() && !a.IsUnspecified() && s.device != 0 && !s.host.LocalOn(s.device-1, a.WithZone("")) { // Linux: ipv6_chk_addr
 			return unix.EADDRNOTAVAIL
 		}
 		return 0

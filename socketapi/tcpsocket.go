@@ -69,6 +69,9 @@ func (s *tcpSocket) bind(local netip.AddrPort) unix.Errno {
 	if bound && s.family == unix.AF_INET6 {
 		return unix.EINVAL // before it looks at the address, other than with AF_INET (__inet6_bind, __inet_bind)
 	}
+	if s.tie(local.Addr()) {
+		s.apply()
+	}
 	local = s.onLink(local)
 	if errno := s.bindable(local.Addr()); errno != 0 {
 		return errno
@@ -188,7 +191,7 @@ func (s *tcpSocket) acceptFrom(l *listener, flags int, until mono.Time) (*tcpSoc
 	s.mu.Unlock()
 	conn.lowat.Store(int64(c.rcvLowat))
 	c.conn.Store(conn)
-	if c.wants.has(wantTimes) {
+	if c.tie(conn.remote.Addr()) || c.wants.has(wantTimes) { // of a link: Linux: tcp_v6_init_req
 		c.apply() // the times are its own. It may have ended: then there is nothing to hear of
 	}
 	c.lookout.move(&conn.waiting)
@@ -371,7 +374,9 @@ func (s *tcpSocket) release() (conn *stream, l *listener, hold *host.Hold, errno
 func (s *tcpSocket) placed() bool { return s.hold != nil || s.conn.Load() != nil }
 
 // name is the local address.
-func (s *tcpSocket) name() netip.AddrPort {
+func (s *tcpSocket) name() netip.AddrPort { return s.shown(s.ownName()) }
+
+func (s *tcpSocket) ownName() netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch conn := s.conn.Load(); {
@@ -393,7 +398,7 @@ func (s *tcpSocket) peerName() (netip.AddrPort, unix.Errno) {
 	case tcp.Closed, tcp.SynSent:
 		return netip.AddrPort{}, unix.ENOTCONN
 	}
-	return conn.remote, 0
+	return s.shown(conn.remote), 0
 }
 
 func (s *tcpSocket) takeError() unix.Errno {

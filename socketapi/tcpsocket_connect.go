@@ -88,6 +88,15 @@ func (s *tcpSocket) begin(to netip.AddrPort, fast *fastOpen) (conn *stream, unfi
 	if to.Addr().Is4() && local.Addr().Is6() && local.Addr().IsUnspecified() {
 		local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
 	}
+	if !to.Addr().IsMulticast() {
+		if s.strays(to.Addr()) {
+			return nil, 0, unix.EINVAL // Linux: tcp_v6_connect
+		}
+		if s.tie(to.Addr()) {
+			s.apply()
+		}
+		to = s.onLink(to)
+	}
 	s.came.Forget()
 	opt := s.options(to.Addr().Is4())
 	if s.hold != nil {

@@ -51,13 +51,15 @@ func (s *udpSocket) bind(local netip.AddrPort) unix.Errno {
 	if s.family == unix.AF_INET6 && s.class() == onUDP && s.d.placed.Load() {
 		return unix.EINVAL // before it looks at the address, other than with AF_INET (__inet6_bind, __inet_bind)
 	}
+	if s.tie(local.Addr()) {
+		s.apply()
+	}
 	local = s.onLink(local)
 	if errno := s.bindable(local.Addr()); errno != 0 {
 		return errno
 	}
 	errno := s.d.bind(local, s.terms())
 	if errno == 0 {
-		s.device = int(s.d.device()) // which is that of a group's zone
 		s.only6 = s.only6 || s.class() == onUDP && only6At(local.Addr())
 	}
 	return errno
@@ -107,7 +109,18 @@ func (s *udpSocket) connect(to netip.AddrPort, _ int) unix.Errno {
 	if a := to.Addr(); a.Is4() && !a.IsMulticast() && !s.broadcast && s.host.IsGroup(a) {
 		return unix.EACCES // Linux: __ip4_datagram_connect
 	}
-	return s.d.connect(s.onThisHost(to))
+	if s.strays(to.Addr()) {
+		return unix.EINVAL
+	}
+	to = s.onThisHost(to)
+	tied := s.tie(to.Addr())
+	if a := to.Addr(); linkScope(a) && a.IsMulticast() && s.device == 0 && s.multicast6.Port != 0 {
+		s.device, tied = int(s.multicast6.Port), true
+	}
+	if tied {
+		s.apply()
+	}
+	return s.d.connect(s.onLink(to))
 }
 
 // onThisHost is a destination, which for the unspecified address is this host: see thisHost.
@@ -222,14 +235,14 @@ func (s *udpSocket) close() unix.Errno { return s.d.close() }
 
 func (s *udpSocket) name() netip.AddrPort {
 	if local := s.d.local(); local.IsValid() {
-		return local
+		return s.shown(local)
 	}
 	return s.unspecified()
 }
 
 func (s *udpSocket) peerName() (netip.AddrPort, unix.Errno) {
 	if p := s.d.peer(); p.IsValid() && p.Port() != 0 { // inet_getname
-		return p, 0
+		return s.shown(p), 0
 	}
 	return netip.AddrPort{}, unix.ENOTCONN
 }
