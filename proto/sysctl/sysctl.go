@@ -27,6 +27,8 @@ type Knob[T any] struct {
 	numbers []number[T]
 	getWord func(*T) string
 	setWord func(*T, string)
+
+	ranges func(*T) *[]Range // of a knob that is a set of numbers; nil: it is not
 }
 
 // number is how one number is read and written.
@@ -100,6 +102,9 @@ func Within[T, U any](k Knob[U], of func(*T) *U) Knob[T] {
 			func(t *T, v int64) { n.set(of(t), v) },
 		})
 	}
+	if k.ranges != nil {
+		in.ranges = func(t *T) *[]Range { return k.ranges(of(t)) }
+	}
 	if k.Words != nil {
 		in.getWord = func(t *T) string { return k.getWord(of(t)) }
 		in.setWord = func(t *T, w string) { k.setWord(of(t), w) }
@@ -111,6 +116,9 @@ func Within[T, U any](k Knob[U], of func(*T) *U) Knob[T] {
 func (k *Knob[T]) Get(t *T) string {
 	if k.Words != nil {
 		return k.getWord(t)
+	}
+	if k.ranges != nil {
+		return showRanges(*k.ranges(t))
 	}
 	var list []string
 	for _, n := range k.numbers {
@@ -128,6 +136,13 @@ func (k *Knob[T]) Set(t *T, value string) error {
 		}
 		k.setWord(t, w)
 		return nil
+	}
+	if k.ranges != nil {
+		list, err := k.parseRanges(value)
+		if err == nil {
+			*k.ranges(t) = list
+		}
+		return err
 	}
 	fields := strings.Fields(value)
 	if len(fields) != len(k.numbers) {
@@ -164,6 +179,8 @@ func (k *Knob[T]) Range() string {
 	switch {
 	case k.Words != nil:
 		return strings.Join(k.Words, ", ")
+	case k.ranges != nil:
+		return fmt.Sprintf("numbers and ranges, %d to %d", k.Min, k.Max)
 	case len(k.numbers) > 1:
 		return fmt.Sprintf("%d numbers, %d to %d", len(k.numbers), k.Min, k.Max)
 	}

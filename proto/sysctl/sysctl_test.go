@@ -11,6 +11,7 @@ type fields struct {
 	no         bool
 	wait       time.Duration
 	name       string
+	set        []Range
 }
 
 var knobs = []Knob[fields]{
@@ -18,6 +19,7 @@ var knobs = []Knob[fields]{
 	NotFlag("net.x.flag", "", func(f *fields) *bool { return &f.no }),
 	Time("net.x.wait", time.Millisecond, 0, 1000, "", func(f *fields) *time.Duration { return &f.wait }),
 	Word("net.x.name", "", []string{"one", "two"}, func(f *fields) string { return f.name }, func(f *fields, s string) { f.name = s }),
+	Ranges("net.x.set", 0, 99, "", func(f *fields) *[]Range { return &f.set }),
 	rising(Number("net.x.three", "", 0, 99, "", func(f *fields) *int { return &f.a }, func(f *fields) *int { return &f.b }, func(f *fields) *int { return &f.c })),
 }
 
@@ -43,6 +45,13 @@ func TestSetAndGet(t *testing.T) {
 		{"three", "1 2\t3", "1\t2\t3", ""},
 		{"three", "4 3 5", "1\t2\t3", "3 is less than the number before it"},
 		{"three", "4 5 100", "1\t2\t3", "100 is not from 0 to 99"},
+		{"set", "", "", ""},
+		{"set", "7,3-5,6,90,4-4,\n", "3-7,90", ""},
+		{"set", "5-3", "3-7,90", `"5-3" ends before it begins`},
+		{"set", "1,100", "3-7,90", "100 is not from 0 to 99"},
+		{"set", "1 2", "3-7,90", `"1 2" is not a whole number`},
+		{"set", "-4", "3-7,90", `"" is not a whole number`},
+		{"set", "0-99", "0-99", ""},
 	} {
 		k := Find(knobs, c.name)
 		if k == nil {

@@ -3,6 +3,7 @@ package host
 import (
 	"iter"
 
+	"github.com/xdpsock/xdpsock/proto/sysctl"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -21,6 +22,34 @@ func (p *Ports) setRange(first, last, lowBelow int, scarce bool) {
 	p.chance.Lock()
 	p.all = span{first, last + 1}
 	p.chance.Unlock()
+}
+
+// A portSet is a bit for each port.
+type portSet [1 << 16 / 64]uint64
+
+func (s *portSet) has(port uint16) bool { return s[port/64]>>(port%64)&1 != 0 }
+
+// reserve has ports never chosen. Who asks for one gets it.
+func (p *Ports) reserve(list []sysctl.Range) {
+	var set *portSet
+	if len(list) > 0 {
+		set = new(portSet)
+	}
+	for _, r := range list {
+		for n := r.First; n <= r.Last; n++ {
+			set[n/64] |= 1 << (n % 64)
+		}
+	}
+	p.reserved.Store(set)
+}
+
+// unreserved is a walk's step that passes over the ports which are never chosen.
+func (p *Ports) unreserved(yield func(uint16) bool) func(uint16) bool {
+	set := p.reserved.Load()
+	if set == nil {
+		return yield
+	}
+	return func(port uint16) bool { return set.has(port) || yield(port) }
 }
 
 // draw returns what of the range a socket may have a port of, and which of them is the first to be tried (RFC 6056 §3.3.1). Ends of its
@@ -46,6 +75,9 @@ func (s span) has(n int) bool { return s.first <= n && n < s.end }
 func (p *Ports) choices(h *Hold) iter.Seq[uint16] {
 	all, start := p.draw(h.Range)
 	return func(yield func(uint16) bool) {
+		if h.Protocol == wire.ProtoTCP || h.Protocol == wire.ProtoUDP { // other protocols' are none
+			yield = p.unreserved(yield)
+		}
 		switch n := all.len(); {
 		case h.Protocol != wire.ProtoTCP:
 			all.walk(start, 1, yield)
@@ -63,6 +95,7 @@ func (p *Ports) choices(h *Hold) iter.Seq[uint16] {
 func (p *Ports) Candidates(own PortRange) iter.Seq[uint16] {
 	all, start := p.draw(own)
 	return func(yield func(uint16) bool) {
+		yield = p.unreserved(yield)
 		if own != (PortRange{}) {
 			all.walk(start, 1, yield)
 			return

@@ -42,7 +42,8 @@ type Ports struct {
 	clubs     map[uint16]club // by port of TCP that is in bound
 	lent      map[uint16]bool // ports of TCP that are held in the kernel for connections alone
 
-	lending atomic.Bool // there may be some: the kernel has addresses of ours
+	reserved atomic.Pointer[portSet] // that are never chosen, nil: none. What it points to does not change
+	lending  atomic.Bool             // there may be some: the kernel has addresses of ours
 }
 
 type portKey struct {

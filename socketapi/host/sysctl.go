@@ -27,6 +27,7 @@ type tunables struct {
 	portFirst, portLast int
 	portLow             int // below it a port needs a right
 	portScarce          int // 1: see Ports.setRange
+	portReserved        []sysctl.Range
 }
 
 // sysctls is a host's tunables.
@@ -45,6 +46,8 @@ var hostKnobs = []sysctl.Knob[tunables]{
 	sysctl.Number("net.core.wmem_max", "bytes", 4608, 1<<31-1, "The largest size that SO_SNDBUF can ask for; the buffer is twice that.",
 		func(t *tunables) *int { return &t.sndBufMax }),
 	portRange,
+	sysctl.Ranges("net.ipv4.ip_local_reserved_ports", 0, 65535, "Ports that are never chosen for sockets which have none, 8080,9000-9100; bind to one of them gets it.",
+		func(t *tunables) *[]sysctl.Range { return &t.portReserved }),
 	sysctl.Number("net.ipv4.ip_unprivileged_port_start", "", 0, 65536, "The first port that needs no CAP_NET_BIND_SERVICE of the thread that binds a socket to it.",
 		func(t *tunables) *int { return &t.portLow }),
 	sysctl.Number("net.ipv4.ip_autobind_reuse", "", 0, 1, "Whether bind to port 0 gives a socket with SO_REUSEADDR a port that others like it have, when there is no other: then it can only connect.",
@@ -146,6 +149,7 @@ func (h *Host) SetSysctl(name, value string) error {
 	}
 	h.sysctls.now = t
 	h.Ports.setRange(t.portFirst, t.portLast, t.portLow, t.portScarce != 0)
+	h.Ports.reserve(t.portReserved)
 	h.reports.mu.Lock()
 	h.reports.limit.SetParams(t.ip.ICMP)
 	h.reports.mu.Unlock()

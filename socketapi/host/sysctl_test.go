@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
@@ -83,6 +85,10 @@ func TestSysctlsAtOpenAndLive(t *testing.T) {
 		{"tcp_fin_timeout", "-1", "7", "-1 is not from 0 to"},
 		{"tcp_rmem", "4096 8192 16384", "4096\t8192\t16384", ""},
 		{"tcp_rmem", "4096 8192", "4096\t8192\t16384", "has 2 numbers, and takes 3"},
+		{"ip_local_reserved_ports", "9000-9100,8080,9050-9101\n", "8080,9000-9101", ""},
+		{"ip_local_reserved_ports", "9100-9000", "8080,9000-9101", "ends before it begins"},
+		{"ip_local_reserved_ports", "65536", "8080,9000-9101", "65536 is not from 0 to 65535"},
+		{"ip_local_reserved_ports", "", "", ""},
 		{"tcp_congestion_control", "reno", "reno", ""},
 		{"tcp_congestion_control", "fast", "reno", `"fast" is none of cubic, reno`},
 	} {
@@ -128,5 +134,39 @@ func TestSysctlsThatAreNot(t *testing.T) {
 	}
 	if _, err := Open(Config{Manual: true, Sysctls: map[string]string{"tcp_sack": "2"}, Interfaces: []Interface{{Devices: []engine.Device{engine.NewLoop()}}}}); err == nil {
 		t.Error("opened with a value that cannot be")
+	}
+}
+
+// A port that is reserved is chosen by nobody, neither by bind nor by connect, nor out of a range of the socket's own; who asks for it
+// has it.
+func TestReservedPorts(t *testing.T) {
+	h := tunedHost(map[string]string{"ip_local_port_range": "4000 4007", "ip_local_reserved_ports": "4000-4002,4004-4007"})
+	defer h.Close()
+	for _, protocol := range []wire.Protocol{wire.ProtoTCP, wire.ProtoUDP} {
+		any := netip.MustParseAddrPort("0.0.0.0:0")
+		hold := &Hold{Protocol: protocol, Local: any}
+		if errno := h.Ports.Take(hold); errno != 0 || hold.Local.Port() != 4003 {
+			t.Fatalf("%v: %v, %v", protocol, hold.Local, errno)
+		}
+		if errno := h.Ports.Take(&Hold{Protocol: protocol, Local: any}); errno != unix.EADDRINUSE {
+			t.Errorf("%v: a second: %v", protocol, errno)
+		}
+		if errno := h.Ports.Take(&Hold{Protocol: protocol, Local: any, Range: PortRange{4004, 4007}}); errno != unix.EADDRINUSE {
+			t.Errorf("%v: of a range that is reserved: %v", protocol, errno)
+		}
+		if errno := h.Ports.Take(&Hold{Protocol: protocol, Local: netip.MustParseAddrPort("0.0.0.0:4001")}); errno != 0 {
+			t.Errorf("%v: who asks for one: %v", protocol, errno)
+		}
+	}
+	for _, own := range []PortRange{{}, {4002, 4005}} {
+		if got := slices.Collect(h.Ports.Candidates(own)); !slices.Equal(got, []uint16{4003}) {
+			t.Errorf("connect chooses among %v", got)
+		}
+	}
+	if err := h.SetSysctl("ip_local_reserved_ports", ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := slices.Collect(h.Ports.Candidates(PortRange{})); len(got) != 8 {
+		t.Errorf("with none reserved connect chooses among %v", got)
 	}
 }
