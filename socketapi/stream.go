@@ -71,7 +71,8 @@ func dialStream(h *host.Host, local, remote netip.AddrPort, ports host.PortRange
 	if local.Port() != 0 {
 		return d.from(netip.AddrPortFrom(src, local.Port()))
 	}
-	for port := range h.Ports.Candidates(ports) {
+	walk := h.Ports.Candidates(ports)
+	for port := range walk.Ports {
 		if s, errno = d.lent(netip.AddrPortFrom(src, port)); errno != unix.EADDRNOTAVAIL {
 			return s, errno
 		}

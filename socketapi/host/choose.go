@@ -1,8 +1,6 @@
 package host
 
 import (
-	"iter"
-
 	"github.com/xdpsock/xdpsock/proto/sysctl"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
@@ -43,15 +41,6 @@ func (p *Ports) reserve(list []sysctl.Range) {
 	p.reserved.Store(set)
 }
 
-// unreserved is a walk's step that passes over the ports which are never chosen.
-func (p *Ports) unreserved(yield func(uint16) bool) func(uint16) bool {
-	set := p.reserved.Load()
-	if set == nil {
-		return yield
-	}
-	return func(port uint16) bool { return set.has(port) || yield(port) }
-}
-
 // draw returns what of the range a socket may have a port of, and which of them is the first to be tried (RFC 6056 §3.3.1). Ends of its
 // own range that are outside say nothing.
 func (p *Ports) draw(own PortRange) (s span, start int) {
@@ -70,57 +59,77 @@ func (p *Ports) draw(own PortRange) (s span, start int) {
 func (s span) len() int       { return s.end - s.first }
 func (s span) has(n int) bool { return s.first <= n && n < s.end }
 
-// choices are the ports that h may be bound to, in the order in which they are tried: for a stream first the odd ones, which leaves
-// the even ones to connect, and with SO_REUSEADDR first those of the lower half.
-func (p *Ports) choices(h *Hold) iter.Seq[uint16] {
-	all, start := p.draw(h.Range)
-	return func(yield func(uint16) bool) {
-		if h.Protocol == wire.ProtoTCP || h.Protocol == wire.ProtoUDP { // other protocols' are none
-			yield = p.unreserved(yield)
-		}
-		switch n := all.len(); {
-		case h.Protocol != wire.ProtoTCP:
-			all.walk(start, 1, yield)
-		case h.ReuseAddr && n >= 4:
-			half := all.first + n>>2<<1
-			_ = span{all.first, half}.parities(start, 1, yield) && span{half, all.end}.parities(start, 1, yield)
-		default:
-			all.parities(start, 1, yield)
+// A Walk is ports in the order in which they are tried. It is no closure, so that connect allocates nothing for it.
+type Walk struct {
+	laps  [4]lap
+	n     int
+	never *portSet // that are passed over, nil: none
+}
+
+// A lap goes round a span from a start on.
+type lap struct {
+	span
+	start, step int
+}
+
+// Ports goes through the walk.
+func (w *Walk) Ports(yield func(uint16) bool) {
+	for i := range w.laps[:w.n] {
+		l := &w.laps[i]
+		n := l.len()
+		for i := 0; i < n; i += l.step {
+			if port := uint16(l.first + (l.start+i)%n); (w.never == nil || !w.never.has(port)) && !yield(port) {
+				return
+			}
 		}
 	}
 }
 
-// Candidates are the ports that connect may choose, in the order in which they are tried: first those that are as even as the
-// first of the range, or all in a row where the socket has a range of its own.
-func (p *Ports) Candidates(own PortRange) iter.Seq[uint16] {
-	all, start := p.draw(own)
-	return func(yield func(uint16) bool) {
-		yield = p.unreserved(yield)
-		if own != (PortRange{}) {
-			all.walk(start, 1, yield)
-			return
-		}
-		all.parities(start, 0, yield)
-	}
+func (w *Walk) add(s span, start, step int) {
+	w.laps[w.n] = lap{s, start, step}
+	w.n++
 }
 
-// parities is a walk over every second port and then one over the others. As on Linux the last port of an odd number
+// addParities adds a lap over every second port and then one over the others. As on Linux the last port of an odd number
 // of them has no turn.
-func (s span) parities(start, parity int, yield func(uint16) bool) bool {
+func (w *Walk) addParities(s span, start, parity int) {
 	if n := s.len(); n > 1 {
 		s.end = s.first + n&^1
 	}
 	start = start&^1 | parity
-	return s.walk(start, 2, yield) && s.walk(start^1, 2, yield)
+	w.add(s, start, 2)
+	w.add(s, start^1, 2)
 }
 
-// walk goes round from start on, and says whether it came to its end.
-func (s span) walk(start, step int, yield func(uint16) bool) bool {
-	n := s.len()
-	for i := 0; i < n; i += step {
-		if !yield(uint16(s.first + (start+i)%n)) {
-			return false
-		}
+// choices are the ports that h may be bound to, in the order in which they are tried: for a stream first the odd ones, which leaves
+// the even ones to connect, and with SO_REUSEADDR first those of the lower half.
+func (p *Ports) choices(h *Hold) (w Walk) {
+	all, start := p.draw(h.Range)
+	if h.Protocol == wire.ProtoTCP || h.Protocol == wire.ProtoUDP { // other protocols' are none
+		w.never = p.reserved.Load()
 	}
-	return true
+	switch n := all.len(); {
+	case h.Protocol != wire.ProtoTCP:
+		w.add(all, start, 1)
+	case h.ReuseAddr && n >= 4:
+		half := all.first + n>>2<<1
+		w.addParities(span{all.first, half}, start, 1)
+		w.addParities(span{half, all.end}, start, 1)
+	default:
+		w.addParities(all, start, 1)
+	}
+	return w
+}
+
+// Candidates are the ports that connect may choose, in the order in which they are tried: first those that are as even as the
+// first of the range, or all in a row where the socket has a range of its own.
+func (p *Ports) Candidates(own PortRange) (w Walk) {
+	all, start := p.draw(own)
+	w.never = p.reserved.Load()
+	if own != (PortRange{}) {
+		w.add(all, start, 1)
+	} else {
+		w.addParities(all, start, 0)
+	}
+	return w
 }

@@ -133,14 +133,16 @@ func (p *Ports) Take(h *Hold) unix.Errno {
 		return p.take(h, asked)
 	}
 	addr := h.Local.Addr()
-	for port := range p.choices(h) {
+	walk := p.choices(h)
+	for port := range walk.Ports {
 		h.Local = netip.AddrPortFrom(addr, port)
 		if errno := p.take(h, chosen); errno != unix.EADDRINUSE {
 			return errno
 		}
 	}
 	if p.scarce && h.Protocol == wire.ProtoTCP {
-		for port := range p.choices(h) {
+		walk = p.choices(h)
+		for port := range walk.Ports {
 			h.Local = netip.AddrPortFrom(addr, port)
 			if errno := p.take(h, scarce); errno != unix.EADDRINUSE {
 				return errno

@@ -79,6 +79,19 @@ func TestRegisterDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// To walk through ports allocates nothing.
+func TestCandidatesDoNotAllocate(t *testing.T) {
+	p, sum := newPorts(rand.New(rand.NewPCG(1, 2))), 0
+	if n := testing.AllocsPerRun(10, func() {
+		walk := p.Candidates(PortRange{})
+		for port := range walk.Ports {
+			sum += int(port)
+		}
+	}); n != 0 || sum == 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // Every port of a range is tried once, but for the last of an odd number, which Linux leaves out too; one of a socket's own is
 // walked through whole.
 func TestCandidates(t *testing.T) {
@@ -86,7 +99,8 @@ func TestCandidates(t *testing.T) {
 		p := newPorts(rand.New(rand.NewPCG(1, 2)))
 		p.setRange(c.first, c.last, 0, false)
 		seen := map[uint16]bool{}
-		for port := range p.Candidates(PortRange{}) {
+		walk := p.Candidates(PortRange{})
+		for port := range walk.Ports {
 			if int(port) < c.first || int(port) > c.last {
 				t.Errorf("%d of %d to %d", port, c.first, c.last)
 			}
@@ -99,7 +113,8 @@ func TestCandidates(t *testing.T) {
 			t.Errorf("%d of %d to %d", len(seen), c.first, c.last)
 		}
 		n := 0
-		for range p.Candidates(PortRange{uint16(c.first), uint16(c.last)}) {
+		walk = p.Candidates(PortRange{uint16(c.first), uint16(c.last)})
+		for range walk.Ports {
 			n++
 		}
 		if n != c.last-c.first+1 {

@@ -159,14 +159,16 @@ func TestReservedPorts(t *testing.T) {
 		}
 	}
 	for _, own := range []PortRange{{}, {4002, 4005}} {
-		if got := slices.Collect(h.Ports.Candidates(own)); !slices.Equal(got, []uint16{4003}) {
+		walk := h.Ports.Candidates(own)
+		if got := slices.Collect(walk.Ports); !slices.Equal(got, []uint16{4003}) {
 			t.Errorf("connect chooses among %v", got)
 		}
 	}
 	if err := h.SetSysctl("ip_local_reserved_ports", ""); err != nil {
 		t.Fatal(err)
 	}
-	if got := slices.Collect(h.Ports.Candidates(PortRange{})); len(got) != 8 {
+	walk := h.Ports.Candidates(PortRange{})
+	if got := slices.Collect(walk.Ports); len(got) != 8 {
 		t.Errorf("with none reserved connect chooses among %v", got)
 	}
 }
