@@ -257,6 +257,39 @@ func (e *env) soon(f func()) {
 	})
 }
 
+// waiters are calls of a row that wait until something wakes them.
+type waiters struct {
+	e     *env
+	names []string
+	said  []chan string
+}
+
+func (e *env) waiting() *waiters { return &waiters{e: e} }
+
+// add begins a call.
+func (w *waiters) add(name string, call func() string) {
+	said := make(chan string, 1)
+	w.names, w.said = append(w.names, name), append(w.said, said)
+	w.e.beside(func() { said <- call() })
+}
+
+// none gives the calls time to begin to wait, or to do so no longer, and notes which are over.
+func (w *waiters) none(when string) {
+	time.Sleep(50 * time.Millisecond)
+	for i, said := range w.said {
+		if len(said) > 0 {
+			w.e.note(when+" is over", w.names[i])
+		}
+	}
+}
+
+// all notes what became of the calls.
+func (w *waiters) all() {
+	for i, said := range w.said {
+		w.e.note(w.names[i], <-said)
+	}
+}
+
 // row is one behaviour.
 type row struct {
 	name string

@@ -2,6 +2,7 @@ package socketapi
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -203,6 +204,71 @@ var connectRows = []row{
 		e.note("connect", <-connected)
 		_, at := e.peer.listener()
 		e.note("connect again", e.me.api.Connect(c, at))
+	}},
+	{"connect: each shutdown wakes who waits for it", func(e *env) {
+		p := make([]byte, 9)
+		twice := func(call func() error) string { // in any order
+			first, second := in(call), in(call)
+			said := []string{show(<-first), show(<-second)}
+			slices.Sort(said)
+			return fmt.Sprint(said)
+		}
+		for _, how := range []int{unix.SHUT_RD, unix.SHUT_WR, unix.SHUT_RDWR} {
+			for _, call := range []struct {
+				name string
+				wait func(fd int) string
+			}{
+				{"connect", func(fd int) string { return show(e.me.api.Connect(fd, e.nobody())) }},
+				{"read", func(fd int) string { n, err := e.me.api.Read(fd, p[:1]); return fmt.Sprint(n, " ", show(err)) }},
+				{"write", func(fd int) string { n, err := e.me.api.Write(fd, p[2:3]); return fmt.Sprint(n, " ", show(err)) }},
+				{"connect twice", func(fd int) string {
+					return twice(func() error { return e.me.api.Connect(fd, e.nobody()) })
+				}},
+				{"read twice", func(fd int) string {
+					return twice(func() error { _, err := e.me.api.Read(fd, make([]byte, 1)); return err })
+				}},
+				{"write twice", func(fd int) string {
+					return twice(func() error { _, err := e.me.api.Write(fd, []byte("ab")); return err })
+				}},
+				{"poll", func(fd int) string {
+					n, events, err := e.me.poll1(fd, unix.POLLOUT, 10000)
+					return fmt.Sprint(n, events, err)
+				}},
+			} {
+				fd := e.connecting(e.nobody())
+				e.must(e.me.api.SetNonblock(fd, false))
+				w := e.waiting()
+				w.add(call.name, func() string { return call.wait(fd) })
+				w.none("before")
+				e.note("shutdown "+show(how), e.me.api.Shutdown(fd, how))
+				w.all()
+				e.takenError(fd)
+			}
+		}
+	}},
+	{"connect: AF_UNSPEC wakes who waits", func(e *env) {
+		p := make([]byte, 9)
+		calls := func(fd int) {
+			w := e.waiting()
+			w.add("read", func() string { n, err := e.me.api.Read(fd, p[:1]); return fmt.Sprint(n, " ", show(err)) })
+			w.add("peek", func() string {
+				n, _, err := e.me.api.Recvfrom(fd, p[1:], unix.MSG_PEEK)
+				return fmt.Sprint(n, " ", show(err))
+			})
+			if e.me.state(fd) == linuxSynSent {
+				w.add("connect", func() string { return show(e.me.api.Connect(fd, e.nobody())) })
+				w.add("write", func() string { n, err := e.me.api.Write(fd, []byte("ab")); return fmt.Sprint(n, " ", show(err)) })
+			}
+			w.none("before")
+			e.note("AF_UNSPEC", e.me.api.Connect(fd, nil))
+			w.all()
+			e.takenError(fd)
+		}
+		mine, _ := e.me.connected(&e.peer)
+		calls(mine)
+		fd := e.connecting(e.nobody())
+		e.must(e.me.api.SetNonblock(fd, false))
+		calls(fd)
 	}},
 	{"connect: AF_UNSPEC", func(e *env) {
 		mine, theirs := e.me.connected(&e.peer)

@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -211,6 +212,24 @@ var datagramRows = []row{
 		e.receives("receive", &e.me, mine, 9, 0, nil)
 		e.note("SHUT_RD", e.me.api.Shutdown(mine, unix.SHUT_RD))
 		e.receives("receive", &e.me, mine, 9, 0, nil)
+	}},
+	{"datagram: a shutdown wakes all who receive", func(e *env) {
+		for _, how := range []int{unix.SHUT_RD, unix.SHUT_RDWR} {
+			mine, _ := e.peers()
+			p := make([]byte, 9)
+			w := e.waiting()
+			for i := range 3 {
+				w.add("recv", func() string {
+					n, _, err := e.me.api.Recvfrom(mine, p[i:i+1], 0)
+					return fmt.Sprint(n, " ", show(err))
+				})
+			}
+			w.none("before")
+			e.note("SHUT_WR", e.me.api.Shutdown(mine, unix.SHUT_WR))
+			w.none("after")
+			e.note("shutdown "+show(how), e.me.api.Shutdown(mine, how))
+			w.all()
+		}
 	}},
 	{"datagram: who gets it", func(e *env) {
 		port := e.freePort()

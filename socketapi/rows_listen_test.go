@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -175,6 +176,29 @@ var listenRows = []row{
 		e.note("the name stays", show(e.me.name(l)) == show(at))
 		e.note("listen again", e.me.api.Listen(l, 4))
 		e.note("the peer connects", e.peer.api.Connect(e.peer.tcp(), at))
+	}},
+	{"shutdown: a listener at which several wait", func(e *env) {
+		for _, how := range []int{unix.SHUT_RD, unix.SHUT_RDWR} {
+			l, _ := e.me.listener()
+			w := e.waiting()
+			for range 3 {
+				w.add("accept", func() string { _, _, err := e.me.api.Accept(l); return show(err) })
+			}
+			w.add("poll", func() string { n, events, err := e.me.poll1(l, unix.POLLIN, 10000); return fmt.Sprint(n, events, err) })
+			w.none("before")
+			e.note("shutdown "+show(how), e.me.api.Shutdown(l, how))
+			w.all()
+		}
+	}},
+	{"shutdown: SHUT_WR of a listener wakes nobody", func(e *env) {
+		l, at := e.me.listener()
+		w := e.waiting()
+		w.add("accept", func() string { fd, _, err := e.me.api.Accept(l); e.me.api.Close(fd); return show(err) })
+		w.none("before")
+		e.note("shutdown", e.me.api.Shutdown(l, unix.SHUT_WR))
+		w.none("after")
+		e.note("the peer connects", e.peer.api.Connect(e.peer.tcp(), at))
+		w.all()
 	}},
 	{"close: a listener with connections that nobody accepted", func(e *env) {
 		l, at := e.me.listener()

@@ -323,6 +323,9 @@ var rawRows = concatRows(
 	}),
 	[]row{
 		{"raw: sends when it is shut down", func(e *env) {
+			for _, f := range ipFamilies { // a protocol that the peer has is not answered with an error
+				f.raw(&e.peer, testProtocol)
+			}
 			for _, header := range []int{0, 1} {
 				for _, f := range ipFamilies {
 					fd := f.raw(&e.me, testProtocol)

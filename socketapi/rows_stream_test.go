@@ -236,6 +236,22 @@ var streamRows = []row{
 			write(func() error { _, err := e.me.api.Write(mine, data); return err }),
 			write(func() error { return e.me.api.Sendto(mine, data, 0, nil) }))
 	}},
+	{"shutdown: SHUT_RDWR wakes both directions", func(e *env) {
+		mine, _ := e.me.connected(&e.peer)
+		p, q := make([]byte, 1), make([]byte, 1<<16)
+		w := e.waiting()
+		w.add("read", func() string { n, err := e.me.api.Read(mine, p); return fmt.Sprint(n, " ", show(err)) })
+		w.add("send", func() string {
+			for {
+				if err := e.me.api.Sendto(mine, q, 0, nil); err != nil {
+					return show(err)
+				}
+			}
+		})
+		w.none("before")
+		e.note("shutdown", e.me.api.Shutdown(mine, unix.SHUT_RDWR))
+		w.all()
+	}},
 	{"shutdown: a way that there is not", func(e *env) {
 		mine, _ := e.me.connected(&e.peer)
 		for _, how := range []int{-1, 3, 99} {

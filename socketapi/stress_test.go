@@ -2,6 +2,7 @@ package socketapi
 
 import (
 	"errors"
+	commandline "flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -200,6 +201,11 @@ const (
 	sharedDescriptors = 96
 )
 
+var (
+	meddleTime = commandline.Duration("meddle", 2*time.Second, "how long TestRandomCallsOnSharedDescriptors goes on")
+	meddleSeed = commandline.Uint64("meddle-seed", 7, "what its calls are chosen by")
+)
+
 // TestRandomCallsOnSharedDescriptors lets thousands of goroutines call anything on descriptors that others are closing, polling
 // and duplicating. Any result will do; nothing may hang, race or be left.
 func TestRandomCallsOnSharedDescriptors(t *testing.T) {
@@ -219,7 +225,7 @@ func TestRandomCallsOnSharedDescriptors(t *testing.T) {
 	}()
 	s := a.Table()
 	s.SetLimit(sharedDescriptors)
-	stop := time.Now().Add(2 * time.Second)
+	stop := time.Now().Add(*meddleTime)
 	var wg sync.WaitGroup
 	goroutines := meddlers
 	if testing.Short() {
@@ -227,7 +233,7 @@ func TestRandomCallsOnSharedDescriptors(t *testing.T) {
 	}
 	for i := range goroutines {
 		wg.Go(func() {
-			r := rand.New(rand.NewPCG(uint64(i), 7))
+			r := rand.New(rand.NewPCG(uint64(i), *meddleSeed))
 			p := make([]byte, 3000)
 			for k := i; time.Now().Before(stop); k++ {
 				fd, other := descriptorBase+r.IntN(sharedDescriptors), descriptorBase+r.IntN(sharedDescriptors)
@@ -289,7 +295,7 @@ func TestRandomCallsOnSharedDescriptors(t *testing.T) {
 			}
 		})
 	}
-	within(t, longest, "the calls", wg.Wait)
+	within(t, *meddleTime+longest, "the calls", wg.Wait)
 	for fd := range 4096 {
 		s.Close(fd)
 	}

@@ -221,6 +221,23 @@ func (s *tcpSocket) broken(errno unix.Errno) unix.Errno {
 	return s.without(errno)
 }
 
+// woken is what a call says that a connection ended with errno: one that waited while another call took the connection from the
+// socket is told of the pending error if it is the first to look, and otherwise what errno is without one.
+func (s *tcpSocket) woken(conn *stream, ended, errno unix.Errno) unix.Errno {
+	if ended != unix.ECONNRESET || s.conn.Load() == conn {
+		return ended
+	}
+	return s.broken(errno)
+}
+
+// unsent is woken for those who write: also after connect with AF_UNSPEC (EPIPE) they look for a pending error (Linux: sk_stream_error).
+func (s *tcpSocket) unsent(conn *stream, ended unix.Errno) unix.Errno {
+	if ended == unix.EPIPE && s.conn.Load() != conn {
+		return s.broken(unix.EPIPE)
+	}
+	return s.woken(conn, ended, unix.EPIPE)
+}
+
 // recv reads. A stream does not say who sent. Flags that say nothing to it are passed over, as on Linux.
 func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
 	return s.recvUntil(p, flags, s.rcvTimeo.until(s.host))
@@ -248,7 +265,7 @@ func (s *tcpSocket) recvUntil(p []byte, flags int, until mono.Time) (received, u
 	if came != nil {
 		r.m.Time = int64(came.at)
 	}
-	return r, errno
+	return r, s.woken(conn, errno, unix.ENOTCONN)
 }
 
 // send writes. The address of a sendto on a stream is ignored, as on Linux, and flags that say nothing to it.
@@ -263,7 +280,8 @@ func (s *tcpSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix
 	if conn == nil {
 		return 0, s.broken(unix.EPIPE)
 	}
-	return conn.write(p, flags, s.sndTimeo.until(s.host))
+	n, errno := conn.write(p, flags, s.sndTimeo.until(s.host))
+	return n, s.unsent(conn, errno)
 }
 
 // shutdown ends one direction or both. For a listener SHUT_RD is the end of listening, and a

@@ -54,8 +54,9 @@ func (s *tcpSocket) finish(conn *stream, unfinished unix.Errno, flags int) unix.
 	s.mu.Unlock()
 	if mine && errno != 0 {
 		conn.close(false, errno)
+		return errno
 	}
-	return errno
+	return s.woken(conn, errno, unix.EPIPE)
 }
 
 // begin is connect without the waiting: the connection on the way, and what to say if it is
@@ -149,7 +150,7 @@ func (s *tcpSocket) disconnect() unix.Errno {
 		default:
 			s.pending.Set(uint32(unix.ECONNRESET))
 		}
-		conn.close(true, unix.ECONNRESET)
+		conn.close(true, unix.EPIPE) // who waits finds sk_disconnects another
 	}
 	if l != nil {
 		l.close(unix.EINVAL)

@@ -157,18 +157,19 @@ func (s *tcpSocket) sendPieces(buffers [][]byte, oob []byte, flags int) (n int, 
 		last--
 	}
 	if flags&unix.MSG_OOB == 0 || last == 0 {
-		return conn.writev(buffers[:last+1], flags, until)
+		n, errno = conn.writev(buffers[:last+1], flags, until)
+		return n, s.unsent(conn, errno)
 	}
 	n, errno = conn.writev(buffers[:last], flags&^unix.MSG_OOB|unix.MSG_MORE, until)
 	if errno != 0 || n < sum(buffers[:last]) {
-		return n, errno
+		return n, s.unsent(conn, errno)
 	}
 	m, errno := conn.write(buffers[last], flags, until) // whose last byte is the urgent one
 	if n > 0 && errno != 0 {
 		conn.postpone(errno)
 		errno = 0
 	}
-	return n + m, errno
+	return n + m, s.unsent(conn, errno)
 }
 
 // A Message is one of those that Sendmmsg and Recvmmsg move in one call (struct mmsghdr).
