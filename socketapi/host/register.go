@@ -98,8 +98,10 @@ func bound(t *tenant) bool { return t.how.Sharing&tcp.Bound != 0 }
 func (r *register) Enter(local netip.AddrPort, how tcp.Tenure) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, bound := r.ports.bound[local.Port()]; bound && how.Sharing&tcp.Bound == 0 {
-		return false
+	if how.Sharing&tcp.Bound == 0 {
+		if _, bound := r.ports.bound[local.Port()]; bound {
+			return false
+		}
 	}
 	r.add(local, how)
 	return true
@@ -114,14 +116,17 @@ func (r *register) Change(local netip.AddrPort, from, to tcp.Tenure) {
 
 func (r *register) Leave(local netip.AddrPort, how tcp.Tenure) {
 	r.mu.Lock()
-	last := r.remove(local, how)
+	if !r.remove(local, how) {
+		r.mu.Unlock()
+		return
+	}
 	sockets, bound := r.ports.bound[local.Port()]
 	lent := r.ports.lent[local.Port()]
 	r.mu.Unlock()
-	if last && bound && sockets == 0 && how.Sharing&tcp.Bound != 0 {
+	if bound && sockets == 0 && how.Sharing&tcp.Bound != 0 {
 		r.ports.unbind(local.Port())
 	}
-	if last && lent {
+	if lent {
 		go r.ports.giveBack(local.Port()) // by system calls, and a core's lock is held here
 	}
 }
