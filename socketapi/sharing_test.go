@@ -45,7 +45,8 @@ type sharer struct {
 	at    [2]int // its ports
 	ours  [5]ours
 
-	devices bool // one of them has been bound to an interface
+	devices bool    // one of them has been bound to an interface
+	orphans [2]bool // a connection to that place was closed, and the peer's end lives on
 }
 
 // ours is a socket of this side.
@@ -54,6 +55,7 @@ type ours struct {
 	six    bool
 	state  string // "", open, listening, connected, ended
 	theirs int    // the peer's end, -1: none
+	to     int    // the place that it is connected to, -1: it was accepted
 	loops  bool   // it is bound to an address of the loopback, or was
 	four   bool   // it is bound to no address of IPv4, or was
 	over6  bool   // its peer is of IPv6
@@ -204,6 +206,9 @@ func (s *sharer) connect(i int, o *ours) {
 	if netip.MustParseAddr(at).Is4In6() && (o.four || o.over6) {
 		return // what is left of such an address, or of the peer before, is in nobody's way
 	}
+	if s.orphans[to] && s.bound(o) {
+		return // Linux replaces a connection that is in FIN-WAIT-2, when the peer has acknowledged the end: up to 40 ms later
+	}
 	err := s.e.me.api.Connect(o.fd, sockaddrOf(at, s.at[to]))
 	s.note(i, o, fmt.Sprint("connect ", at, " ", to), err)
 	if err != nil {
@@ -211,8 +216,18 @@ func (s *sharer) connect(i int, o *ours) {
 	}
 	o.state, o.over6 = "connected", at == kernelAddr6
 	if s.typ == unix.SOCK_STREAM {
-		o.theirs = s.e.peer.accept(s.peers[to])
+		o.theirs, o.to = s.e.peer.accept(s.peers[to]), to
 	}
+}
+
+// bound says whether a socket has a port.
+func (s *sharer) bound(o *ours) bool {
+	sa, err := s.e.me.api.Getsockname(o.fd)
+	s.e.must(err)
+	if sa4, ok := sa.(*unix.SockaddrInet4); ok {
+		return sa4.Port != 0
+	}
+	return sa.(*unix.SockaddrInet6).Port != 0
 }
 
 // listening is a step of a listener.
@@ -261,7 +276,7 @@ func (s *sharer) incoming(i int, o *ours) {
 		p.close(fd)
 		return
 	}
-	*child = ours{fd: s.e.me.accept(o.fd), six: o.six, state: "connected", theirs: fd}
+	*child = ours{fd: s.e.me.accept(o.fd), six: o.six, state: "connected", theirs: fd, to: -1}
 	s.note(at, child, "is accepted", nil)
 }
 
@@ -334,6 +349,9 @@ func (s *sharer) close(i int, o *ours) {
 	s.e.note(fmt.Sprintf("%d is closed", i), nil)
 	if o.theirs >= 0 {
 		s.awaits(&s.e.peer, o.theirs)
+		if o.to >= 0 {
+			s.orphans[o.to] = true
+		}
 	}
 	o.state = ""
 }
