@@ -258,6 +258,7 @@ var allowances = []allowance{
 	{step: ` bind\(.*:[1-9]/`, linux: `^EADDRINUSE$`, here: `^ok$`, after: `(?s) connect\(.* = EINPROGRESS.* (close|shutdown)\(`, why: "a port is held by sockets, and not by a connection in TIME-WAIT", ends: true},
 	{step: ` connect\(.*/(6|mapped)`, linux: `^(ok|EINVAL)$`, here: `^ENETUNREACH$`, after: `socket\(raw6\)|socket of any kind\(10 3 `, why: "a raw socket of IPv6 has no IPv4 peer, to which Linux lets it be connected but not send", ends: true},
 	{step: ` (send|sendmsg|connect)\(.*/(6|mapped)`, here: `EAFNOSUPPORT`, after: ` connect\(.*/(6|mapped)\) = ok`, why: "a socket that is connected again to a peer of the other family has the address for that one alone", ends: true},
+	{step: ` connect\(.*(other|nobody):\d+/6`, linux: `^ok$`, here: `^EINVAL$`, after: ` connect\(.*loopback:\d+/6\) = ok`, why: "the loopback's address, which a socket keeps that is connected again, is never sent outside of a node (RFC 4291 §2.5.3)", ends: true},
 	{step: ` connect\(.*/mapped`, linux: `^ok$`, here: `^ok$`, after: `socket\(udp6\)(?s:.*) connect\(.*/6\) = ok`, why: "a socket that was connected over IPv6 hears an IPv4 peer; on Linux it keeps the address that it had, and nothing arrives", parts: true},
 	{step: ` (send|sendmsg)\(`, linux: `ok$`, here: `ENETUNREACH`, after: ` connect\(.*/6\) = ok`, why: "a socket that has been connected over IPv6 keeps its IPv6 address, and sends to no IPv4 one from it", ends: true},
 }
