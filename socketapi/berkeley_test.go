@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -509,15 +510,35 @@ func engineSide(t *testing.T, st *Stack, mac net.HardwareAddr, addr, addr6 strin
 	}
 }
 
-// TestBerkeley runs every row on the kernel's sockets and on ours, and compares what came of each call.
-func TestBerkeley(t *testing.T) {
-	where := places(t)
-	table := slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows,
+// rows is the whole table.
+func rows() []row {
+	return slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows,
 		pollRows, epollRows, orderRows, descriptorRows, kernelRows, ioctlRows, vectorRows, fileRows, fastOpenRows,
 		tcpOptionRows, tcpSYNRows, optionRows(),
 		overIPv6(slices.Concat(bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, pollRows, ioctlRows, vectorRows, tcpOptionRows, fastOpenRows)...))
+}
+
+// TestRowsInTheDocsExist: what docs/sockets.md calls a row of TestBerkeley is how the name of one begins.
+func TestRowsInTheDocsExist(t *testing.T) {
+	text, err := os.ReadFile("../docs/sockets.md")
+	fatal(t, err)
+	table := rows()
+	named := regexp.MustCompile("`TestBerkeley/([^`]+)`").FindAllSubmatch(text, -1)
+	for _, m := range named {
+		if !slices.ContainsFunc(table, func(r row) bool { return strings.HasPrefix(r.name, string(m[1])) }) {
+			t.Errorf("no row of TestBerkeley begins with %q", m[1])
+		}
+	}
+	if len(named) == 0 {
+		t.Error("no row is named")
+	}
+}
+
+// TestBerkeley runs every row on the kernel's sockets and on ours, and compares what came of each call.
+func TestBerkeley(t *testing.T) {
+	where := places(t)
 	seen := map[string]bool{}
-	for i, r := range table {
+	for i, r := range rows() {
 		if seen[r.name] {
 			t.Fatalf("two rows are called %q", r.name)
 		}
