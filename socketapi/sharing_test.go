@@ -5,9 +5,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/proto/tcp"
+	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
 // Read first: socket(7) on SO_REUSEADDR and SO_REUSEPORT, ip(7) on IP_BIND_ADDRESS_NO_PORT and IP_LOCAL_PORT_RANGE.
@@ -45,8 +51,7 @@ type sharer struct {
 	at    [2]int // its ports
 	ours  [5]ours
 
-	devices bool    // one of them has been bound to an interface
-	orphans [2]bool // a connection to that place was closed, and the peer's end lives on
+	devices bool // one of them has been bound to an interface
 }
 
 // ours is a socket of this side.
@@ -55,7 +60,6 @@ type ours struct {
 	six    bool
 	state  string // "", open, listening, connected, ended
 	theirs int    // the peer's end, -1: none
-	to     int    // the place that it is connected to, -1: it was accepted
 	loops  bool   // it is bound to an address of the loopback, or was
 	four   bool   // it is bound to no address of IPv4, or was
 	over6  bool   // its peer is of IPv6
@@ -206,9 +210,6 @@ func (s *sharer) connect(i int, o *ours) {
 	if netip.MustParseAddr(at).Is4In6() && (o.four || o.over6) {
 		return // what is left of such an address, or of the peer before, is in nobody's way
 	}
-	if s.orphans[to] && s.bound(o) {
-		return // Linux replaces a connection that is in FIN-WAIT-2, when the peer has acknowledged the end: up to 40 ms later
-	}
 	err := s.e.me.api.Connect(o.fd, sockaddrOf(at, s.at[to]))
 	s.note(i, o, fmt.Sprint("connect ", at, " ", to), err)
 	if err != nil {
@@ -216,18 +217,8 @@ func (s *sharer) connect(i int, o *ours) {
 	}
 	o.state, o.over6 = "connected", at == kernelAddr6
 	if s.typ == unix.SOCK_STREAM {
-		o.theirs, o.to = s.e.peer.accept(s.peers[to]), to
+		o.theirs = s.e.peer.accept(s.peers[to])
 	}
-}
-
-// bound says whether a socket has a port.
-func (s *sharer) bound(o *ours) bool {
-	sa, err := s.e.me.api.Getsockname(o.fd)
-	s.e.must(err)
-	if sa4, ok := sa.(*unix.SockaddrInet4); ok {
-		return sa4.Port != 0
-	}
-	return sa.(*unix.SockaddrInet6).Port != 0
 }
 
 // listening is a step of a listener.
@@ -276,7 +267,7 @@ func (s *sharer) incoming(i int, o *ours) {
 		p.close(fd)
 		return
 	}
-	*child = ours{fd: s.e.me.accept(o.fd), six: o.six, state: "connected", theirs: fd, to: -1}
+	*child = ours{fd: s.e.me.accept(o.fd), six: o.six, state: "connected", theirs: fd}
 	s.note(at, child, "is accepted", nil)
 }
 
@@ -349,9 +340,8 @@ func (s *sharer) close(i int, o *ours) {
 	s.e.note(fmt.Sprintf("%d is closed", i), nil)
 	if o.theirs >= 0 {
 		s.awaits(&s.e.peer, o.theirs)
-		if o.to >= 0 {
-			s.orphans[o.to] = true
-		}
+		s.e.peer.set(o.theirs, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
+		s.e.until("FIN-WAIT-2", func() bool { return !s.e.me.finWait1(s.e.port) })
 	}
 	o.state = ""
 }
@@ -359,4 +349,31 @@ func (s *sharer) close(i int, o *ours) {
 // awaits waits for the end of what comes.
 func (s *sharer) awaits(side *side, fd int) {
 	s.e.until("the end of what comes", func() bool { return side.polled(fd)&unix.POLLIN != 0 })
+}
+
+// finWait1 says whether a connection of a port waits for the peer to acknowledge its end.
+func (s *side) finWait1(port int) (waits bool) {
+	s.e.t.Helper()
+	switch api := s.api.(type) {
+	case *Table:
+		list, _ := api.host.Sockets(1 << 10)
+		return slices.ContainsFunc(list, func(c host.Socket) bool {
+			return c.State == tcp.FinWait1 && int(c.Local.Port()) == port
+		})
+	case linux: // proc(5): the second field is the name, the fourth the state
+		s.e.must(api.ns.Do(func() error {
+			for _, name := range []string{"tcp", "tcp6"} {
+				text, err := os.ReadFile("/proc/thread-self/net/" + name)
+				if err != nil {
+					return err
+				}
+				for line := range strings.Lines(string(text)) {
+					f := strings.Fields(line)
+					waits = waits || strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) && f[3] == "04"
+				}
+			}
+			return nil
+		}))
+	}
+	return waits
 }

@@ -113,9 +113,18 @@ func (d *dial) lent(local netip.AddrPort) (*stream, unix.Errno) {
 	return d.from(local)
 }
 
-// from opens it.
+// from opens it: on the core that has what is left of the connection before, if that is in the way on another one.
 func (d *dial) from(local netip.AddrPort) (*stream, unix.Errno) {
-	c := d.core
+	s, errno := d.on(d.core, local)
+	if errno == unix.EADDRNOTAVAIL {
+		if c := d.host.Owner(local, d.remote); c != nil && c != d.core {
+			return d.on(c, local)
+		}
+	}
+	return s, errno
+}
+
+func (d *dial) on(c *host.Core, local netip.AddrPort) (*stream, unix.Errno) {
 	c.Lock()
 	defer c.Unlock()
 	conn, errno := d.fast.connect(c.Stack.TCP, local, d.remote, d.opt, c.Now())

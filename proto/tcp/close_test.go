@@ -383,6 +383,75 @@ func TestConnectFromTimeWait(t *testing.T) {
 	}
 }
 
+// A connection that its program has closed and whose peer has not is in nobody's way whose port is bound: Linux keeps it as it
+// keeps TIME-WAIT, unless it is to last for longer than that.
+func TestConnectFromFinWait2(t *testing.T) {
+	const tooLong = 100 * time.Second
+	for _, c := range []struct {
+		what                             string
+		how                              Sharing
+		timestamps, closed, acknowledged bool
+		timeout, after                   time.Duration
+		want                             unix.Errno
+	}{
+		{"bound", Bound, true, true, true, 0, 0, 0},
+		{"chosen", 0, true, true, true, 0, 2 * time.Second, unix.EADDRNOTAVAIL},
+		{"without timestamps", Bound, false, true, true, 0, 0, unix.EADDRNOTAVAIL},
+		{"with a program", Bound, true, false, true, 0, 0, unix.EADDRNOTAVAIL},
+		{"in FIN-WAIT-1", Bound, true, true, false, 0, 0, unix.EADDRNOTAVAIL},
+		{"for long", Bound, true, true, true, tooLong, tooLong - timeWait - soon, unix.EADDRNOTAVAIL},
+		{"for long, later", Bound, true, true, true, tooLong, tooLong - timeWait + soon, 0},
+	} {
+		s := newScript(t, Params{FinTimeout: c.timeout, TimeWaitReuse: 1})
+		ts := ""
+		if c.timestamps {
+			s.establishedTS(60000)
+			ts = " <TS 6000 _>"
+		} else {
+			s.established(60000)
+		}
+		old, iss, local, remote := s.c, s.iss, s.c.Local(), s.c.Remote()
+		if c.closed {
+			s.c.Close(s.now)
+		} else {
+			s.c.Shutdown(unix.SHUT_WR, s.now)
+		}
+		s.out("F. 1:1(0) ack 1")
+		if c.acknowledged {
+			s.in(". 1:1(0) ack 2 win 60000" + ts)
+			s.state(FinWait2)
+		}
+		s.after(c.after)
+		fresh, errno := s.h.tcp.Connect(local, remote, Options{Sharing: c.how}, s.now)
+		if errno != c.want {
+			t.Errorf("%s: %v, want %v", c.what, errno, c.want)
+		}
+		if errno != 0 {
+			continue
+		}
+		s.c = s.h.own(fresh)
+		s.out("S 0:0(0)")
+		if d := s.iss - iss; d < timeWaitGap || d > 1<<31 {
+			t.Errorf("%s: the new number is %d beyond the old one's", c.what, int32(d))
+		}
+		if old.State() != Closed {
+			t.Errorf("%s: the old connection is in %v", c.what, old.State())
+		}
+		// The peer acknowledges what it knows; a reset says that it knows an old one.
+		s.iss = iss
+		s.in(". 1:1(0) ack 2 win 60000" + ts)
+		s.out("R 2:2(0)")
+		s.after(rtoInitial + soon)
+		s.out("S 0:0(0)")
+		s.irs += 1000
+		s.in("S. 0:0(0) ack 1 win 60000 <mss 1000>")
+		s.out(". 1:1(0) ack 1")
+		s.state(Established)
+		s.c.Abort(s.now)
+		s.out("R. 1:1(0) ack 1")
+	}
+}
+
 func TestTimeWaitLimit(t *testing.T) {
 	s := newScript(t, Params{MaxTimeWait: 1})
 	for range 2 {

@@ -62,6 +62,7 @@ var scripts = []struct {
 	{"TestTimeWaitLimit", TestTimeWaitLimit},
 	{"TestTimeWaitReuse", TestTimeWaitReuse},
 	{"TestTimeWaitReuseByTimestamp", TestTimeWaitReuseByTimestamp},
+	{"TestConnectFromFinWait2", TestConnectFromFinWait2},
 	// register_test.go
 	{"TestRegister", TestRegister},
 	// cookie_test.go

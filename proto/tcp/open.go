@@ -28,7 +28,7 @@ func (t *TCP) Connect(local, remote netip.AddrPort, opt Options, now mono.Time) 
 	iss := t.isn(&k, now)
 	if r := t.find(&k); r != 0 {
 		var ok bool
-		if iss, ok = t.tw.reuse(r, opt.Sharing&Bound != 0, now); !ok {
+		if iss, ok = t.replace(r, opt.Sharing&Bound != 0, now); !ok {
 			return nil, unix.EADDRNOTAVAIL
 		}
 	}

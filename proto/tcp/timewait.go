@@ -197,36 +197,55 @@ func (w *twSlab) reopen(i uint32, s *segment, now mono.Time) drop.Reason {
 		w.t.reset(&k, s)
 		return drop.TCPNoListener
 	}
-	k, iss := e.key, w.t.reissue(e, now)
+	k, iss := e.key, w.t.reissue(&e.key, e.sndNxt, now)
 	w.drop(i)
 	w.t.stats.TimeWaitRecycled++
 	return l.inputListen(&k, s, &iss, now)
 }
 
-// reissue returns the first number of a connection that follows e: beyond the old ones.
-func (t *TCP) reissue(e *twEntry, now mono.Time) wire.Seq {
-	iss := e.sndNxt.Add(timeWaitGap)
-	if isn := t.isn(&e.key, now); isn.After(iss) {
+// reissue returns the first number of a connection that follows one whose next was old: beyond the old ones.
+func (t *TCP) reissue(k *key, old wire.Seq, now mono.Time) wire.Seq {
+	iss := old.Add(timeWaitGap)
+	if isn := t.isn(k, now); isn.After(iss) {
 		iss = isn
 	}
 	return iss
 }
 
-// reuse ends a TIME-WAIT so that Connect can have its pair of addresses, as Linux does (tcp_twsk_unique): only
-// with timestamps, so that ours are newer. A port that Connect has chosen is one of many, so tcp_tw_reuse is asked, and a
-// second has passed since the last segment; one that the program is bound to is the only one.
-func (w *twSlab) reuse(r ref, bound bool, now mono.Time) (iss wire.Seq, ok bool) {
-	if r&refTimeWait == 0 {
+// replace ends what has the pair of addresses that Connect wants, where Linux does (tcp_twsk_unique), and says with which number the
+// new connection begins: only with timestamps, so that ours are newer.
+//
+// That is a TIME-WAIT, and for a port that the program is bound to, which is the only one, also FIN-WAIT-2 of a connection
+// that its program has closed: a peer that has not closed its side learns by the new SYN that the old one is over.
+func (t *TCP) replace(r ref, bound bool, now mono.Time) (iss wire.Seq, ok bool) {
+	if r&refTimeWait != 0 {
+		return t.tw.reuse(uint32(r&^refTimeWait), bound, now)
+	}
+	c := t.conn(uint32(r) - 1)
+	if !bound || !c.tsOK || !c.waits(now) {
 		return iss, false
 	}
-	i := uint32(r &^ refTimeWait)
+	iss = t.reissue(&c.key, c.snd.nxt, now)
+	c.end(0, now)
+	t.stats.TimeWaitRecycled++
+	return iss, true
+}
+
+// waits says whether c is what Linux keeps as it keeps TIME-WAIT: closed by its program, in FIN-WAIT-2, and with no longer to go.
+func (c *Conn) waits(now mono.Time) bool {
+	return c.orphan && c.state == FinWait2 && c.due[timerRetransmit].Sub(now) <= timeWait
+}
+
+// reuse ends a TIME-WAIT for Connect. A port that it has chosen is one of many, so tcp_tw_reuse is asked, and a
+// second has passed since the last segment; one that the program is bound to is the only one.
+func (w *twSlab) reuse(i uint32, bound bool, now mono.Time) (iss wire.Seq, ok bool) {
 	e := w.at(i)
 	p := &w.t.params
 	wanted := p.TimeWaitReuse == 1 || p.TimeWaitReuse == 2 && e.key.loopback()
 	if !e.tsOK || !bound && (!wanted || now.Sub(e.ends.Add(-timeWait)) < p.ReuseDelay) {
 		return iss, false
 	}
-	iss = w.t.reissue(e, now)
+	iss = w.t.reissue(&e.key, e.sndNxt, now)
 	w.drop(i)
 	w.t.stats.TimeWaitRecycled++
 	return iss, true

@@ -252,6 +252,14 @@ func (h *Host) Choose(netip.AddrPort) *Core {
 	return h.cores[h.turn.Add(1)%uint32(len(h.cores))]
 }
 
+// Owner returns the core that a connection lives on, or what is left of it; nil: there is none.
+func (h *Host) Owner(local, remote netip.AddrPort) *Core {
+	if core, ok := h.directory.owner(local, remote); ok {
+		return h.cores[core]
+	}
+	return nil
+}
+
 // Clock returns the host's clock.
 func (h *Host) Clock() engine.Clock { return h.clock }
 
