@@ -291,6 +291,40 @@ var connectRows = []row{
 			e.note(name, e.me.api.Connect(c, at))
 		}
 	}},
+	{"connect: the pair of a connection that is closed here and not by the peer", func(e *env) {
+		l, at := e.peer.listener()
+		port := e.freePort()
+		open := func(bound bool) int {
+			fd := e.me.tcp()
+			e.me.set(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+			e.me.set(fd, unix.SOL_IP, unix.IP_LOCAL_PORT_RANGE, port<<16|port)
+			if bound {
+				e.must(e.me.api.Bind(fd, e.me.at(port)))
+			}
+			e.must(e.me.api.SetNonblock(fd, true))
+			return fd
+		}
+		first := open(true)
+		e.note("the first", e.me.api.Connect(first, at))
+		theirs := e.peer.accept(l)
+		second, third := open(true), open(false)
+		quiet := func() {
+			e.until("the end", func() bool { return e.peer.polled(theirs)&unix.POLLIN != 0 })
+			e.peer.set(theirs, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
+			e.until("FIN-WAIT-2", func() bool { return !e.me.finWait1(port) })
+		}
+		e.must(e.me.api.Shutdown(first, unix.SHUT_WR))
+		quiet()
+		e.note("while it is only shut down", e.me.api.Connect(second, at))
+		e.me.close(first)
+		e.note("from a port that is chosen", e.me.api.Connect(third, at))
+		e.note("from one that is bound", e.me.api.Connect(second, at))
+		e.until("the connection", func() bool { return e.me.state(second) == linuxEstablished })
+		_, err := e.peer.api.Read(theirs, make([]byte, 1))
+		e.note("the peer reads of the first", err) // its end was there
+		_, err = e.peer.api.Write(theirs, []byte("x"))
+		e.note("and writes", err)
+	}},
 	{"connect: while another goroutine does", func(e *env) {
 		c := e.me.tcp()
 		first := in(func() error { return e.me.api.Connect(c, e.nobody()) })

@@ -3,6 +3,7 @@ package socketapi
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -162,6 +163,21 @@ func (e *env) noteTies(typ, protocol int) {
 }
 
 var inet6Rows = []row{
+	{"AF_INET6: connected over IPv6 after IPv4", func(e *env) {
+		l := e.peer.inet6(unix.SOCK_STREAM)
+		e.must(e.peer.api.Bind(l, in6("::", 0)))
+		e.must(e.peer.api.Listen(l, 4))
+		c := e.me.inet6(unix.SOCK_STREAM | unix.SOCK_NONBLOCK)
+		for _, to := range []string{"::ffff:" + kernelAddr, kernelAddr6} {
+			e.note("connect "+to, e.me.api.Connect(c, sockaddrOf(to, e.peer.port6(l))))
+			made := false
+			for start := time.Now(); !made && time.Since(start) < 300*time.Millisecond; time.Sleep(time.Millisecond) {
+				made = e.me.state(c) == linuxEstablished
+			}
+			e.note("made", made)
+			e.note("disconnect", e.me.api.Connect(c, nil))
+		}
+	}},
 	{"AF_INET6: types and protocols", func(e *env) {
 		for _, c := range [][3]int{
 			{unix.AF_INET6, unix.SOCK_STREAM, 0}, {unix.AF_INET6, unix.SOCK_STREAM, unix.IPPROTO_TCP},

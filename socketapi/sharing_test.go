@@ -60,9 +60,12 @@ type ours struct {
 	six    bool
 	state  string // "", open, listening, connected, ended
 	theirs int    // the peer's end, -1: none
+	to     int    // the place that it is connected to, -1: it was accepted
+	at     string // and that place's address
 	loops  bool   // it is bound to an address of the loopback, or was
 	four   bool   // it is bound to no address of IPv4, or was
 	over6  bool   // its peer is of IPv6
+	mapped bool   // it is a stream, and one of its peers was mapped
 }
 
 var sharedAddrs = map[bool][]string{
@@ -173,10 +176,7 @@ func (s *sharer) opened(i int, o *ours) {
 			port = 0
 		}
 		list := sharedAddrs[o.six]
-		a := list[s.IntN(len(list))]
-		o.loops = o.loops || netip.MustParseAddr(a).IsLoopback()
-		o.four = o.four || a == "::ffff:0.0.0.0"
-		s.note(i, o, fmt.Sprint("bind ", a, " ", port), s.e.me.api.Bind(o.fd, sockaddrOf(a, port)))
+		s.bind(i, o, list[s.IntN(len(list))], port)
 	case n < 12 && s.typ == unix.SOCK_STREAM:
 		err := s.e.me.api.Listen(o.fd, 16)
 		s.note(i, o, "listen", err)
@@ -194,6 +194,12 @@ func (s *sharer) opened(i int, o *ours) {
 	}
 }
 
+func (s *sharer) bind(i int, o *ours, a string, port int) {
+	o.loops = o.loops || netip.MustParseAddr(a).IsLoopback()
+	o.four = o.four || a == "::ffff:0.0.0.0"
+	s.note(i, o, fmt.Sprint("bind ", a, " ", port), s.e.me.api.Bind(o.fd, sockaddrOf(a, port)))
+}
+
 // connect goes to one of the two places of the peer.
 func (s *sharer) connect(i int, o *ours) {
 	switch {
@@ -206,18 +212,25 @@ func (s *sharer) connect(i int, o *ours) {
 	if o.six {
 		list = []string{kernelAddr6, kernelAddr6, "::ffff:" + kernelAddr}
 	}
-	to, at := s.IntN(2), list[s.IntN(len(list))]
-	if netip.MustParseAddr(at).Is4In6() && (o.four || o.over6) {
+	s.connectTo(i, o, s.IntN(2), list[s.IntN(len(list))])
+}
+
+func (s *sharer) connectTo(i int, o *ours, to int, at string) {
+	mapped := netip.MustParseAddr(at).Is4In6()
+	switch {
+	case mapped && (o.four || o.over6):
 		return // what is left of such an address, or of the peer before, is in nobody's way
+	case o.mapped && !mapped:
+		return // differences has it: "AF_INET6: connected over IPv6 after IPv4"
 	}
 	err := s.e.me.api.Connect(o.fd, sockaddrOf(at, s.at[to]))
 	s.note(i, o, fmt.Sprint("connect ", at, " ", to), err)
 	if err != nil {
 		return
 	}
-	o.state, o.over6 = "connected", at == kernelAddr6
+	o.state, o.over6, o.to, o.at = "connected", at == kernelAddr6, to, at
 	if s.typ == unix.SOCK_STREAM {
-		o.theirs = s.e.peer.accept(s.peers[to])
+		o.theirs, o.mapped = s.e.peer.accept(s.peers[to]), o.mapped || mapped
 	}
 }
 
@@ -267,7 +280,7 @@ func (s *sharer) incoming(i int, o *ours) {
 		p.close(fd)
 		return
 	}
-	*child = ours{fd: s.e.me.accept(o.fd), six: o.six, state: "connected", theirs: fd}
+	*child = ours{fd: s.e.me.accept(o.fd), six: o.six, state: "connected", theirs: fd, to: -1}
 	s.note(at, child, "is accepted", nil)
 }
 
@@ -343,7 +356,20 @@ func (s *sharer) close(i int, o *ours) {
 		s.e.peer.set(o.theirs, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
 		s.e.until("FIN-WAIT-2", func() bool { return !s.e.me.finWait1(s.e.port) })
 	}
-	o.state = ""
+	before := *o
+	if o.state = ""; before.state == "connected" && before.to >= 0 && s.one(2) {
+		s.again(i, o, &before)
+	}
+}
+
+// again has a socket follow one that was connected, from the same port to the same place.
+func (s *sharer) again(i int, o, before *ours) {
+	s.open(i, o)
+	if o.six != before.six {
+		return
+	}
+	s.bind(i, o, map[bool]string{false: "0.0.0.0", true: "::"}[o.six], s.e.port)
+	s.connectTo(i, o, before.to, before.at)
 }
 
 // awaits waits for the end of what comes.
@@ -354,7 +380,11 @@ func (s *sharer) awaits(side *side, fd int) {
 // finWait1 says whether a connection of a port waits for the peer to acknowledge its end.
 func (s *side) finWait1(port int) (waits bool) {
 	s.e.t.Helper()
-	switch api := s.api.(type) {
+	api := s.api
+	if t, ok := api.(translated); ok {
+		api = t.berkeley
+	}
+	switch api := api.(type) {
 	case *Table:
 		list, _ := api.host.Sockets(1 << 10)
 		return slices.ContainsFunc(list, func(c host.Socket) bool {

@@ -441,7 +441,7 @@ func TestConnectFromFinWait2(t *testing.T) {
 		s.iss = iss
 		s.in(". 1:1(0) ack 2 win 60000" + ts)
 		s.out("R 2:2(0)")
-		s.after(rtoInitial + soon)
+		s.after(synAgain + soon)
 		s.out("S 0:0(0)")
 		s.irs += 1000
 		s.in("S. 0:0(0) ack 1 win 60000 <mss 1000>")

@@ -16,6 +16,7 @@ func (c *Conn) inputSynSent(s *segment, now mono.Time) drop.Reason {
 	acked := s.flags&wire.ACK != 0
 	// First, check the ACK bit.
 	if acked && (s.ack.AtOrBefore(c.snd.iss) || s.ack.After(c.snd.nxt)) {
+		c.synSoon(now)
 		c.t.reset(&c.key, s)
 		return drop.TCPACKUnacceptable
 	}
@@ -56,6 +57,14 @@ func (c *Conn) inputSynSent(s *segment, now mono.Time) drop.Reason {
 		return c.inputText(s, now)
 	}
 	return drop.None
+}
+
+// synSoon has our first SYN go again when the reset has ended the old connection that the peer knows of (§3.5.1, figure 9), as on Linux
+// (tcp_rcv_synsent_state_process).
+func (c *Conn) synSoon(now mono.Time) {
+	if at := now.Add(synAgain); c.expired == 0 && c.due[timerRetransmit] != mono.Never && at < c.due[timerRetransmit] {
+		c.arm(timerRetransmit, at)
+	}
 }
 
 // takeSYN takes in what a peer's SYN says: its first number and what it can do.

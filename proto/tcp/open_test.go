@@ -178,8 +178,11 @@ func TestBadACKInSynSent(t *testing.T) {
 	s.out("S 0:0(0)")
 	s.drops("S. 0:0(0) ack 2 win 5000", drop.TCPACKUnacceptable)
 	s.out("R 2:2(0)")
+	s.after(synAgain + soon) // the old connection that the peer has is over now
+	s.out("S 0:0(0)")
 	s.drops(". 0:0(0) ack 0 win 5000", drop.TCPACKUnacceptable)
 	s.out("R 0:0(0)")
+	s.after(synAgain + soon) // once is enough
 	s.drops("R. 0:0(0) ack 2 win 0", drop.TCPACKUnacceptable)
 	s.state(SynSent)
 	s.drops("R 0:0(0) win 0", drop.TCPResetOutOfWindow)

@@ -155,6 +155,9 @@ const (
 	// rtoInitial is RFC 6298 §2.1.
 	rtoInitial = 1 * time.Second
 
+	// synAgain is TCP_TIMEOUT_MIN, two ticks of a kernel's clock of 250 Hz.
+	synAgain = 8 * time.Millisecond
+
 	// rtoFallback is the timeout of data when the handshake has told no round trip, since its SYN went twice or was
 	// answered by a cookie (§5.7).
 	rtoFallback = 3 * time.Second
