@@ -41,16 +41,8 @@ type berkeley interface {
 	Sendto(fd int, p []byte, flags int, to unix.Sockaddr) error
 	Recvfrom(fd int, p []byte, flags int) (int, unix.Sockaddr, error)
 	Recvmsg(fd int, p, oob []byte, flags int) (n, oobn, recvflags int, from unix.Sockaddr, err error)
-	GetsockoptInt(fd, level, opt int) (int, error)
-	SetsockoptInt(fd, level, opt, n int) error
-	GetsockoptLinger(fd, level, opt int) (*unix.Linger, error)
-	SetsockoptLinger(fd, level, opt int, l *unix.Linger) error
-	GetsockoptTimeval(fd, level, opt int) (*unix.Timeval, error)
-	SetsockoptTimeval(fd, level, opt int, tv *unix.Timeval) error
-	GetsockoptString(fd, level, opt int) (string, error)
-	SetsockoptString(fd, level, opt int, s string) error
-	GetsockoptTCPInfo(fd, level, opt int) (*unix.TCPInfo, error)
 	Sockatmark(fd int) (bool, error)
+	sockopts
 	waiter
 }
 
@@ -355,31 +347,6 @@ func (linux) Accept4(fd, flags int) (int, unix.Sockaddr, error) { return unix.Ac
 func (linux) Shutdown(fd, how int) error                        { return unix.Shutdown(fd, how) }
 func (linux) Getsockname(fd int) (unix.Sockaddr, error)         { return unix.Getsockname(fd) }
 func (linux) Getpeername(fd int) (unix.Sockaddr, error)         { return unix.Getpeername(fd) }
-func (linux) GetsockoptInt(fd, level, opt int) (int, error) {
-	return unix.GetsockoptInt(fd, level, opt)
-}
-func (linux) SetsockoptInt(fd, level, opt, n int) error { return unix.SetsockoptInt(fd, level, opt, n) }
-func (linux) GetsockoptString(fd, level, opt int) (string, error) {
-	return unix.GetsockoptString(fd, level, opt)
-}
-func (linux) SetsockoptString(fd, level, opt int, s string) error {
-	return unix.SetsockoptString(fd, level, opt, s)
-}
-func (linux) GetsockoptLinger(fd, level, opt int) (*unix.Linger, error) {
-	return unix.GetsockoptLinger(fd, level, opt)
-}
-func (linux) SetsockoptLinger(fd, level, opt int, l *unix.Linger) error {
-	return unix.SetsockoptLinger(fd, level, opt, l)
-}
-func (linux) GetsockoptTimeval(fd, level, opt int) (*unix.Timeval, error) {
-	return unix.GetsockoptTimeval(fd, level, opt)
-}
-func (linux) SetsockoptTimeval(fd, level, opt int, tv *unix.Timeval) error {
-	return unix.SetsockoptTimeval(fd, level, opt, tv)
-}
-func (linux) GetsockoptTCPInfo(fd, level, opt int) (*unix.TCPInfo, error) {
-	return unix.GetsockoptTCPInfo(fd, level, opt)
-}
 
 func (linux) Sockatmark(fd int) (bool, error) {
 	n, err := unix.IoctlGetInt(fd, unix.SIOCATMARK)
@@ -512,7 +479,7 @@ func engineSide(t *testing.T, st *Stack, mac net.HardwareAddr, addr, addr6 strin
 
 // rows is the whole table.
 func rows() []row {
-	return slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows,
+	return slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows, sockoptRows,
 		pollRows, epollRows, orderRows, descriptorRows, kernelRows, ioctlRows, vectorRows, fileRows, fastOpenRows,
 		tcpOptionRows, tcpSYNRows, optionRows(),
 		overIPv6(slices.Concat(bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, pollRows, ioctlRows, vectorRows, tcpOptionRows, fastOpenRows)...))

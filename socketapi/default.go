@@ -206,6 +206,86 @@ func IoctlSetPointerInt(fd int, req uint, value int) error {
 	return table().IoctlSetPointerInt(fd, req, value)
 }
 
+func GetsockoptByte(fd, level, opt int) (value byte, err error) {
+	return table().GetsockoptByte(fd, level, opt)
+}
+
+func GetsockoptIPMreq(fd, level, opt int) (*unix.IPMreq, error) {
+	return table().GetsockoptIPMreq(fd, level, opt)
+}
+
+func GetsockoptIPMreqn(fd, level, opt int) (*unix.IPMreqn, error) {
+	return table().GetsockoptIPMreqn(fd, level, opt)
+}
+
+func GetsockoptIPv6MTUInfo(fd, level, opt int) (*unix.IPv6MTUInfo, error) {
+	return table().GetsockoptIPv6MTUInfo(fd, level, opt)
+}
+
+func GetsockoptIPv6Mreq(fd, level, opt int) (*unix.IPv6Mreq, error) {
+	return table().GetsockoptIPv6Mreq(fd, level, opt)
+}
+
+func GetsockoptInet4Addr(fd, level, opt int) (value [4]byte, err error) {
+	return table().GetsockoptInet4Addr(fd, level, opt)
+}
+
+func GetsockoptTpacketStatsV3(fd, level, opt int) (*unix.TpacketStatsV3, error) {
+	return table().GetsockoptTpacketStatsV3(fd, level, opt)
+}
+
+func GetsockoptUcred(fd, level, opt int) (*unix.Ucred, error) {
+	return table().GetsockoptUcred(fd, level, opt)
+}
+
+func SetsockoptByte(fd, level, opt int, value byte) (err error) {
+	return table().SetsockoptByte(fd, level, opt, value)
+}
+
+func SetsockoptCanRawFilter(fd, level, opt int, filter []unix.CanFilter) error {
+	return table().SetsockoptCanRawFilter(fd, level, opt, filter)
+}
+
+func SetsockoptIPMreq(fd, level, opt int, mreq *unix.IPMreq) (err error) {
+	return table().SetsockoptIPMreq(fd, level, opt, mreq)
+}
+
+func SetsockoptIPMreqn(fd, level, opt int, mreq *unix.IPMreqn) (err error) {
+	return table().SetsockoptIPMreqn(fd, level, opt, mreq)
+}
+
+func SetsockoptIPv6Mreq(fd, level, opt int, mreq *unix.IPv6Mreq) (err error) {
+	return table().SetsockoptIPv6Mreq(fd, level, opt, mreq)
+}
+
+func SetsockoptInet4Addr(fd, level, opt int, value [4]byte) (err error) {
+	return table().SetsockoptInet4Addr(fd, level, opt, value)
+}
+
+func SetsockoptPacketMreq(fd, level, opt int, mreq *unix.PacketMreq) error {
+	return table().SetsockoptPacketMreq(fd, level, opt, mreq)
+}
+
+func SetsockoptSockFprog(fd, level, opt int, fprog *unix.SockFprog) error {
+	return table().SetsockoptSockFprog(fd, level, opt, fprog)
+}
+
+func SetsockoptTCPMD5Sig(fd, level, opt int, s *unix.TCPMD5Sig) error {
+	return table().SetsockoptTCPMD5Sig(fd, level, opt, s)
+}
+
+func SetsockoptTCPRepairOpt(fd, level, opt int, o []unix.TCPRepairOpt) (err error) {
+	return table().SetsockoptTCPRepairOpt(fd, level, opt, o)
+}
+
+func SetsockoptTpacketReq(fd, level, opt int, tp *unix.TpacketReq) error {
+	return table().SetsockoptTpacketReq(fd, level, opt, tp)
+}
+
+func SetsockoptTpacketReq3(fd, level, opt int, tp *unix.TpacketReq3) error {
+	return table().SetsockoptTpacketReq3(fd, level, opt, tp)
+}
+
 // BindToDevice is SO_BINDTODEVICE.
 func BindToDevice(fd int, device string) (err error) {
 	return table().SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, device)

@@ -45,6 +45,20 @@ var differences = map[string]difference{
 		"what comes to the engine is what its own addresses are for: packets to others stay with the kernel",
 		[]string{"linux udp: ok | engine udp: ENOPROTOOPT", "linux udp6: ok | engine udp6: ENOPROTOOPT"},
 	},
+	"sockopt: programs of the kernel's, and other options that there are not": {
+		"docs/options.md says why",
+		[]string{
+			"linux SO_ATTACH_FILTER: ok | engine SO_ATTACH_FILTER: ENOPROTOOPT",
+			"linux without a program: EBADF | engine without a program: ENOPROTOOPT",
+			"linux SO_LOCK_FILTER: ok | engine SO_LOCK_FILTER: ENOPROTOOPT",
+			"linux TCP_MD5SIG: ok | engine TCP_MD5SIG: ENOPROTOOPT",
+			"linux TCP_REPAIR: ok | engine TCP_REPAIR: ENOPROTOOPT",
+			"linux TCP_REPAIR_OPTIONS: EINVAL | engine TCP_REPAIR_OPTIONS: ENOPROTOOPT",
+			"linux PACKET_ADD_MEMBERSHIP: ok | engine PACKET_ADD_MEMBERSHIP: ENOPROTOOPT",
+			"linux PACKET_RX_RING: ok | engine PACKET_RX_RING: ENOPROTOOPT",
+			"linux PACKET_TX_RING: ok | engine PACKET_TX_RING: ENOPROTOOPT",
+		},
+	},
 	"option: SO_BINDTODEVICE": {
 		"the host's interfaces are all that there will be",
 		[]string{"linux an index that is none: ok | engine an index that is none: ENODEV"},

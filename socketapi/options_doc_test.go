@@ -62,7 +62,9 @@ const notHere = `
 | IP_TRANSPARENT, IPV6_TRANSPARENT | ENOPROTOOPT | What comes to the engine is what its own addresses are for; packets to others stay with the kernel, so a socket at somebody else's address would hear nothing. IP_FREEBIND binds to one that the host is going to have. |
 | PACKET_ADD_MEMBERSHIP, PACKET_DROP_MEMBERSHIP | ENOPROTOOPT | A packet socket sees what the interfaces carry for the engine. PACKET_MR_PROMISC and PACKET_MR_ALLMULTI would bring the NIC more, and the kernel all of that; groups are joined with MCAST_JOIN_GROUP, and are then seen here. |
 | PACKET_RX_RING, PACKET_TX_RING, PACKET_FANOUT | ENOPROTOOPT | Memory and cores are the engine's to share: frames in batches are what package engine has. |
-| SO_ATTACH_FILTER, SO_ATTACH_BPF | ENOPROTOOPT | Programs of BPF run in the kernel; ICMP_FILTER and ICMPV6_FILTER are there. |
+| SO_ATTACH_FILTER, SO_ATTACH_BPF, SO_LOCK_FILTER | ENOPROTOOPT | Programs of BPF run in the kernel; ICMP_FILTER and ICMPV6_FILTER are there. |
+| TCP_MD5SIG, TCP_MD5SIG_EXT, TCP_AO_ADD_KEY and kin | ENOPROTOOPT | Segments are not signed (RFC 2385, RFC 5925). |
+| TCP_REPAIR, TCP_REPAIR_OPTIONS, TCP_REPAIR_QUEUE, TCP_REPAIR_WINDOW | ENOPROTOOPT | A connection lives in the process that opened it, and is not moved to another. |
 | SO_TIMESTAMPING with SOF_TIMESTAMPING_TX_* on a stream or a packet socket | EINVAL | What they send is not stamped: datagrams of UDP, of ping and of raw sockets are, when they are written into a frame, and the whole of a fragmented one with its first fragment. |
 | SO_TIMESTAMPING with flags of hardware clocks, SOF_TIMESTAMPING_OPT_CMSG, OPT_STATS, OPT_PKTINFO | EINVAL | There are no clocks of a NIC, and no such messages; RX_HARDWARE, TX_HARDWARE and RAW_HARDWARE are taken and bring nothing, as on a NIC without. |
 `

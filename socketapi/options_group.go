@@ -65,13 +65,15 @@ func changes(label string, level, name int, read func(string) (request, unix.Err
 	return option{level: level, name: name, label: label, kind: kindBytes,
 		set: func(s socket, v *value) unix.Errno {
 			of, ok := s.(joiner)
+			r, errno := read(v.text)
 			switch {
 			case !ok:
 				return unix.ENOPROTOOPT
+			case errno != 0 && level == unix.IPPROTO_IPV6: // which looks at the length first
+				return errno
 			case s.common().kind == unix.SOCK_STREAM && slices.Contains(notOfStreams, name):
 				return unix.EPROTO
 			}
-			r, errno := read(v.text)
 			if errno != 0 {
 				return errno
 			}
@@ -320,71 +322,4 @@ var multicastIf6 = option{level: unix.IPPROTO_IPV6, name: unix.IPV6_MULTICAST_IF
 		c.multicast6.Port = uint32(port + 1)
 		return 0
 	},
-}
-
-// SetsockoptByte sets an option of IPPROTO_IP that is a small number, as programs that were
-// written for BSD do.
-func (t *Table) SetsockoptByte(fd, level, opt int, n byte) error {
-	if k := t.kernel(fd); k != nil {
-		return other{k: k}.do(func(fd int) error { return unix.SetsockoptByte(fd, level, opt, n) })
-	}
-	if level != unix.IPPROTO_IP {
-		return t.SetsockoptString(fd, level, opt, string([]byte{n}))
-	}
-	return t.set(fd, level, opt, value{n: int(n), text: string([]byte{n})}, kindInt, kindFlag)
-}
-
-// SetsockoptInet4Addr sets an option that is an IPv4 address.
-func (t *Table) SetsockoptInet4Addr(fd, level, opt int, a [4]byte) error {
-	if k := t.kernel(fd); k != nil {
-		return other{k: k}.do(func(fd int) error { return unix.SetsockoptInet4Addr(fd, level, opt, a) })
-	}
-	return t.set(fd, level, opt, value{text: string(a[:])}, kindBytes, kindBytes)
-}
-
-// GetsockoptInet4Addr returns IP_MULTICAST_IF.
-func (t *Table) GetsockoptInet4Addr(fd, level, opt int) (a [4]byte, err error) {
-	if k := t.kernel(fd); k != nil {
-		return asks(other{k: k}, func(fd int) ([4]byte, error) { return unix.GetsockoptInet4Addr(fd, level, opt) })
-	}
-	v, err := t.get(fd, level, opt, kindBytes, kindBytes)
-	copy(a[:], v.text)
-	return a, err
-}
-
-// SetsockoptIPMreq joins or leaves an IPv4 group on the interface that has an address, or as
-// routed: IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP; IP_MULTICAST_IF.
-func (t *Table) SetsockoptIPMreq(fd, level, opt int, m *unix.IPMreq) error {
-	if k := t.kernel(fd); k != nil {
-		return other{k: k}.do(func(fd int) error { return unix.SetsockoptIPMreq(fd, level, opt, m) })
-	}
-	if m == nil {
-		return unix.EFAULT
-	}
-	return t.set(fd, level, opt, value{text: string(m.Multiaddr[:]) + string(m.Interface[:])}, kindBytes, kindBytes)
-}
-
-// SetsockoptIPMreqn is SetsockoptIPMreq with the interface by its number.
-func (t *Table) SetsockoptIPMreqn(fd, level, opt int, m *unix.IPMreqn) error {
-	if k := t.kernel(fd); k != nil {
-		return other{k: k}.do(func(fd int) error { return unix.SetsockoptIPMreqn(fd, level, opt, m) })
-	}
-	if m == nil {
-		return unix.EFAULT
-	}
-	b := append(append([]byte{}, m.Multiaddr[:]...), m.Address[:]...)
-	b = binary.NativeEndian.AppendUint32(b, uint32(m.Ifindex))
-	return t.set(fd, level, opt, value{text: string(b)}, kindBytes, kindBytes)
-}
-
-// SetsockoptIPv6Mreq joins or leaves an IPv6 group: IPV6_JOIN_GROUP, IPV6_LEAVE_GROUP.
-func (t *Table) SetsockoptIPv6Mreq(fd, level, opt int, m *unix.IPv6Mreq) error {
-	if k := t.kernel(fd); k != nil {
-		return other{k: k}.do(func(fd int) error { return unix.SetsockoptIPv6Mreq(fd, level, opt, m) })
-	}
-	if m == nil {
-		return unix.EFAULT
-	}
-	b := binary.NativeEndian.AppendUint32(m.Multiaddr[:len(m.Multiaddr):len(m.Multiaddr)], m.Interface)
-	return t.set(fd, level, opt, value{text: string(b)}, kindBytes, kindBytes)
 }

@@ -2,6 +2,7 @@ package socketapi
 
 import (
 	"cmp"
+	"encoding/binary"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +44,7 @@ var ipv6Options = []option{
 	ipFlag("IPV6_DONTFRAG", unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG, func(s *settings) *bool { return &s.dontFragment }),
 	discover("IPV6_MTU_DISCOVER", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, func(s *settings) *udp.Discovery { return &s.discover6 }),
 	{level: unix.IPPROTO_IPV6, name: unix.IPV6_MTU, label: "IPV6_MTU", get: getMTU, set: setMTU6},
+	{level: unix.IPPROTO_IPV6, name: unix.IPV6_PATHMTU, label: "IPV6_PATHMTU", kind: kindBytes, get: getPathMTU},
 }
 
 // ipFlag is an option of a level of IP that is on or off.
@@ -131,6 +133,23 @@ func getMTU(s socket, v *value) unix.Errno {
 	n, errno := c.Stack.MTU(peer.Addr(), c.Now())
 	v.n = n
 	return errno
+}
+
+// mtuInfoLen is the size of struct ip6_mtuinfo: an address, which Linux leaves empty too, and the MTU.
+const mtuInfoLen = unix.SizeofSockaddrInet6 + intLen
+
+// getPathMTU is IPV6_PATHMTU: the path's MTU to the peer (RFC 3542 §11.3).
+func getPathMTU(s socket, v *value) unix.Errno {
+	if len(v.text) < mtuInfoLen {
+		return unix.EINVAL
+	}
+	var mtu value
+	if errno := getMTU(s, &mtu); errno != 0 {
+		return errno
+	}
+	b := binary.NativeEndian.AppendUint32(make([]byte, unix.SizeofSockaddrInet6, mtuInfoLen), uint32(mtu.n))
+	v.text = string(b)
+	return 0
 }
 
 // peerOf is whom a socket is connected to, not valid if to nobody. Its lock is held.

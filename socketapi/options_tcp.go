@@ -47,7 +47,7 @@ var tcpOptions = []option{
 	count("TCP_SYNCNT", unix.TCP_SYNCNT, func(p *tcp.Params) int { return p.SynRetries }, func(o *tcp.Options) *int { return &o.SynCount }),
 	{level: unix.IPPROTO_TCP, name: unix.TCP_USER_TIMEOUT, label: "TCP_USER_TIMEOUT", on: onTCP, get: getUserTimeout, set: setUserTimeout},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_LINGER2, label: "TCP_LINGER2", on: onTCP, get: getLinger2, set: setLinger2},
-	{level: unix.IPPROTO_TCP, name: unix.TCP_CONGESTION, label: "TCP_CONGESTION", kind: kindText, on: onTCP, get: getCongestion, set: setCongestion},
+	{level: unix.IPPROTO_TCP, name: unix.TCP_CONGESTION, label: "TCP_CONGESTION", kind: kindName, on: onTCP, get: getCongestion, set: setCongestion},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN, label: "TCP_FASTOPEN", on: onTCP, get: getFastOpen, set: setFastOpen},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN_CONNECT, label: "TCP_FASTOPEN_CONNECT", on: onTCP, get: getFastConnect, set: setFastConnect},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_FASTOPEN_NO_COOKIE, label: "TCP_FASTOPEN_NO_COOKIE", on: onTCP, get: getFastNoCookie, set: setFastNoCookie},

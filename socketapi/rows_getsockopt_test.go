@@ -15,9 +15,7 @@ func (e *env) bytesOf(what string, s *side, fd, level, opt, room int, in string)
 	e.t.Helper()
 	p := make([]byte, room)
 	copy(p, in)
-	n, err := s.api.(interface {
-		Getsockopt(fd, level, opt int, p []byte) (int, error)
-	}).Getsockopt(fd, level, opt, p)
+	n, err := s.api.Getsockopt(fd, level, opt, p)
 	if err != nil {
 		e.note(what, err)
 		return
@@ -50,10 +48,10 @@ var getsockoptRows = concatRows(
 			for _, set := range []func() error{
 				func() error { return nil },
 				func() error {
-					return e.me.groups().SetsockoptInet4Addr(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, e.me.ip)
+					return e.me.api.SetsockoptInet4Addr(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, e.me.ip)
 				},
 				func() error {
-					return e.me.groups().SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Ifindex: int32(e.me.index)})
+					return e.me.api.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Ifindex: int32(e.me.index)})
 				},
 			} {
 				e.must(set())

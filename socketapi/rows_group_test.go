@@ -7,40 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// groupCalls are the calls for options about groups, which both stacks have.
-type groupCalls interface {
-	SetsockoptByte(fd, level, opt int, n byte) error
-	SetsockoptInet4Addr(fd, level, opt int, a [4]byte) error
-	GetsockoptInet4Addr(fd, level, opt int) ([4]byte, error)
-	SetsockoptIPMreq(fd, level, opt int, m *unix.IPMreq) error
-	SetsockoptIPMreqn(fd, level, opt int, m *unix.IPMreqn) error
-	SetsockoptIPv6Mreq(fd, level, opt int, m *unix.IPv6Mreq) error
-}
-
-func (linux) SetsockoptByte(fd, level, opt int, n byte) error {
-	return unix.SetsockoptByte(fd, level, opt, n)
-}
-func (linux) SetsockoptInet4Addr(fd, level, opt int, a [4]byte) error {
-	return unix.SetsockoptInet4Addr(fd, level, opt, a)
-}
-func (linux) GetsockoptInet4Addr(fd, level, opt int) ([4]byte, error) {
-	return unix.GetsockoptInet4Addr(fd, level, opt)
-}
-func (linux) SetsockoptIPMreq(fd, level, opt int, m *unix.IPMreq) error {
-	return unix.SetsockoptIPMreq(fd, level, opt, m)
-}
-func (linux) SetsockoptIPMreqn(fd, level, opt int, m *unix.IPMreqn) error {
-	return unix.SetsockoptIPMreqn(fd, level, opt, m)
-}
-func (linux) SetsockoptIPv6Mreq(fd, level, opt int, m *unix.IPv6Mreq) error {
-	return unix.SetsockoptIPv6Mreq(fd, level, opt, m)
-}
-
-func (s *side) groups() groupCalls { return s.api.(groupCalls) }
-
 // mreq joins or leaves a group on this side's interface.
 func (s *side) mreq(fd, opt int, group [4]byte) error {
-	return s.groups().SetsockoptIPMreq(fd, unix.IPPROTO_IP, opt, &unix.IPMreq{Multiaddr: group, Interface: s.ip})
+	return s.api.SetsockoptIPMreq(fd, unix.IPPROTO_IP, opt, &unix.IPMreq{Multiaddr: group, Interface: s.ip})
 }
 
 // source is one of the options about one sender.
@@ -105,7 +74,7 @@ func (e *env) hears(what string, fd int, from *side, sender int, port int, to ..
 func (s *side) sender() int {
 	s.e.t.Helper()
 	fd := s.udp()
-	s.e.must(s.groups().SetsockoptInet4Addr(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, s.ip))
+	s.e.must(s.api.SetsockoptInet4Addr(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, s.ip))
 	return fd
 }
 
@@ -125,9 +94,9 @@ var groupRows = []row{
 			e.note("once", e.me.mreq(fd, opt, groupA))
 			e.note("twice", e.me.mreq(fd, opt, groupA))
 			e.note("no group", e.me.mreq(fd, opt, e.me.ip))
-			e.note("no interface", e.me.groups().SetsockoptIPMreq(fd, unix.IPPROTO_IP, opt, &unix.IPMreq{Multiaddr: groupB, Interface: [4]byte{192, 0, 2, 99}}))
-			e.note("no interface by number", e.me.groups().SetsockoptIPMreqn(fd, unix.IPPROTO_IP, opt, &unix.IPMreqn{Multiaddr: groupB, Ifindex: 9999}))
-			e.note("by number", e.me.groups().SetsockoptIPMreqn(fd, unix.IPPROTO_IP, opt, &unix.IPMreqn{Multiaddr: groupB, Ifindex: int32(e.me.index)}))
+			e.note("no interface", e.me.api.SetsockoptIPMreq(fd, unix.IPPROTO_IP, opt, &unix.IPMreq{Multiaddr: groupB, Interface: [4]byte{192, 0, 2, 99}}))
+			e.note("no interface by number", e.me.api.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, opt, &unix.IPMreqn{Multiaddr: groupB, Ifindex: 9999}))
+			e.note("by number", e.me.api.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, opt, &unix.IPMreqn{Multiaddr: groupB, Ifindex: int32(e.me.index)}))
 			e.note("too short", e.me.api.SetsockoptString(fd, unix.IPPROTO_IP, opt, "1234567"))
 			e.note("as a number", e.me.api.SetsockoptInt(fd, unix.IPPROTO_IP, opt, 5))
 			e.note("on a stream", e.me.mreq(e.me.tcp(), opt, groupA))
@@ -217,28 +186,28 @@ var groupRows = []row{
 	{"group: the interface to send by", func(e *env) {
 		fd, opt := e.me.udp(), unix.IP_MULTICAST_IF
 		get := func(what string) {
-			a, err := e.me.groups().GetsockoptInet4Addr(fd, unix.IPPROTO_IP, opt)
+			a, err := e.me.api.GetsockoptInet4Addr(fd, unix.IPPROTO_IP, opt)
 			e.note(what, a, err)
 		}
 		get("at first")
-		e.note("an address", e.me.groups().SetsockoptInet4Addr(fd, unix.IPPROTO_IP, opt, e.me.ip))
+		e.note("an address", e.me.api.SetsockoptInet4Addr(fd, unix.IPPROTO_IP, opt, e.me.ip))
 		get("is")
-		e.note("none of ours", e.me.groups().SetsockoptInet4Addr(fd, unix.IPPROTO_IP, opt, [4]byte{192, 0, 2, 99}))
+		e.note("none of ours", e.me.api.SetsockoptInet4Addr(fd, unix.IPPROTO_IP, opt, [4]byte{192, 0, 2, 99}))
 		get("is")
-		e.note("by number", e.me.groups().SetsockoptIPMreqn(fd, unix.IPPROTO_IP, opt, &unix.IPMreqn{Ifindex: int32(e.me.index)}))
+		e.note("by number", e.me.api.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, opt, &unix.IPMreqn{Ifindex: int32(e.me.index)}))
 		get("is")
-		e.note("no such number", e.me.groups().SetsockoptIPMreqn(fd, unix.IPPROTO_IP, opt, &unix.IPMreqn{Ifindex: 9999}))
-		e.note("a pair", e.me.groups().SetsockoptIPMreq(fd, unix.IPPROTO_IP, opt, &unix.IPMreq{Multiaddr: e.me.ip}))
+		e.note("no such number", e.me.api.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, opt, &unix.IPMreqn{Ifindex: 9999}))
+		e.note("a pair", e.me.api.SetsockoptIPMreq(fd, unix.IPPROTO_IP, opt, &unix.IPMreq{Multiaddr: e.me.ip}))
 		e.note("none", e.me.api.SetsockoptInt(fd, unix.IPPROTO_IP, opt, 0))
 		get("is")
 		e.note("short", e.me.api.SetsockoptString(fd, unix.IPPROTO_IP, opt, "123"))
-		e.note("on a stream", e.me.groups().SetsockoptInet4Addr(e.me.tcp(), unix.IPPROTO_IP, opt, e.me.ip))
+		e.note("on a stream", e.me.api.SetsockoptInet4Addr(e.me.tcp(), unix.IPPROTO_IP, opt, e.me.ip))
 	}},
 	{"group: options of one byte", func(e *env) {
 		fd := e.me.udp()
 		for _, opt := range []int{unix.IP_MULTICAST_TTL, unix.IP_MULTICAST_LOOP, unix.IP_MULTICAST_ALL} {
 			for _, n := range []byte{0, 1, 2, 255} {
-				err := e.me.groups().SetsockoptByte(fd, unix.IPPROTO_IP, opt, n)
+				err := e.me.api.SetsockoptByte(fd, unix.IPPROTO_IP, opt, n)
 				is, _ := e.me.api.GetsockoptInt(fd, unix.IPPROTO_IP, opt)
 				e.note(fmt.Sprint(opt, n), err, is)
 			}
@@ -311,7 +280,7 @@ var groupRows = []row{
 		group := in6("ff05::1:1", 0).Addr
 		for _, opt := range []int{unix.IPV6_JOIN_GROUP, unix.IPV6_LEAVE_GROUP} {
 			join := func(what string, fd int, group [16]byte, index int) {
-				e.note(what, e.me.groups().SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, opt, &unix.IPv6Mreq{Multiaddr: group, Interface: uint32(index)}))
+				e.note(what, e.me.api.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, opt, &unix.IPv6Mreq{Multiaddr: group, Interface: uint32(index)}))
 			}
 			join("once", fd, group, e.me.index)
 			join("twice", fd, group, e.me.index)
@@ -347,7 +316,7 @@ var groupRows = []row{
 				fd, sender := dir.to.inet6(unix.SOCK_DGRAM), dir.from.inet6(unix.SOCK_DGRAM)
 				dir.to.set(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 				e.must(dir.to.api.Bind(fd, in6("::", port)))
-				e.must(dir.to.groups().SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP,
+				e.must(dir.to.api.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP,
 					&unix.IPv6Mreq{Multiaddr: in6(group, 0).Addr, Interface: uint32(dir.to.index)}))
 				e.must(dir.from.api.SetsockoptInt(sender, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, dir.from.index))
 				e.must(dir.from.api.Sendto(sender, []byte("hello"), 0, in6(group, port)))

@@ -10,20 +10,6 @@ import (
 // its own ticks.
 var notByValue = []int{unix.TCP_TIMESTAMP, tcpRTOMaxMS, tcpRTOMinUS, tcpDelACKMaxUS}
 
-// rates are the calls of both stacks for options of 64 bits.
-type rates interface {
-	GetsockoptUint64(fd, level, opt int) (uint64, error)
-	SetsockoptUint64(fd, level, opt int, n uint64) error
-}
-
-func (linux) GetsockoptUint64(fd, level, opt int) (uint64, error) {
-	return unix.GetsockoptUint64(fd, level, opt)
-}
-
-func (linux) SetsockoptUint64(fd, level, opt int, n uint64) error {
-	return unix.SetsockoptUint64(fd, level, opt, n)
-}
-
 // tries notes what becomes of an option of TCP for each value.
 func (e *env) tries(fd, opt int, values ...int) {
 	for _, n := range values {
@@ -67,16 +53,15 @@ var tcpOptionRows = []row{
 	}},
 	{"tcp option: SO_MAX_PACING_RATE of 32 and of 64 bits", func(e *env) {
 		fd := e.me.tcp()
-		api := e.me.api.(rates)
 		for _, n := range []uint64{0, 1, 1 << 20, 1<<32 - 1, 1 << 32, 1 << 40, 1<<64 - 1} {
-			e.note("set "+show(n), api.SetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, n))
-			long, err := api.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE)
+			e.note("set "+show(n), e.me.api.SetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, n))
+			long, err := e.me.api.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE)
 			e.note("get 64", long, err)
 			e.note2(e.me.api.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE))
 		}
 		for _, n := range []int{-1, 0, 1 << 20} {
 			e.note("set 32 "+show(n), e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, n))
-			long, err := api.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE)
+			long, err := e.me.api.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE)
 			e.note("get 64", long, err)
 		}
 	}},

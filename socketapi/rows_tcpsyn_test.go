@@ -38,9 +38,7 @@ func syn(b []byte) string {
 func (e *env) savedSYN(what string, fd, room int) {
 	e.t.Helper()
 	p := make([]byte, room)
-	n, err := e.me.api.(interface {
-		Getsockopt(fd, level, opt int, p []byte) (int, error)
-	}).Getsockopt(fd, unix.IPPROTO_TCP, unix.TCP_SAVED_SYN, p)
+	n, err := e.me.api.Getsockopt(fd, unix.IPPROTO_TCP, unix.TCP_SAVED_SYN, p)
 	if err != nil || n == 0 {
 		e.note(what, n, err)
 		return
@@ -120,9 +118,7 @@ var tcpSYNRows = []row{
 	{"tcp option: TCP_INFO's bit fields", func(e *env) {
 		mine, _ := e.me.connected(&e.peer)
 		p := make([]byte, unix.SizeofTCPInfo)
-		n, err := e.me.api.(interface {
-			Getsockopt(fd, level, opt int, p []byte) (int, error)
-		}).Getsockopt(mine, unix.IPPROTO_TCP, unix.TCP_INFO, p)
+		n, err := e.me.api.Getsockopt(mine, unix.IPPROTO_TCP, unix.TCP_INFO, p)
 		e.note("the first bytes", n > 200, err, fmt.Sprintf("%x", p[:6]))
 		scale := p[infoBitsAt]
 		e.note("the scales are there", scale&15 > 0, scale>>4 > 0)

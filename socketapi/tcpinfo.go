@@ -113,27 +113,3 @@ func infoBits(i *tcp.Info) (b [2]byte) {
 	}
 	return [2]byte{send<<4 | receive, limited<<7 | fail<<5}
 }
-
-// GetsockoptTCPCCVegasInfo, GetsockoptTCPCCDCTCPInfo and GetsockoptTCPCCBBRInfo return TCP_CC_INFO, which is all zeros of
-// a connection whose congestion control is another one.
-func (t *Table) GetsockoptTCPCCVegasInfo(fd, level, opt int) (*unix.TCPVegasInfo, error) {
-	_, err := t.get(fd, level, opt, kindCCInfo, kindCCInfo)
-	return zeroOr[unix.TCPVegasInfo](err)
-}
-
-func (t *Table) GetsockoptTCPCCDCTCPInfo(fd, level, opt int) (*unix.TCPDCTCPInfo, error) {
-	_, err := t.get(fd, level, opt, kindCCInfo, kindCCInfo)
-	return zeroOr[unix.TCPDCTCPInfo](err)
-}
-
-func (t *Table) GetsockoptTCPCCBBRInfo(fd, level, opt int) (*unix.TCPBBRInfo, error) {
-	_, err := t.get(fd, level, opt, kindCCInfo, kindCCInfo)
-	return zeroOr[unix.TCPBBRInfo](err)
-}
-
-func zeroOr[T any](err error) (*T, error) {
-	if err != nil {
-		return nil, err
-	}
-	return new(T), nil
-}
