@@ -133,7 +133,9 @@ func (s *settings) countsFirst(level int) bool {
 }
 
 // anyLength says whether the option itself asks how long its value is.
-func (o *option) anyLength() bool { return o.kind == kindText || o.kind == kindName || o.kind == kindBytes }
+func (o *option) anyLength() bool {
+	return o.kind == kindText || o.kind == kindName || o.kind == kindBytes
+}
 
 // congestionLen is TCP_CA_NAME_MAX.
 const congestionLen = 16
