@@ -11,7 +11,7 @@
 // what a fragmenting peer can send of us within FRAGMENT_TTL_NS before the oldest
 // are forgotten.
 #define ADDRS_MAX 1024
-#define PORTS_MAX 16384
+#define PORTS_MAX 65536
 #define FLOWS_MAX 65536
 #define FRAGMENTS_MAX 4096
 

@@ -37,8 +37,8 @@ func (s *Stack) inputARP(b []byte) drop.Reason {
 		}
 		return s.inputARPConflict(arp)
 	}
-	ours := p.owns(arp.TargetIP()) // and for no other does ARP answer
-	if sender.IsUnspecified() {    // a probe (RFC 5227 §1.1): nothing to learn
+	ours := p.Resolve == nil && p.owns(arp.TargetIP()) // and for no other does ARP answer
+	if sender.IsUnspecified() {                        // a probe (RFC 5227 §1.1): nothing to learn
 		if !ours {
 			return drop.ARPNotForUs
 		}

@@ -47,10 +47,10 @@ type Autoconf struct {
 }
 
 // SetAutoconf gives a port the machines. It is called once, on AutoconfCore. A port whose frames
-// have no link header has nobody to detect, and gets none.
+// have no link header has nobody to detect, and one whose addresses are another stack's too leaves it to that: they get none.
 func (s *Stack) SetAutoconf(port int, cfg *AutoconfConfig) *Autoconf {
 	p := &s.ports[port]
-	if p.RawIP {
+	if p.RawIP || p.Resolve != nil {
 		return nil
 	}
 	a := &Autoconf{stack: s, port: p, changed: cfg.Changed}

@@ -87,11 +87,12 @@ func (s *Stack) member6(p *port, group netip.Addr) bool {
 }
 
 // ownGroups joins the solicited-node groups of a port's addresses, those that it is about to have
-// among them, and leaves those of others (RFC 4291 §2.8, RFC 4861 §7.2.1, RFC 4862 §5.4.2).
+// among them, and leaves those of others (RFC 4291 §2.8, RFC 4861 §7.2.1, RFC 4862 §5.4.2). Where another stack answers for
+// them it has joined.
 func (s *Stack) ownGroups(p *port) {
 	var want []netip.Addr
 	for _, a := range slices.Concat(p.own, p.tentative) {
-		if g := wire.SolicitedNode(a); !a.Is4() && !slices.Contains(want, g) {
+		if g := wire.SolicitedNode(a); !a.Is4() && p.Resolve == nil && !slices.Contains(want, g) {
 			want = append(want, g)
 		}
 	}

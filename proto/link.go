@@ -14,9 +14,12 @@ type link Stack
 // Solicit asks for an address.
 func (l *link) Solicit(e *neigh.Entry, unicast bool, _ mono.Time) {
 	s := (*Stack)(l)
-	if e.Addr.Is4() {
+	switch resolve := s.ports[e.Port].Resolve; {
+	case resolve != nil:
+		resolve(e.Addr)
+	case e.Addr.Is4():
 		s.solicitARP(e, unicast)
-	} else {
+	default:
 		s.solicitNDP(e, unicast)
 	}
 }
@@ -70,7 +73,7 @@ func (l *link) Dropped(e *neigh.Entry, failed bool, now mono.Time) {
 func (s *Stack) Announce(port int, a netip.Addr) {
 	p := &s.ports[port]
 	switch {
-	case p.RawIP:
+	case p.RawIP, p.Resolve != nil:
 	case a.Is4():
 		s.sendARP(p, wire.Broadcast, &wire.ARPFields{Op: wire.ARPRequest, SenderMAC: p.MAC, SenderIP: a, TargetIP: a})
 	default:

@@ -63,7 +63,7 @@ func (s *Stack) inputSolicitation(icmp wire.ICMP6) drop.Reason {
 		return s.ownNDP(o.Source)
 	case probe && slices.Contains(p.tentative, m.Target()):
 		return s.inputProbe(m.Target())
-	case !p.owns(target):
+	case p.Resolve != nil, !p.owns(target):
 		return drop.NDPNotForUs
 	case probe && in.station() == p.MAC: // our own, of an address that stays in use while it is detected again
 		s.inputProbe(m.Target())

@@ -44,6 +44,11 @@ type PortConfig struct {
 	// (GSO). 0: packets leave as they are. It is 0 on a port with a VLAN of its own and where RawIP is set.
 	Trains int
 
+	// Resolve asks another stack, which has the port's addresses too, for a neighbour's MAC address: this one speaks no
+	// ARP and no NDP there, and announces nothing. What it is told comes by [Stack.Neigh]. It is called with
+	// the core's lock held, again for as long as there is no answer. nil: the stack is the only one there.
+	Resolve func(neighbour netip.Addr)
+
 	// TrustUnfinished takes a transport checksum that the sender left to hardware as
 	// good. It is for links whose other end is a kernel of this machine (veth, TAP): such
 	// a frame has not been on a wire. On a real NIC it would let damage through.

@@ -49,6 +49,8 @@ func (t *Table) open(domain, typ, proto int) (socket, unix.Errno) {
 	var s socket
 	var errno unix.Errno
 	switch {
+	case t.host.Shares() && (typ == unix.SOCK_RAW || typ == unix.SOCK_DGRAM && proto == int(icmpOf(domain))):
+		errno = unix.EPROTONOSUPPORT // what has no port stays with the kernel: see host.Interface.Share
 	case typ == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP):
 		s, errno = newTCPSocket(t.host, domain)
 	case typ == unix.SOCK_DGRAM && (proto == 0 || proto == unix.IPPROTO_UDP):

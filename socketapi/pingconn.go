@@ -47,6 +47,9 @@ func (st *Stack) ListenPing(local netip.Addr) (*PingConn, error) {
 	if !local.IsValid() {
 		return nil, fail("socket", unix.EAFNOSUPPORT)
 	}
+	if st.host.Shares() { // the replies stay with the kernel: see host.Interface.Share
+		return nil, fail("socket", unix.EPROTONOSUPPORT)
+	}
 	local = local.Unmap()
 	protocol := wire.ProtoICMP
 	if !local.Is4() {

@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -17,19 +18,19 @@ import (
 // A host whose address is the kernel's too has its ports held there as well: each is whosoever took it first, and
 // the kernel's own again when the last who holds it has gone.
 func TestPortsOfASharedAddress(t *testing.T) {
-	for _, mirror := range []host.Mirror{host.MirrorAddrs, 0} {
-		t.Run(map[host.Mirror]string{0: "the program's", host.MirrorAddrs: "mirrored"}[mirror], func(t *testing.T) { portsOfASharedAddress(t, mirror) })
+	for name, in := range map[string]host.Interface{
+		"the program's": {Name: "va", Addrs: enginePrefixes, Detect: host.DetectNone},
+		"mirrored":      {Name: "va", Mirror: host.MirrorAddrs},
+		"shared":        {Name: "va", Share: true},
+	} {
+		t.Run(name, func(t *testing.T) { portsOfASharedAddress(t, in) })
 	}
 }
 
-func portsOfASharedAddress(t *testing.T, mirror host.Mirror) {
+func portsOfASharedAddress(t *testing.T, in host.Interface) {
 	netlab.RequireRoot(t)
 	ours, peer := netlab.TestNS(t), netlab.TestNS(t)
 	netlab.TestVeth(t, netlab.End{NS: ours, Name: "va", Addrs: enginePrefixes}, netlab.End{NS: peer, Name: "vb", Addrs: kernelPrefixes})
-	in := host.Interface{Name: "va", Mirror: mirror, Detect: host.DetectNone}
-	if mirror == 0 {
-		in.Addrs = enginePrefixes
-	}
 	st := openAt(t, ours, in)
 	engine, kernel := &sharedSide{t: t, api: st.table}, &sharedSide{t: t, ns: ours}
 	addrs := []struct {
@@ -271,7 +272,7 @@ func (s *sharedSide) close(fd int) {
 // sharedCrashVar tells the process that TestPortsOfASharedAddressAfterACrash starts what it is.
 const sharedCrashVar = "XDPSOCK_TEST_SHARED_CRASH"
 
-// A process that is killed leaves no port behind.
+// A process that is killed leaves no port behind, and all that the kernel does goes on.
 func TestPortsOfASharedAddressAfterACrash(t *testing.T) {
 	netlab.RequireRoot(t)
 	if os.Getenv(sharedCrashVar) != "" {
@@ -291,6 +292,11 @@ func TestPortsOfASharedAddressAfterACrash(t *testing.T) {
 	if _, err := kernel.bind(unix.SOCK_STREAM, engineAddr, 4000, true); err != unix.EADDRINUSE {
 		t.Errorf("before: %v", err)
 	}
+	login := loginFrom(t, peer, ours, engineAddr+":22")
+	login.goesOn("before")
+	if c, err := peer.Dial("tcp", engineAddr+":4000"); !errors.Is(err, unix.ECONNREFUSED) { // it does not listen
+		t.Errorf("before: connected to %v, %v", c, err)
+	}
 	fatal(t, cmd.Process.Kill())
 	if _, ok := cmd.Wait().(*exec.ExitError); !ok {
 		t.Error("it was not killed")
@@ -303,9 +309,11 @@ func TestPortsOfASharedAddressAfterACrash(t *testing.T) {
 		}
 		kernel.close(fd)
 	}
-	l, err := ours.Listen("tcp", engineAddr+":4000") // and its traffic is the kernel's
+	login.goesOn("after")
+	login.stop()
+	again, err := ours.Listen("tcp", engineAddr+":4000") // and its traffic is the kernel's
 	fatal(t, err)
-	defer l.Close()
+	defer again.Close()
 	c, err := peer.Dial("tcp", engineAddr+":4000")
 	fatal(t, err)
 	c.Close()
@@ -316,7 +324,7 @@ func holdSharedPorts(t *testing.T) {
 	here, err := netlab.Current()
 	fatal(t, err)
 	defer here.Close()
-	st := openAt(t, here, host.Interface{Name: "va", Mirror: host.MirrorAddrs})
+	st := openAt(t, here, host.Interface{Name: "va", Share: true})
 	for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
 		fd, err := st.table.Socket(unix.AF_INET, typ, 0)
 		fatal(t, err)

@@ -30,6 +30,7 @@ type stackFlags struct {
 	checksums string
 	vlan      uint16
 	mirror    []string
+	share     bool
 	noDetect  bool
 	sysctls   []string
 
@@ -43,6 +44,7 @@ func (f *stackFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.gateways, "gateway", nil, "address of the router on the link; may be repeated: the next of its family is used while those before it do not answer")
 	flags.Uint16Var(&f.vlan, "vlan", 0, "802.1Q VLAN that the addresses are on, 1 to 4094; 0: frames without a tag")
 	flags.StringSliceVar(&f.mirror, "mirror", nil, "follow what the kernel has on the interface: routes, addresses or both; addresses that are taken over are heard by the kernel's programs no more")
+	flags.BoolVar(&f.share, "share", false, "use the kernel's addresses on the interface, or those that -a names, beside the kernel, and take the ports of the engine's sockets alone")
 	flags.BoolVar(&f.noDetect, "no-detect", false, "use IPv6 addresses at once, without finding out whether another station has them")
 	flags.StringArrayVar(&f.sysctls, "sysctl", nil, "NAME=VALUE of a knob, as tcp_fin_timeout=30; 'xdpsock sysctl' and docs/sysctl.md list them; may be repeated")
 	flags.StringVar(&f.policy, "policy", engine.Balanced.String(), "how to idle: latency (never sleeps), balanced or efficient")
@@ -55,10 +57,12 @@ func (f *stackFlags) config() (cfg host.Config, err error) {
 	switch {
 	case f.iface == "":
 		return cfg, usagef("no interface: say with -i which one to take packets from")
-	case len(f.addrs) == 0 && !slices.Contains(f.mirror, "addresses"):
-		return cfg, usagef("no address: give the engine one of its own with -a, such as -a 192.0.2.7/24, or -a dhcp")
+	case len(f.addrs) == 0 && !f.share && !slices.Contains(f.mirror, "addresses"):
+		return cfg, usagef("no address: give the engine one of its own with -a, such as -a 192.0.2.7/24, or -a dhcp; or the kernel's with --share")
+	case f.share && (len(f.gateways) > 0 || f.vlan != 0):
+		return cfg, usagef("--share uses the kernel's routes and no VLAN: leave out --gateway and --vlan; a VLAN is opened as the kernel's interface of it, such as -i eth1.7")
 	}
-	in := host.Interface{Name: f.iface, VLAN: f.vlan}
+	in := host.Interface{Name: f.iface, VLAN: f.vlan, Share: f.share}
 	for _, what := range f.mirror {
 		switch what {
 		case "routes":
@@ -119,6 +123,9 @@ func (f *stackFlags) parseAddrs(in *host.Interface) (err error) {
 		default:
 			list = append(list, s)
 		}
+	}
+	if f.share && len(list) < len(f.addrs) {
+		return usagef("--share uses the kernel's addresses, which the kernel gets by itself: leave out -a dhcp, auto and local")
 	}
 	in.Addrs, err = parsePrefixes(list)
 	return err
@@ -255,11 +262,19 @@ func (f *stackFlags) openStack() (*socketapi.Stack, error) {
 		return nil, err
 	}
 	for _, p := range cfg.Interfaces[0].Addrs {
-		if err := notKernels(p.Addr()); err != nil {
+		if err := notKernels(p.Addr()); err != nil && !f.share {
 			return nil, err
 		}
 	}
 	return socketapi.Open(cfg)
+}
+
+// echoes refuses to wait for ICMP echo replies where they are the kernel's.
+func (f *stackFlags) echoes() error {
+	if f.share {
+		return usagef("with --share ICMP echo stays with the kernel: use its ping, or give the engine an address of its own with -a")
+	}
+	return nil
 }
 
 // notKernels refuses an address that the kernel has: all its traffic would be ours from
@@ -276,7 +291,7 @@ func notKernels(addr netip.Addr) error {
 		}
 		for _, a := range addrs {
 			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap() == addr.Unmap() {
-				return fmt.Errorf("%s is an address of the kernel's own, on %s: give the engine another one of that link, or take it away with 'ip address del %s dev %s'", addr, i.Name, a, i.Name)
+				return fmt.Errorf("%s is an address of the kernel's own, on %s: share it with --share, give the engine another one of that link, or take it away with 'ip address del %s dev %s'", addr, i.Name, a, i.Name)
 			}
 		}
 	}

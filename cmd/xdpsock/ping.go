@@ -149,6 +149,9 @@ type rtt struct {
 var errNoReply = errors.New("no reply")
 
 func runPing(ctx context.Context, out *output, flags *stackFlags, p pingFlags, target netip.Addr) (err error) {
+	if err := flags.echoes(); err != nil {
+		return err
+	}
 	stack, end, err := flags.open(ctx, out)
 	if err != nil {
 		return err

@@ -77,12 +77,15 @@ func serveCommand() *cobra.Command {
 		place controlFlags
 	)
 	cmd := &cobra.Command{
-		Use:   "serve -i IF -a CIDR [flags]",
-		Short: "Give small services at an address of the engine's own",
+		Use:   "serve -i IF (-a CIDR | --share) [flags]",
+		Short: "Give small services at an address of the engine's own, or at the kernel's",
 		Long: `Give RFC 862 echo and RFC 863 discard over TCP and UDP, RFC 864 characters over TCP,
 and HTTP, at addresses of the engine's own: they must not be the kernel's, and the
 kernel keeps all its own traffic. If no port is given, the services are at those of
 their RFCs; if some are, the others are off.
+
+With --share they are at the kernel's addresses on the interface instead. The kernel keeps
+everything there but the ports of the services, a remote login included.
 
 While it runs, 'xdpsock neigh', 'route', 'addr', 'sockets' and 'drops' print what it holds, and
 'xdpsock sysctl' prints and turns its knobs.
@@ -93,7 +96,8 @@ with the SHA-256 of what was posted.`,
   sudo xdpsock serve -i eth1 -a 192.0.2.7/24 --gateway 192.0.2.1 --echo 7007 --policy latency
   sudo xdpsock serve -i eth1 -a 192.0.2.7/24 -a 2001:db8::7/64
   sudo xdpsock serve -i eth1 -a 192.0.2.7/24 --http 8080 --json
-  sudo xdpsock serve -i eth1 -a dhcp -a auto`,
+  sudo xdpsock serve -i eth1 -a dhcp -a auto
+  sudo xdpsock serve -i eth0 --share --http 8080`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := at.check(cmd); err != nil {
@@ -159,7 +163,11 @@ func serve(ctx context.Context, out *output, stderr io.Writer, flags *stackFlags
 	began := time.Now()
 	l := linkOf(stack.Host().NICs()[0], own(stack))
 	l.say(out)
-	out.say("policy %s; own %s", flags.policy, strings.Join(own(stack), ", "))
+	whose := "own"
+	if flags.share {
+		whose = "shared with the kernel:"
+	}
+	out.say("policy %s; %s %s", flags.policy, whose, strings.Join(own(stack), ", "))
 	sayServices(out, group.Stats())
 	out.emit(ready{"ready", &l, flags.policy, group.Stats()})
 	watching, stop := context.WithCancel(ctx)

@@ -90,6 +90,11 @@ to be unreachable, !X where it is prohibited, !F-MTU where the packet is too big
 }
 
 func runTraceroute(ctx context.Context, out *output, flags *stackFlags, f traceFlags, target netip.Addr) (err error) {
+	if f.icmp {
+		if err := flags.echoes(); err != nil {
+			return err
+		}
+	}
 	stack, end, err := flags.open(ctx, out)
 	if err != nil {
 		return err

@@ -269,6 +269,14 @@ func (t *Table) See(s Sighting, now mono.Time) {
 	}
 }
 
+// Doubt says that whoever told of a neighbour knows it no longer, or gets no answer there: it is used as one that
+// is Stale, and asked for in time.
+func (t *Table) Doubt(port int, addr netip.Addr) {
+	if e := t.entries[key{port, addr}]; e != nil && e.state == Reachable {
+		e.state = Stale
+	}
+}
+
 // touch makes e the newest.
 func (t *Table) touch(e *Entry) {
 	if t.newest != e {

@@ -89,6 +89,9 @@ func (h *Host) replaceAddrs(what string, owner Owner, port int, with func(*netwo
 	if port < 0 || port >= h.ports {
 		return fmt.Errorf("host: %s: there is no port %d: %w", what, port, unix.ENODEV)
 	}
+	if owner != Kernel && h.shared(port) {
+		return fmt.Errorf("host: %s: %s shares the kernel's addresses: change them there, with 'ip address': %w", what, h.names[port], unix.EOPNOTSUPP)
+	}
 	return h.change(func(n *network) error {
 		list, err := with(n)
 		if err == nil {
@@ -196,7 +199,7 @@ func checkAddrs(in *Interface, info engine.Info) error {
 }
 
 // withLinkLocal gives an interface with IPv6 addresses a link-local one, which neighbour discovery
-// needs (RFC 4291 §2.1). A link without MAC addresses has neither.
+// needs (RFC 4291 §2.1). A link without MAC addresses has neither; a shared one has the kernel's.
 func withLinkLocal(addrs []route.Addr, port proto.PortConfig) []route.Addr {
 	has6, has := false, false
 	for i := range addrs {
@@ -204,7 +207,7 @@ func withLinkLocal(addrs []route.Addr, port proto.PortConfig) []route.Addr {
 		has6 = has6 || a.Is6()
 		has = has || a.Is6() && a.IsLinkLocalUnicast()
 	}
-	if !has6 || has || port.RawIP {
+	if !has6 || has || port.RawIP || port.Resolve != nil {
 		return addrs
 	}
 	return append(slices.Clone(addrs), route.Addr{Prefix: proto.LinkLocal(&port)})

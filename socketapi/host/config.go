@@ -61,6 +61,12 @@ type Interface struct {
 	// Gateways, and follows its changes.
 	Mirror Mirror
 
+	// Share leaves the kernel its addresses, ARP, neighbour discovery and ICMP echo, and all that programs there do: the host uses the
+	// interface's addresses as well, or those of them that Addrs names, and takes what its sockets have ports for. Each of
+	// those is held in the kernel. Routes and neighbours are the kernel's, and so is the configuration of addresses:
+	// Auto, LinkLocal and Gateways are not for it, Mirror is included, and Detect has nothing to do. It needs AF_XDP. The README has its limits.
+	Share bool
+
 	// Auto believes the routers on the link: it makes addresses and routes of what they advertise
 	// (RFC 4861, RFC 4862). The addresses stay the same at each start (RFC 7217).
 	Auto bool

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ type Host struct {
 	reports   reports
 	groups    groups
 	mirrored  mirrored
+	sharing   sharing
 	directory *directory
 	clock     engine.Clock
 	drainMax  time.Duration
@@ -83,6 +85,11 @@ func Open(cfg Config) (h *Host, err error) {
 	}
 	devices = append(devices, make([][]engine.Device, len(cfg.Interfaces)-len(devices))...)
 	for i := range cfg.Interfaces {
+		if err = checkShare(&cfg.Interfaces[i]); err != nil {
+			return h, err
+		}
+	}
+	for i := range cfg.Interfaces {
 		if in := &cfg.Interfaces[i]; in.Name != "" && in.VLAN == 0 {
 			if devices[i], err = h.openInterface(in); err != nil {
 				devices[i] = slices.Clone(in.Devices)
@@ -97,6 +104,9 @@ func Open(cfg Config) (h *Host, err error) {
 		return h, err
 	}
 	if err = h.startSysctls(cfg.Sysctls); err != nil {
+		return h, err
+	}
+	if err = h.watchNeighbours(); err != nil {
 		return h, err
 	}
 	if err = h.watchLinks(); err != nil {
@@ -127,6 +137,9 @@ func (h *Host) openInterface(in *Interface) ([]engine.Device, error) {
 		return nil, err
 	}
 	h.nics = append(h.nics, nic)
+	if in.Share && nic.Program() == nil {
+		return nil, sharedByXDP(in, strings.Join(nic.Info().Refused, "; "))
+	}
 	return nic.Devices(), nil
 }
 
@@ -150,6 +163,7 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 	h.directory = newDirectory()
 	h.ports = len(devices)
 	h.setIndexes(cfg)
+	h.makeSharing(cfg)
 	h.net.now, h.net.gone = newNetwork(h.ports), make([]bool, h.ports)
 	h.link.states, h.link.changed = make([]LinkState, h.ports), make(chan struct{})
 	h.link.heard = make([]bool, h.ports)
@@ -177,6 +191,7 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 			h.net.now.mtus[j], h.link.states[j] = p.MTU, LinkState{MTU: p.MTU, LinkMTU: info.MTU}
 			p.Over = h.over[j]
 			p.Index = uint32(h.indexes[j])
+			p.Resolve = h.resolver(j)
 			pcfg.Ports = append(pcfg.Ports, p)
 		}
 		loop := engine.NewLoop()
@@ -216,6 +231,9 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 // takeAddrs gives the host the addresses and routes of its configuration.
 func (h *Host) takeAddrs(cfg *Config) error {
 	for j := range cfg.Interfaces {
+		if h.shared(j) {
+			continue // startMirrors
+		}
 		var list []route.Addr
 		for _, p := range cfg.Interfaces[j].Addrs {
 			list = append(list, route.Addr{Prefix: p})
@@ -376,6 +394,7 @@ func (h *Host) undo(devices [][]engine.Device) error {
 		errs = append(errs, h.watcher.Close())
 	}
 	errs = append(errs, h.stopMirrors()...)
+	errs = append(errs, h.stopNeighbours()...)
 	for _, nic := range h.nics { // first: from here on every frame is the kernel's
 		errs = append(errs, nic.Close())
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
@@ -23,17 +24,26 @@ import (
 // All of it is guarded by Ports.mu.
 type kernelPorts struct {
 	namespace namespace
-	shared    map[netip.Addr]struct{} // addresses of the host that the kernel has too, link-local ones left out
-	four, six bool                    // whether there are any of a family
+	shared    map[netip.Addr]*engine.NIC // addresses of the host that the kernel has too; of those of shared interfaces, where ports are steered by one
+	four, six bool                       // whether there are any of a family
+	steered   []*engine.NIC              // shared interfaces; not changed after Open
 	held      map[portKey][]*kernelPort
 }
 
-// A kernelPort is one socket of the kernel's, and how many holds it stands for; at 0 it stands for connections.
+// A kernelPort is one socket of the kernel's, and how many holds it stands for; at 0 it stands for connections. Where the
+// address is shared the port comes here by rules, which are there only while it is held.
 type kernelPort struct {
 	kernelName
-	key  portKey
-	fd   int
-	uses int
+	key   portKey
+	fd    int
+	uses  int
+	rules []portRule
+}
+
+// A portRule is what brings the packets of a port here on one interface.
+type portRule struct {
+	nic   *engine.NIC
+	local netip.Addr // unspecified: all shared ones of its family
 }
 
 // A kernelName is what a socket of the kernel's is bound to beside its port.
@@ -81,6 +91,11 @@ func (k *kernelPorts) take(h *Hold) unix.Errno {
 		p.fd, errno = p.open(k.held[key], h.ReuseAddr)
 		return errno
 	})
+	if errno == 0 {
+		if errno = k.steer(p); errno != 0 {
+			unix.Close(p.fd)
+		}
+	}
 	switch errno {
 	case 0:
 		k.held[key] = append(k.held[key], p)
@@ -89,6 +104,42 @@ func (k *kernelPorts) take(h *Hold) unix.Errno {
 		errno = unix.ENOBUFS
 	}
 	return errno
+}
+
+// steer has the rules of a port be those of the addresses now. It is ENOBUFS if a program has no room for one more.
+func (k *kernelPorts) steer(p *kernelPort) (errno unix.Errno) {
+	var want []portRule
+	switch nic := k.shared[p.addr]; {
+	case nic != nil:
+		want = append(want, portRule{nic, p.addr.WithZone("")})
+	case p.addr.IsUnspecified():
+		for _, nic := range k.steered {
+			want = append(want, portRule{nic, p.addr})
+			if p.addr.Is6() && !p.only6 {
+				want = append(want, portRule{nic, netip.IPv4Unspecified()})
+			}
+		}
+	}
+	if slices.Equal(p.rules, want) {
+		return 0
+	}
+	p.unsteer()
+	for _, r := range want {
+		if r.nic.AddPort(uint8(p.key.protocol), netip.AddrPortFrom(r.local, p.key.port)) != nil {
+			p.unsteer()
+			return unix.ENOBUFS
+		}
+		p.rules = append(p.rules, r)
+	}
+	return 0
+}
+
+// unsteer leaves the packets of a port to the kernel.
+func (p *kernelPort) unsteer() {
+	for _, r := range p.rules {
+		r.nic.RemovePort(uint8(p.key.protocol), netip.AddrPortFrom(r.local, p.key.port)) // it fails when the interface has gone, and its rules with it
+	}
+	p.rules = nil
 }
 
 // drop gives back what take has taken, unless connections keep it.
@@ -103,8 +154,9 @@ func (k *kernelPorts) drop(h *Hold, kept bool) {
 	}
 }
 
-// end closes a socket of the kernel's.
+// end closes a socket of the kernel's. The packets come here no more by then, so that none of the next one's does.
 func (k *kernelPorts) end(p *kernelPort) {
+	p.unsteer()
 	unix.Close(p.fd)
 	rest := slices.DeleteFunc(k.held[p.key], func(other *kernelPort) bool { return other == p })
 	if len(rest) == 0 {
@@ -211,12 +263,12 @@ func (p *kernelPort) sockaddr() unix.Sockaddr {
 	if p.addr.Is4() {
 		return &unix.SockaddrInet4{Port: int(p.key.port), Addr: p.addr.As4()}
 	}
-	return &unix.SockaddrInet6{Port: int(p.key.port), Addr: p.addr.As16()}
+	return &unix.SockaddrInet6{Port: int(p.key.port), Addr: p.addr.As16(), ZoneId: wire.Scope(p.addr)}
 }
 
 // share says which addresses the kernel has too. What is held already is held there as well from now on, unless a
 // program of the kernel's was first, and what need not be any more is given back.
-func (p *Ports) share(addrs map[netip.Addr]struct{}) {
+func (p *Ports) share(addrs map[netip.Addr]*engine.NIC) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := &p.kernel
@@ -238,6 +290,11 @@ func (p *Ports) share(addrs map[netip.Addr]struct{}) {
 			if ok && h.kernel == nil {
 				k.take(h)
 			}
+		}
+	}
+	for _, list := range k.held {
+		for _, held := range list {
+			k.steer(held) // no room: the next change tries again
 		}
 	}
 	for _, local := range p.connected() {
@@ -322,9 +379,10 @@ func (p *Ports) giveBack(port uint16) {
 }
 
 // sharedWithKernel is those of the addresses of all ports that the kernel has too. before are those that it has been
-// asked about. Of the link-local ones it keeps its own traffic in any case, and it has one on every link.
-func (h *Host) sharedWithKernel(n *network, before, after [][]route.Addr) map[netip.Addr]struct{} {
-	shared := map[netip.Addr]struct{}{}
+// asked about. Of the link-local ones it keeps its own traffic in any case, and it has one on every link; those of a
+// shared interface are the same on both sides.
+func (h *Host) sharedWithKernel(n *network, before, after [][]route.Addr) map[netip.Addr]*engine.NIC {
+	shared := map[netip.Addr]*engine.NIC{}
 	h.Ports.mu.Lock()
 	known := h.Ports.kernel.shared
 	h.Ports.mu.Unlock()
@@ -334,12 +392,18 @@ func (h *Host) sharedWithKernel(n *network, before, after [][]route.Addr) map[ne
 		}
 		for i := range after[port] {
 			a := after[port][i].Prefix.Addr()
-			if a.IsLinkLocalUnicast() {
+			switch {
+			case h.shared(port):
+				shared[h.zoned(port, a)] = h.byPort[port]
+				continue
+			case a.IsLinkLocalUnicast():
 				continue
 			}
 			_, has := known[a]
 			if indexOf(n.addrs[Kernel][port], a) >= 0 || has && indexOf(before[port], a) >= 0 || indexOf(before[port], a) < 0 && h.Ports.kernel.namespace.has(a) {
-				shared[a] = struct{}{}
+				if _, ok := shared[a]; !ok { // another interface may share it
+					shared[a] = nil
+				}
 			}
 		}
 	}

@@ -32,6 +32,7 @@ type kernelMirror struct {
 	host    *Host
 	port    int
 	what    Mirror
+	shared  *Interface // nil: what is mirrored is the host's alone
 	watcher *engine.KernelWatcher
 }
 
@@ -47,15 +48,17 @@ type mirrored struct {
 func (h *Host) startMirrors(cfg *Config) error {
 	h.mirrored.routes = make([][]route.Route, h.ports)
 	for port := range cfg.Interfaces {
-		what := cfg.Interfaces[port].Mirror
-		if what == 0 {
+		m := &kernelMirror{host: h, port: port, what: cfg.Interfaces[port].Mirror}
+		if h.shared(port) {
+			m.what, m.shared = MirrorRoutes|MirrorAddrs, &cfg.Interfaces[port]
+		}
+		if m.what == 0 {
 			continue
 		}
-		m := &kernelMirror{host: h, port: port, what: what}
 		first, firstErr := true, error(nil)
 		watcher, err := engine.WatchKernel(h.indexes[port], func(k engine.Kernel) {
 			// A later change that cannot be had, since there is too much of it, leaves what was before.
-			if err := m.take(k); first {
+			if err := m.take(k, first); first {
 				first, firstErr = false, err
 			}
 		})
@@ -79,12 +82,18 @@ func (h *Host) stopMirrors() (errs []error) {
 }
 
 // take gives the host what the kernel has.
-func (m *kernelMirror) take(k engine.Kernel) error {
+func (m *kernelMirror) take(k engine.Kernel, first bool) (err error) {
 	h := m.host
 	h.mirrored.mu.Lock()
 	defer h.mirrored.mu.Unlock()
 	if m.what&MirrorAddrs != 0 {
-		if err := h.ReplaceAddrs(Kernel, m.port, kernelAddrs(k.Addrs)); err != nil {
+		addrs := kernelAddrs(k.Addrs, false)
+		if m.shared != nil {
+			if addrs, err = m.sharedAddrs(k.Addrs, first); err != nil {
+				return err
+			}
+		}
+		if err := h.ReplaceAddrs(Kernel, m.port, addrs); err != nil {
 			return err
 		}
 	}
@@ -105,10 +114,10 @@ func (m *kernelMirror) take(k engine.Kernel) error {
 	return h.ReplaceRoutes(Kernel, all)
 }
 
-// kernelAddrs is the kernel's addresses as the host's.
-func kernelAddrs(addrs []engine.Addr) (list []route.Addr) {
+// kernelAddrs is the kernel's addresses as the host's, with its link-local ones where both have them.
+func kernelAddrs(addrs []engine.Addr, linkLocal bool) (list []route.Addr) {
 	for _, a := range addrs {
-		if a.Prefix.Addr().IsLinkLocalUnicast() || a.Prefix.Addr().IsLoopback() {
+		if !linkLocal && a.Prefix.Addr().IsLinkLocalUnicast() || a.Prefix.Addr().IsLoopback() {
 			continue
 		}
 		own := route.Addr{Prefix: a.Prefix, Temporary: a.Temporary, Detached: a.Detached}

@@ -186,7 +186,11 @@ func (h *Host) steer(before, after [][]route.Addr) (err error) {
 			if indexOf(before[port], a.Prefix.Addr()) >= 0 {
 				continue
 			}
-			if err := nic.AddAddr(a.Prefix.Addr()); err != nil {
+			take := nic.AddAddr
+			if h.shared(port) {
+				take = nic.ShareAddr
+			}
+			if err := take(a.Prefix.Addr()); err != nil {
 				err = fmt.Errorf("host: take %s on %s: %w", a.Prefix.Addr(), h.names[port], err)
 				return errors.Join(err, h.unsteer(taken, make([][]route.Addr, len(taken))))
 			}
@@ -208,7 +212,11 @@ func (h *Host) unsteer(before, after [][]route.Addr) error {
 			if indexOf(after[port], a.Prefix.Addr()) >= 0 {
 				continue
 			}
-			if err := nic.RemoveAddr(a.Prefix.Addr()); err != nil {
+			giveBack := nic.RemoveAddr
+			if h.shared(port) {
+				giveBack = nic.UnshareAddr
+			}
+			if err := giveBack(a.Prefix.Addr()); err != nil {
 				errs = append(errs, fmt.Errorf("host: give back %s on %s: %w", a.Prefix.Addr(), h.names[port], err))
 			}
 		}

@@ -27,7 +27,7 @@ func trunks(list []Interface) (all []Interface, over []int, err error) {
 			return nil, nil, fmt.Errorf("host: interface %d: a VLAN needs the name of the interface that carries it", i)
 		case in.Devices != nil:
 			return nil, nil, fmt.Errorf("host: %s: a VLAN is on the devices of %s, and has none of its own", vlanName(in.Name, in.VLAN), in.Name)
-		case in.Mirror != 0:
+		case in.Mirror != 0, in.Share:
 			return nil, nil, fmt.Errorf("host: %s: the kernel's addresses and routes are mirrored without a VLAN only", vlanName(in.Name, in.VLAN))
 		}
 		if in.Name != "" && slices.ContainsFunc(list[:i], func(o Interface) bool { return o.Name == in.Name && o.VLAN == in.VLAN }) {
