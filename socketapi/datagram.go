@@ -306,6 +306,9 @@ func (s *datagram) disconnect() unix.Errno {
 		return 0
 	}
 	s.placed.Store(false)
+	if s.locked {
+		s.any = s.ends[0].Local.Addr()
+	}
 	for i, c := range s.host.Cores() {
 		c.Lock()
 		s.table(c).Remove(s.ends[i])
@@ -324,11 +327,16 @@ func (s *datagram) giveBack(hold *host.Hold) {
 	}
 }
 
-// sourceFor is the local address of a bound socket that is connected to a peer. mu is held.
+// sourceFor is the local address of a bound socket that is connected to a peer. One that is bound to a group goes on to hear that, and
+// sends from another address; of a socket for IPv6 Linux would send from a group of IPv4's, which it does not. mu is held.
 func (s *datagram) sourceFor(to netip.AddrPort) (netip.AddrPort, unix.Errno) {
-	local := s.ends[0].Local
-	if a := s.hold.Local.Addr(); a.Is4() && a.IsUnspecified() && to.Addr().Is6() {
+	local, at := s.ends[0].Local, s.hold.Local.Addr()
+	group := s.host.IsGroup(at)
+	switch {
+	case at.Is4() && (at.IsUnspecified() || group) && to.Addr().Is6():
 		return netip.AddrPort{}, unix.EAFNOSUPPORT // Linux: ip6_dst_lookup_tail
+	case group && at.Is4() && s.hold.Mapped:
+		return netip.AddrPort{}, unix.EINVAL // Linux: ip_route_output_key_hash_rcu
 	}
 	if to.Addr().Is4() && local.Addr().Is6() && s.hold.Local.Addr().IsUnspecified() { // of a peer of before, which says nothing over IPv4 (inet_saddr is none yet)
 		local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
@@ -337,6 +345,9 @@ func (s *datagram) sourceFor(to netip.AddrPort) (netip.AddrPort, unix.Errno) {
 	c.Lock()
 	src, errno := c.Stack.Source(s.ends[0].Device, local.Addr(), to.Addr(), c.Now())
 	c.Unlock()
+	if group {
+		src = at
+	}
 	return netip.AddrPortFrom(src, local.Port()), errno
 }
 

@@ -29,6 +29,14 @@ var differences = map[string]difference{
 		"a socket of Linux that was connected over IPv4 sends its SYN over IPv6 to nowhere (tcp_v6_connect puts back what it sends by only when it fails)",
 		[]string{"linux made: false | engine made: true"},
 	},
+	"AF_INET6: a datagram socket connected over IPv4 after IPv6": {
+		"it has an address of IPv4 then, and hears its peer; on Linux it keeps that of IPv6, and nothing can reach it (__ip6_datagram_connect)",
+		[]string{
+			"linux connected: own name: [fd99::2]:0 scope 0 | engine connected: own name: [::ffff:10.99.0.2]:0 scope 0",
+			"linux another at its address of IPv4: ok | engine another at its address of IPv4: EADDRINUSE",
+			"linux what the peer sends arrives: 0 | engine what the peer sends arrives: 1",
+		},
+	},
 	"SO_SNDBUF is at first": {
 		"a stream's send buffer begins with 128 KiB here: a write and the copy of it are all there is, no overhead of packets",
 		[]string{"linux tcp: 16384 ok | engine tcp: 131072 ok", "linux tcp6: 16384 ok | engine tcp6: 131072 ok"},

@@ -255,6 +255,28 @@ var groupRows = []row{
 		broadcast[3] = 255
 		e.note("bind to the link", e.me.api.Bind(b, &unix.SockaddrInet4{Addr: broadcast, Port: port}))
 	}},
+	{"group: bound to one and connected", func(e *env) {
+		port := e.freePort()
+		fd, sender, other := e.me.udp(), e.peer.sender(), e.peer.sender()
+		at := e.peer.at(e.freePort())
+		e.must(e.peer.api.Bind(sender, at))
+		e.must(e.me.api.Bind(fd, &unix.SockaddrInet4{Addr: groupC, Port: port}))
+		e.must(e.me.mreq(fd, unix.IP_ADD_MEMBERSHIP, groupC))
+		e.note("connect", e.me.api.Connect(fd, at))
+		e.me.noteNames("connected", fd)
+		e.must(e.peer.api.Sendto(sender, []byte("to the host"), 0, e.me.at(port)))
+		e.must(e.peer.api.Sendto(other, []byte("of another"), 0, &unix.SockaddrInet4{Addr: groupC, Port: port}))
+		e.hears("what the peer sends to the group", fd, &e.peer, sender, port, groupC)
+		_, err := e.me.api.Write(fd, []byte("x"))
+		e.must(err)
+		_, from, err := e.peer.api.Recvfrom(sender, make([]byte, 9), 0)
+		e.note("it sends from", from, err)
+		e.note("disconnect", e.me.api.Connect(fd, nil))
+		e.me.noteNames("then", fd)
+		six := e.me.inet6(unix.SOCK_DGRAM)
+		e.must(e.me.api.Bind(six, in6("::ffff:239.1.1.2", port)))
+		e.note("of a socket for IPv6", e.me.api.Connect(six, in6("::ffff:"+kernelAddr, port)), e.me.api.Connect(six, in6(kernelAddr6, port)))
+	}},
 	{"group: what is sent comes back", func(e *env) {
 		port := e.freePort()
 		fd, sender := e.me.bound(port), e.me.sender()

@@ -163,6 +163,23 @@ func (e *env) noteTies(typ, protocol int) {
 }
 
 var inet6Rows = []row{
+	{"AF_INET6: a datagram socket connected over IPv4 after IPv6", func(e *env) {
+		port := e.freePort()
+		theirs := e.peer.inet6(unix.SOCK_DGRAM)
+		e.must(e.peer.api.Bind(theirs, in6("::", port)))
+		d := e.me.inet6(unix.SOCK_DGRAM)
+		e.must(e.me.api.Bind(d, in6("::", port)))
+		for _, to := range []string{kernelAddr6, "::ffff:" + kernelAddr} {
+			e.note("connect "+to, e.me.api.Connect(d, in6(to, port)))
+			e.me.noteNames("connected", d)
+			another := e.me.udp()
+			e.note("another at its address of IPv4", e.me.api.Bind(another, e.me.at(port)))
+			e.me.close(another)
+		}
+		e.must(e.peer.api.Sendto(theirs, []byte("x"), 0, in6("::ffff:"+engineAddr, port)))
+		n, _, _ := e.me.poll1(d, unix.POLLIN, 100)
+		e.note("what the peer sends arrives", n)
+	}},
 	{"AF_INET6: connected over IPv6 after IPv4", func(e *env) {
 		l := e.peer.inet6(unix.SOCK_STREAM)
 		e.must(e.peer.api.Bind(l, in6("::", 0)))

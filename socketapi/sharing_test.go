@@ -63,14 +63,19 @@ type ours struct {
 	to     int    // the place that it is connected to, -1: it was accepted
 	at     string // and that place's address
 	loops  bool   // it is bound to an address of the loopback, or was
-	four   bool   // it is bound to no address of IPv4, or was
-	over6  bool   // its peer is of IPv6
+	over6  bool   // it is a datagram socket, and its peer is of IPv6
 	mapped bool   // it is a stream, and one of its peers was mapped
 }
 
 var sharedAddrs = map[bool][]string{
 	false: {"0.0.0.0", "0.0.0.0", engineAddr, engineAddr, "127.0.0.1"},
 	true:  {"::", "::", engineAddr6, engineAddr6, "::1", "::ffff:" + engineAddr, "::ffff:0.0.0.0"},
+}
+
+// sharedGroups are what datagram sockets can be bound to beside that.
+var sharedGroups = map[bool][]string{
+	false: {"224.0.0.251", "239.1.2.3", "255.255.255.255", "10.99.0.255"},
+	true:  {"ff0e::1", "ff0e::2", "::ffff:224.0.0.251", "::ffff:255.255.255.255"},
 }
 
 func (s *sharer) one(n int) bool { return s.IntN(n) == 0 }
@@ -145,7 +150,9 @@ func (s *sharer) open(i int, o *ours) {
 func (s *sharer) option(i int, o *ours) {
 	on := s.IntN(3)
 	on -= on / 2
-	switch n := s.IntN(10); {
+	switch n := s.IntN(11); {
+	case n == 10 && o.six:
+		s.note(i, o, fmt.Sprint("IPV6_V6ONLY ", on), s.e.me.api.SetsockoptInt(o.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, on))
 	case n < 5:
 		s.note(i, o, fmt.Sprint("SO_REUSEADDR ", on), s.e.me.api.SetsockoptInt(o.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, on))
 	case n < 8:
@@ -176,6 +183,9 @@ func (s *sharer) opened(i int, o *ours) {
 			port = 0
 		}
 		list := sharedAddrs[o.six]
+		if s.typ == unix.SOCK_DGRAM && s.one(4) {
+			list = sharedGroups[o.six]
+		}
 		s.bind(i, o, list[s.IntN(len(list))], port)
 	case n < 12 && s.typ == unix.SOCK_STREAM:
 		err := s.e.me.api.Listen(o.fd, 16)
@@ -196,7 +206,6 @@ func (s *sharer) opened(i int, o *ours) {
 
 func (s *sharer) bind(i int, o *ours, a string, port int) {
 	o.loops = o.loops || netip.MustParseAddr(a).IsLoopback()
-	o.four = o.four || a == "::ffff:0.0.0.0"
 	s.note(i, o, fmt.Sprint("bind ", a, " ", port), s.e.me.api.Bind(o.fd, sockaddrOf(a, port)))
 }
 
@@ -218,8 +227,8 @@ func (s *sharer) connect(i int, o *ours) {
 func (s *sharer) connectTo(i int, o *ours, to int, at string) {
 	mapped := netip.MustParseAddr(at).Is4In6()
 	switch {
-	case mapped && (o.four || o.over6):
-		return // what is left of such an address, or of the peer before, is in nobody's way
+	case mapped && o.over6:
+		return // differences has it: "AF_INET6: a datagram socket connected over IPv4 after IPv6"
 	case o.mapped && !mapped:
 		return // differences has it: "AF_INET6: connected over IPv6 after IPv4"
 	}
@@ -228,7 +237,7 @@ func (s *sharer) connectTo(i int, o *ours, to int, at string) {
 	if err != nil {
 		return
 	}
-	o.state, o.over6, o.to, o.at = "connected", at == kernelAddr6, to, at
+	o.state, o.over6, o.to, o.at = "connected", s.typ == unix.SOCK_DGRAM && !mapped, to, at
 	if s.typ == unix.SOCK_STREAM {
 		o.theirs, o.mapped = s.e.peer.accept(s.peers[to]), o.mapped || mapped
 	}

@@ -43,20 +43,20 @@ func newStream(h *host.Host, c *host.Core, conn *tcp.Conn) *stream {
 }
 
 // dialStream begins a connection from local, whose address and port may be left to choose: a port out of a range, which nobody is
-// bound to and which no connection with the same peer has (Linux: __inet_hash_connect). It is EADDRNOTAVAIL if there is none. fast
-// is nil, or what Fast Open is to do.
-func dialStream(h *host.Host, local, remote netip.AddrPort, ports host.PortRange, opt tcp.Options, fast *fastOpen) (s *stream, errno unix.Errno) {
+// bound to and which no connection with the same peer has (Linux: __inet_hash_connect). It is EADDRNOTAVAIL if there is none, and
+// src is then the address that it would have had. fast is nil, or what Fast Open is to do.
+func dialStream(h *host.Host, local, remote netip.AddrPort, ports host.PortRange, opt tcp.Options, fast *fastOpen) (s *stream, src netip.Addr, errno unix.Errno) {
 	if remote.Port() == 0 {
-		return nil, unix.ECONNREFUSED
+		return nil, src, unix.ECONNREFUSED
 	}
 	if linkScope(remote.Addr()) && remote.Addr().Zone() == "" {
-		return nil, unix.EINVAL // Linux: tcp_v6_connect
+		return nil, src, unix.EINVAL // Linux: tcp_v6_connect
 	}
 	if remote.Addr().IsMulticast() || remote.Addr() == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-		return nil, unix.ENETUNREACH
+		return nil, src, unix.ENETUNREACH
 	}
 	if errno := h.SocketOpened(); errno != 0 {
-		return nil, errno
+		return nil, src, errno
 	}
 	defer func() {
 		if errno != 0 {
@@ -64,20 +64,20 @@ func dialStream(h *host.Host, local, remote netip.AddrPort, ports host.PortRange
 		}
 	}()
 	d := dial{h, h.Choose(remote), remote, opt, fast}
-	src, errno := d.source(local.Addr())
-	if errno != 0 {
-		return nil, errno
+	if src, errno = d.source(local.Addr()); errno != 0 {
+		return nil, src, errno
 	}
 	if local.Port() != 0 {
-		return d.from(netip.AddrPortFrom(src, local.Port()))
+		s, errno = d.from(netip.AddrPortFrom(src, local.Port()))
+		return s, src, errno
 	}
 	walk := h.Ports.Candidates(ports)
 	for port := range walk.Ports {
 		if s, errno = d.lent(netip.AddrPortFrom(src, port)); errno != unix.EADDRNOTAVAIL {
-			return s, errno
+			return s, src, errno
 		}
 	}
-	return nil, unix.EADDRNOTAVAIL
+	return nil, src, unix.EADDRNOTAVAIL
 }
 
 // A dial is a connection that is to be opened.

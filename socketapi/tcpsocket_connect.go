@@ -103,9 +103,12 @@ func (s *tcpSocket) begin(to netip.AddrPort, fast *fastOpen) (conn *stream, unfi
 	if s.hold != nil {
 		opt.Sharing |= tcp.Bound
 	}
-	conn, errno = dialStream(s.host, local, to, s.ports, opt, fast)
-	if errno == unix.EADDRNOTAVAIL {
-		s.unbind() // Linux: tcp_v4_connect
+	conn, src, errno := dialStream(s.host, local, to, s.ports, opt, fast)
+	if errno == unix.EADDRNOTAVAIL { // Linux: tcp_v4_connect
+		s.unbind()
+		if s.locked {
+			s.stay(src)
+		}
 	}
 	if errno != 0 {
 		return nil, 0, errno
@@ -122,6 +125,16 @@ func (s *tcpSocket) begin(to netip.AddrPort, fast *fastOpen) (conn *stream, unfi
 	s.lookout.move(&conn.waiting)
 	s.connecting = true
 	return conn, unix.EINPROGRESS, 0
+}
+
+// stay is for a socket that connect has given an address, and that keeps one, but has not become connected. mu is held.
+func (s *tcpSocket) stay(at netip.Addr) {
+	if s.hold != nil {
+		s.host.Ports.Move(s.hold, at)
+		s.bare = netip.AddrPortFrom(at, s.hold.Local.Port())
+		return
+	}
+	s.bare = netip.AddrPortFrom(at, s.bare.Port())
 }
 
 // disconnect is connect with AF_UNSPEC: a connection is reset, a listener stops, and the
