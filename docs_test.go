@@ -56,6 +56,24 @@ func TestProgramsInTheDocsCompile(t *testing.T) {
 	}
 }
 
+// TestOneImportChanges: the program that is ported from golang.org/x/sys/unix is the same one but for that.
+func TestOneImportChanges(t *testing.T) {
+	text, err := os.ReadFile("docs/porting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## From golang.org/x/sys/unix\n")
+	blocks := strings.SplitN(section, "```", 5)
+	if len(blocks) < 5 {
+		t.Fatal("no program before and after")
+	}
+	before, after := blocks[1], blocks[3]
+	const its, ours = `"golang.org/x/sys/unix"`, `"github.com/xdpsock/xdpsock/socketapi/unix"`
+	if strings.Count(before, its) != 1 || strings.Replace(before, its, ours, 1) != after {
+		t.Errorf("more than one import changes:\n%s\n%s", before, after)
+	}
+}
+
 // declaredAlone makes a folder a module for which the declarations in docs/testdata are github.com/asavie/xdp.
 func declaredAlone(t *testing.T, dir string) {
 	declared, err := filepath.Abs("docs/testdata/asavie-xdp")

@@ -48,9 +48,12 @@ var rooms = map[string][]string{
 	"socketapi/host": {"engine", "proto", "proto/..."},
 	"socketapi":      {"engine", "socketapi/host", "proto", "proto/..."},
 	"socketapi/dhcp": {"socketapi", "socketapi/host", "proto", "proto/..."},
+	"socketapi/unix": {"socketapi"},
+
+	"socketapi/unix/internal/generate": {},
 
 	"cmd/...":      {"..."},
-	"examples/...": {"socketapi", "socketapi/host", "examples/certificate"},
+	"examples/...": {"socketapi", "socketapi/host", "socketapi/unix", "examples/certificate"},
 }
 
 // outside is which modules besides the standard library a folder may import.
@@ -68,6 +71,7 @@ var outside = map[string][]string{
 		"golang.org/x/sys/unix"},
 
 	"socketapi/dhcp": {"github.com/insomniacslk/dhcp/..."},
+	"socketapi/unix": {"golang.org/x/sys/unix"},
 
 	"cmd/...":      {"..."},
 	"examples/...": {"golang.org/x/sys/unix"},
@@ -78,7 +82,7 @@ var outside = map[string][]string{
 var (
 	maySync   = []string{"xsk", "bpf", "engine", "engine/...", "proto/ring", "socketapi", "socketapi/...", "cmd/..."}
 	mayAtomic = []string{"xsk", "engine", "engine/...", "proto/ring", "socketapi", "socketapi/...", "cmd/..."}
-	mayUnsafe = []string{"xsk", "bpf", "engine", "engine/..."}
+	mayUnsafe = []string{"xsk", "bpf", "engine", "engine/...", "socketapi/unix"} // the last for the signatures of package unix alone
 	mayGo     = []string{"engine", "engine/...", "socketapi", "socketapi/...", "cmd/...", "examples/..."}
 )
 

@@ -96,6 +96,14 @@ func ParsePolicy(name string) (Policy, error) {
 	return 0, fmt.Errorf("engine: policy %q is none of latency, balanced, efficient", name)
 }
 
+// MarshalText and UnmarshalText are a policy's name.
+func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+func (p *Policy) UnmarshalText(name []byte) (err error) {
+	*p, err = ParsePolicy(string(name))
+	return err
+}
+
 func (p Policy) parkTicks() int {
 	switch p {
 	case Latency:

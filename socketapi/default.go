@@ -1,43 +1,36 @@
 package socketapi
 
-import (
-	"sync/atomic"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// The functions of this file are those of golang.org/x/sys/unix on the stack that Use
-// named: a program that calls unix.Socket ports by importing this package as unix.
-
-var current atomic.Pointer[Table]
-
-// none is a table in which nothing can be opened.
-var none = func() *Table { t := newTable(nil); t.limit = 0; return t }()
-
-// Use makes st the stack of the package's functions. nil is none, as in the beginning:
-// then Socket is ENETDOWN and every descriptor EBADF.
-func Use(st *Stack) {
-	if st == nil {
-		current.Store(nil)
-		return
-	}
-	current.Store(st.table)
-}
-
-func table() *Table {
-	if t := current.Load(); t != nil {
-		return t
-	}
-	return none
-}
+// The functions of this file are those of golang.org/x/sys/unix on the stack that Use, or the environment, has named. Package
+// socketapi/unix has them together with the types, the constants and the rest of that package, for a program to change one import.
 
 // Socket is [Table.Socket] on the stack of Use; so are the others.
 func Socket(domain, typ, proto int) (fd int, err error) {
-	t := current.Load()
-	if t == nil {
-		return -1, unix.ENETDOWN
+	t, err := opened()
+	if err != nil {
+		return -1, err
 	}
 	return t.Socket(domain, typ, proto)
+}
+
+// Socketpair opens sockets of the kernel's, like Socket of its families: those need no host, but a table, which
+// is that of the stack of Use.
+func Socketpair(domain, typ, proto int) (fd [2]int, err error) {
+	t, err := opened()
+	if err != nil {
+		return fd, err
+	}
+	return t.Socketpair(domain, typ, proto)
+}
+
+// Adopt is [Table.Adopt].
+func Adopt(kernelFD int) (fd int, err error) {
+	t, err := opened()
+	if err != nil {
+		return -1, err
+	}
+	return t.Adopt(kernelFD)
 }
 
 func Close(fd int) (err error)                             { return table().Close(fd) }
@@ -147,17 +140,21 @@ func Dup2(oldfd, newfd int) error                            { return table().Du
 func Dup3(oldfd int, newfd int, flags int) (err error)       { return table().Dup3(oldfd, newfd, flags) }
 func FcntlInt(fd uintptr, cmd, arg int) (int, error)         { return table().FcntlInt(fd, cmd, arg) }
 func Poll(fds []unix.PollFd, timeout int) (n int, err error) { return table().Poll(fds, timeout) }
-func EpollCreate(size int) (fd int, err error)               { return table().EpollCreate(size) }
-func EpollCreate1(flag int) (fd int, err error)              { return table().EpollCreate1(flag) }
 
-// Socketpair opens sockets of the kernel's, like Socket of its families: those need no host, but a table, which
-// is that of the stack of Use.
-func Socketpair(domain, typ, proto int) (fd [2]int, err error) {
-	t := current.Load()
-	if t == nil {
-		return fd, unix.ENETDOWN
+func EpollCreate(size int) (fd int, err error) {
+	t, err := opened()
+	if err != nil {
+		return -1, err
 	}
-	return t.Socketpair(domain, typ, proto)
+	return t.EpollCreate(size)
+}
+
+func EpollCreate1(flag int) (fd int, err error) {
+	t, err := opened()
+	if err != nil {
+		return -1, err
+	}
+	return t.EpollCreate1(flag)
 }
 
 func Ppoll(fds []unix.PollFd, timeout *unix.Timespec, sigmask *unix.Sigset_t) (n int, err error) {
@@ -200,6 +197,7 @@ func Splice(rfd int, roff *int64, wfd int, woff *int64, len int, flags int) (n i
 }
 
 func IoctlGetInt(fd int, req uint) (int, error)            { return table().IoctlGetInt(fd, req) }
+func IoctlGetUint32(fd int, req uint) (uint32, error)      { return table().IoctlGetUint32(fd, req) }
 func IoctlSetInt(fd int, req uint, value int) error        { return table().IoctlSetInt(fd, req, value) }
 func IoctlIfreq(fd int, req uint, value *unix.Ifreq) error { return table().IoctlIfreq(fd, req, value) }
 func IoctlSetPointerInt(fd int, req uint, value int) error {

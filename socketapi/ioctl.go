@@ -42,6 +42,12 @@ func (t *Table) IoctlGetInt(fd int, req uint) (int, error) {
 	return int(int32(binary.NativeEndian.Uint32(b[:]))), nil
 }
 
+// IoctlGetUint32 is IoctlGetInt of an unsigned number.
+func (t *Table) IoctlGetUint32(fd int, req uint) (uint32, error) {
+	n, err := t.IoctlGetInt(fd, req)
+	return uint32(n), err
+}
+
 // IoctlSetPointerInt is an ioctl that takes a number by its address: FIONBIO and FIOASYNC (0 or not), SIOCSPGRP
 // and FIOSETOWN.
 func (t *Table) IoctlSetPointerInt(fd int, req uint, value int) error {

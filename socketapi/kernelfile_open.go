@@ -37,6 +37,19 @@ func (t *Table) Kernel(fd int) (kernelFD int, err error) {
 	return f.kernel.fd, nil
 }
 
+// WithKernel makes a call with the kernel's number of what is behind a descriptor, which stays open meanwhile, whoever closes it. It
+// is EBADF if the descriptor is not open, and otherwise if it is the engine's. A call that a signal has ended is made again.
+func (t *Table) WithKernel(fd int, otherwise unix.Errno, call func(kernelFD int) error) error {
+	f := t.lookup(fd)
+	switch {
+	case f == nil:
+		return unix.EBADF
+	case f.kernel == nil:
+		return otherwise
+	}
+	return other{k: f.kernel}.do(call)
+}
+
 // take gives the table a descriptor that was just made, or closes it.
 func (t *Table) take(kernelFD int, closeOnExec bool) (fd int, err error) {
 	f := &file{kernel: newKernelFile(t, kernelFD)}

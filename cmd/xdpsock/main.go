@@ -63,6 +63,7 @@ user space, and gives programs sockets. What is not for its own address stays wi
 the kernel.`,
 		Example: `  sudo xdpsock demo
   sudo xdpsock serve -i eth1 -a 192.0.2.7/24
+  sudo xdpsock run -i eth1 -a 192.0.2.7/24 PROGRAM
   sudo xdpsock ping -i eth1 -a 192.0.2.7/24 192.0.2.1`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -81,6 +82,7 @@ the kernel.`,
 		txonlyCommand(),
 		l2fwdCommand(),
 		serveCommand(),
+		runCommand(),
 		pingCommand(),
 		tracerouteCommand(),
 		demoCommand(),

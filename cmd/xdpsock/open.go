@@ -257,16 +257,25 @@ func sayLease(out *output, e dhcp.Event) {
 
 // openStack opens a stack as the flags say.
 func (f *stackFlags) openStack() (*socketapi.Stack, error) {
-	cfg, err := f.config()
+	cfg, err := f.ownConfig()
 	if err != nil {
 		return nil, err
 	}
+	return socketapi.Open(cfg)
+}
+
+// ownConfig is config without addresses of the kernel's that are not shared with it.
+func (f *stackFlags) ownConfig() (host.Config, error) {
+	cfg, err := f.config()
+	if err != nil {
+		return cfg, err
+	}
 	for _, p := range cfg.Interfaces[0].Addrs {
 		if err := notKernels(p.Addr()); err != nil && !f.share {
-			return nil, err
+			return cfg, err
 		}
 	}
-	return socketapi.Open(cfg)
+	return cfg, nil
 }
 
 // echoes refuses to wait for ICMP echo replies where they are the kernel's.

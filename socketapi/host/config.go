@@ -46,7 +46,7 @@ type Interface struct {
 
 	// Devices is instead of Name: one device for each core. They are closed with the host,
 	// also when Open fails.
-	Devices []engine.Device
+	Devices []engine.Device `json:"-"`
 
 	// Addrs are the host's addresses on this link, each with the link's prefix. All
 	// traffic for them comes to the host and none to the kernel. A link with an IPv6 address has a
@@ -83,9 +83,9 @@ type Interface struct {
 type Config struct {
 	Interfaces []Interface
 	Policy     engine.Policy // how cores idle
-	Clock      engine.Clock  // nil: the system's
-	Manual     bool          // no background pollers: for simulations
-	Seed       *[2]uint64    // of everything random; nil: from the system. A simulation sets it to replay.
+	Clock      engine.Clock  `json:"-"` // nil: the system's
+	Manual     bool          `json:"-"` // no background pollers: for simulations
+	Seed       *[2]uint64    `json:"-"` // of everything random; nil: from the system. A simulation sets it to replay.
 	Memory     int           // bytes that the sockets of a core may queue; 0: 256 MiB
 
 	// Sysctls are knobs to set before anything goes out, by name: see [Host.SetSysctl].
