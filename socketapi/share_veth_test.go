@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/engine/netlab"
+	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
@@ -137,6 +138,7 @@ func TestSharedAddress(t *testing.T) {
 		all.Go(func() { datagramsAcross(t, peer, there(way.mine, veth.B, 80)) })
 		all.Go(func() { refusals(t, st, peer, there(way.mine, veth.B, 81), there(way.theirs, veth.A, 81)) })
 	}
+	all.Go(func() { groupsAndEveryone(t, st, peer) })
 	all.Wait()
 	in.goesOn("beside all that")
 	out.goesOn("beside all that")
@@ -223,4 +225,137 @@ func refusals(t *testing.T, st *Stack, peer *netlab.NS, mine, theirs string) {
 	if c, err := peer.Dial("tcp", mine); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("the kernel connects to %s: %v, %v", mine, c, err)
 	}
+}
+
+// groupsAndEveryone: what is sent to a group that was joined, and to everyone, comes to the engine as a copy.
+func groupsAndEveryone(t *testing.T, st *Stack, from *netlab.NS) {
+	c, err := st.ListenUDP(netip.MustParseAddrPort("0.0.0.0:5000"))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer c.Close()
+	group := netip.MustParseAddr("239.1.1.1")
+	if err := c.JoinGroup(group, 0); err != nil {
+		t.Error(err)
+	}
+	k, err := from.ListenPacket("udp", kernelAddr+":5000") // package net sets SO_BROADCAST
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer k.Close()
+	for _, to := range []string{group.String(), "10.99.0.255", "255.255.255.255"} {
+		want, got := []byte(to), make([]byte, 100)
+		if _, err := k.(*net.UDPConn).WriteToUDPAddrPort(want, netip.AddrPortFrom(netip.MustParseAddr(to), 5000)); err != nil {
+			t.Errorf("to %s: %v", to, err)
+			continue
+		}
+		c.SetReadDeadline(time.Now().Add(longest))
+		if n, _, err := c.ReadFromUDPAddrPort(got); err != nil || !bytes.Equal(got[:n], want) {
+			t.Errorf("to %s: %q, %v", to, got[:n], err)
+		}
+	}
+}
+
+// TestSharedAddressBehindARouter: routes and neighbours are the kernel's. The router gets another MAC address, a path turns out to be
+// narrow, and who is not there is reported as by any engine.
+func TestSharedAddressBehindARouter(t *testing.T) {
+	t.Parallel()
+	netlab.RequireRoot(t)
+	ours, router, far := netlab.TestNS(t), netlab.TestNS(t), netlab.TestNS(t)
+	netlab.TestVeth(t, netlab.End{NS: ours, Name: "va", Addrs: enginePrefixes}, netlab.End{NS: router, Name: "vb", Addrs: kernelPrefixes})
+	netlab.TestVeth(t,
+		netlab.End{NS: router, Name: "vc", Addrs: prefixes("10.66.0.1/24", "fd66::1/64")},
+		netlab.End{NS: far, Name: "vd", Addrs: prefixes("10.66.0.2/24", "fd66::2/64")})
+	sysctl(t, router, "net.ipv4.ip_forward", "1")
+	sysctl(t, router, "net.ipv6.conf.all.forwarding", "1")
+	ip(t, far, "route add default via 10.66.0.1")
+	ip(t, far, "-6 route add default via fd66::1")
+	ip(t, ours, "route add default via "+kernelAddr)
+	st := openAt(t, ours, host.Interface{Name: "va", Share: true, Addrs: enginePrefixes})
+	ip(t, ours, "-6 route add default via "+kernelAddr6) // the engine hears of it
+	eventually(t, "the route", func() bool { return sourceTo(st, "fd66::2").IsValid() })
+	both := func(size int) {
+		for _, to := range []string{"10.66.0.2", "fd66::2"} {
+			carry(t, st, far, to, size)
+		}
+	}
+	both(300_000)
+
+	// Too narrow from now on, for what comes from our side: the router says so in ICMP errors, which quote what we sent.
+	ip(t, router, "route replace 10.66.0.2/32 dev vc mtu lock 1300")
+	ip(t, router, "-6 route replace fd66::2/128 dev vc mtu 1300")
+	both(300_000)
+	for _, to := range []string{"10.66.0.2", "fd66::2"} {
+		if got := pathMTU(t, st, to); got != 1300 {
+			t.Errorf("the path to %s has an MTU of %d", to, got)
+		}
+	}
+
+	// The router is at another address. It says so to the kernel, whom it asks for its own.
+	l, err := ours.Listen("tcp", ":22")
+	fatal(t, err)
+	defer l.Close()
+	ip(t, router, "link set vb address 02:00:00:00:00:07")
+	flushNeighbours(t, router)
+	for _, to := range []string{engineAddr, engineAddr6} {
+		c, err := router.Dial("tcp", net.JoinHostPort(to, "22"))
+		fatal(t, err)
+		c.Close()
+	}
+	both(300_000)
+
+	var all sync.WaitGroup
+	for _, nobody := range []string{"10.99.0.77", "fd99::77"} {
+		all.Go(func() {
+			began := time.Now()
+			if _, err := st.Dial("tcp", net.JoinHostPort(nobody, "9")); !errors.Is(err, unix.EHOSTUNREACH) {
+				t.Errorf("to %s: %v after %v, want EHOSTUNREACH", nobody, err, time.Since(began))
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestSharedAddressesComeAndGo: an address that the kernel gets or loses is the engine's, or is not, with what sockets hold there.
+func TestSharedAddressesComeAndGo(t *testing.T) {
+	t.Parallel()
+	netlab.RequireRoot(t)
+	ours, peer := netlab.TestNS(t), netlab.TestNS(t)
+	netlab.TestVeth(t, netlab.End{NS: ours, Name: "va", Addrs: enginePrefixes}, netlab.End{NS: peer, Name: "vb", Addrs: kernelPrefixes})
+	st := openAt(t, ours, host.Interface{Name: "va", Share: true})
+	engine, kernel := &sharedSide{t: t, api: st.table}, &sharedSide{t: t, ns: ours}
+	const more = "10.99.0.9"
+	later := netip.MustParseAddr(more)
+	l, err := st.Listen("tcp", ":80")
+	fatal(t, err)
+	served := serveEcho(l)
+	if _, err := engine.bind(unix.SOCK_STREAM, more, 90, false); err != unix.EADDRNOTAVAIL {
+		t.Errorf("before there is such an address: %v", err)
+	}
+	for range 2 {
+		ip(t, ours, "addr add "+more+"/24 dev va")
+		eventually(t, "the address is the engine's", func() bool { return st.Host().Local(later) })
+		c, err := peer.Dial("tcp", net.JoinHostPort(more, "80")) // a wildcard hears there too
+		fatal(t, err)
+		bulkEcho(t, c, 100_000, 1)
+		fd, err := engine.bind(unix.SOCK_STREAM, more, 90, false)
+		fatal(t, err)
+		if _, err := kernel.bind(unix.SOCK_STREAM, more, 90, true); err != unix.EADDRINUSE {
+			t.Errorf("the port in the kernel: %v", err)
+		}
+		ip(t, ours, "addr del "+more+"/24 dev va")
+		eventually(t, "the address is the engine's no more", func() bool { return !st.Host().Local(later) })
+		if _, err := engine.bind(unix.SOCK_STREAM, more, 91, false); err != unix.EADDRNOTAVAIL {
+			t.Errorf("after: %v", err)
+		}
+		engine.close(fd)
+		carry(t, st, peer, kernelAddr, 1000)
+	}
+	if err := st.Host().AddAddr(0, route.Addr{Prefix: netip.MustParsePrefix("10.99.0.8/24")}); !errors.Is(err, unix.EOPNOTSUPP) {
+		t.Errorf("an address of the engine's own beside them: %v", err)
+	}
+	fatal(t, l.Close())
+	<-served
 }

@@ -297,6 +297,11 @@ func TestPortsOfASharedAddressAfterACrash(t *testing.T) {
 	if c, err := peer.Dial("tcp", engineAddr+":4000"); !errors.Is(err, unix.ECONNREFUSED) { // it does not listen
 		t.Errorf("before: connected to %v, %v", c, err)
 	}
+	served, err := peer.Dial("tcp", engineAddr+":4001")
+	fatal(t, err)
+	defer served.Close()
+	_, err = served.Read(make([]byte, 1)) // it was accepted
+	fatal(t, err)
 	fatal(t, cmd.Process.Kill())
 	if _, ok := cmd.Wait().(*exec.ExitError); !ok {
 		t.Error("it was not killed")
@@ -310,6 +315,11 @@ func TestPortsOfASharedAddressAfterACrash(t *testing.T) {
 		kernel.close(fd)
 	}
 	login.goesOn("after")
+	served.SetDeadline(time.Now().Add(longest)) // the kernel knows nothing of it
+	served.Write([]byte("x"))
+	if _, err := served.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("a connection of the process that was killed: %v", err)
+	}
 	login.stop()
 	again, err := ours.Listen("tcp", engineAddr+":4000") // and its traffic is the kernel's
 	fatal(t, err)
@@ -330,6 +340,12 @@ func holdSharedPorts(t *testing.T) {
 		fatal(t, err)
 		fatal(t, st.table.Bind(fd, &unix.SockaddrInet4{Port: 4000, Addr: netip.MustParseAddr(engineAddr).As4()}))
 	}
+	l, err := st.Listen("tcp", ":4001")
+	fatal(t, err)
 	os.Stdout.WriteString("\n")
+	c, err := l.Accept()
+	fatal(t, err)
+	_, err = c.Write([]byte("x"))
+	fatal(t, err)
 	time.Sleep(time.Hour)
 }
