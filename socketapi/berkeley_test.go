@@ -480,9 +480,9 @@ func engineSide(t *testing.T, st *Stack, mac net.HardwareAddr, addr, addr6 strin
 // rows is the whole table.
 func rows() []row {
 	return slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows, sockoptRows,
-		pollRows, epollRows, orderRows, descriptorRows, kernelRows, ioctlRows, vectorRows, fileRows, fastOpenRows,
+		pollRows, epollRows, orderRows, descriptorRows, kernelRows, ioctlRows, vectorRows, fileRows, fastOpenRows, familyRows, flagRows, peekOffRows, everyOptionRows(),
 		tcpOptionRows, tcpSYNRows, optionRows(),
-		overIPv6(slices.Concat(bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, pollRows, ioctlRows, vectorRows, tcpOptionRows, fastOpenRows)...))
+		overIPv6(slices.Concat(flagStreamRows, peekOffRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, pollRows, ioctlRows, vectorRows, tcpOptionRows, fastOpenRows)...))
 }
 
 // TestRowsInTheDocsExist: what docs/sockets.md calls a row of TestBerkeley is how the name of one begins.

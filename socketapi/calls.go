@@ -263,7 +263,7 @@ func (t *Table) Send(s int, buf []byte, flags int) error {
 
 // Sendto sends p to an address.
 func (t *Table) Sendto(fd int, p []byte, flags int, to unix.Sockaddr) error {
-	_, err := t.send(t.lookup(fd), p, nil, to, flags)
+	_, err := t.send(t.lookup(fd), p, nil, to, flags&(msgCompat-1))
 	return err
 }
 
@@ -284,8 +284,16 @@ func (t *Table) SendmsgBuffers(fd int, buffers [][]byte, oob []byte, to unix.Soc
 	return t.sendmsg(t.lookup(fd), buffers, oob, to, flags)
 }
 
+// compat says whether flags have MSG_CMSG_COMPAT, which the kernel keeps for itself: it is EINVAL where there can be control messages, and
+// says nothing to sendto and recvfrom.
+func compat(flags int) bool { return flags&msgCompat != 0 }
+
+const msgCompat = 1 << 31
+
 func (t *Table) sendmsg(f *file, buffers [][]byte, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
 	switch empty := sum(buffers) == 0; {
+	case compat(flags):
+		return 0, unix.EINVAL
 	case f.sock() && len(buffers) > iovecsMax:
 		return 0, unix.EMSGSIZE
 	case empty && f.dummies(oob):
@@ -363,7 +371,7 @@ func (f *file) autobind() {
 
 // Recvfrom reads as Read does and says who sent a datagram; of a stream it does not.
 func (t *Table) Recvfrom(fd int, p []byte, flags int) (n int, from unix.Sockaddr, err error) {
-	n, _, _, from, err = t.Recvmsg(fd, p, nil, flags)
+	n, _, _, from, err = t.Recvmsg(fd, p, nil, flags&(msgCompat-1))
 	if err != nil {
 		return -1, nil, err
 	}
@@ -378,6 +386,9 @@ func (t *Table) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn int, recvflag
 }
 
 func (t *Table) recvmsg(f *file, p, oob []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
+	if compat(flags) {
+		return -1, 0, 0, nil, unix.EINVAL
+	}
 	if !f.ours() {
 		if n, oobn, recvflags, from, err = f.other().recvmsg([][]byte{p}, oob, flags); err == unix.ENOTSOCK && len(p) == 0 && len(oob) > 0 {
 			n = 0 // package unix has not come to the call
@@ -430,6 +441,8 @@ func (t *Table) RecvmsgBuffers(fd int, buffers [][]byte, oob []byte, flags int) 
 
 func (t *Table) recvmsgBuffers(f *file, buffers [][]byte, oob []byte, flags int) (n, oobn int, recvflags int, from unix.Sockaddr, err error) {
 	switch {
+	case compat(flags):
+		return -1, 0, 0, nil, unix.EINVAL
 	case f.sock() && len(buffers) > iovecsMax:
 		return -1, 0, 0, nil, unix.EMSGSIZE
 	case !f.ours():

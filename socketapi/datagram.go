@@ -31,8 +31,12 @@ type datagram struct {
 	heedless atomic.Bool   // sends whatever has become of the socket: see rawSocket.tell
 	ends     []*udp.Socket // by core
 	gateOf   ring.Gate
-	soErr    ring.Errno
-	unread   ring.Errno // what cores set instead while reporting
+	peekOff  peekOff
+
+	errorsUrgent atomic.Bool // SO_SELECT_ERR_QUEUE
+
+	soErr  ring.Errno
+	unread ring.Errno // what cores set instead while reporting
 
 	mu     sync.Mutex // guards what follows; taken before a core's lock
 	hold   *host.Hold // nil: not bound

@@ -32,7 +32,7 @@ type message struct {
 	frame *proto.LinkMessage // of a packet socket, instead of the above
 }
 
-// send sends one datagram. MSG_DONTWAIT does not wait for room in the queue.
+// send sends one datagram. MSG_DONTWAIT does not wait for room in the queue, MSG_PROBE only says whether there is a way.
 func (s *datagram) send(m *message, flags int, until mono.Time) unix.Errno {
 	if errno := s.begin(); errno != 0 {
 		return errno
@@ -70,6 +70,9 @@ func (s *datagram) send(m *message, flags int, until mono.Time) unix.Errno {
 				return errno
 			}
 		}
+		if m.frame == nil && flags&msgProbe != 0 {
+			return s.wayTo(m) // it is not sent (Linux: ip_make_skb, __ip6_append_data)
+		}
 		errno := s.offer(i, m)
 		if errno == errUnplaced {
 			continue
@@ -99,6 +102,9 @@ func (s *datagram) wayTo(m *message) unix.Errno {
 	_, errno := s.sourceFor(m.To)
 	return errno
 }
+
+// msgProbe is MSG_PROBE, which golang.org/x/sys/unix does not know (include/linux/socket.h).
+const msgProbe = 0x10
 
 // errUnplaced is no errno of the kernel: the socket has just lost its port, and the sender
 // takes another.
@@ -159,7 +165,7 @@ func (s *datagram) receive(p []byte, flags int, until mono.Time) (m ring.Datagra
 			return m, 0, errReported
 		}
 		var ok bool
-		if n, ok = s.take(&m, p, flags&unix.MSG_PEEK != 0); ok {
+		if n, ok = s.take(&m, p, flags); ok {
 			return m, n, 0
 		}
 		switch {
@@ -188,10 +194,21 @@ func (s *datagram) receiveMessage(p []byte, flags int, until mono.Time) (r recei
 }
 
 // take takes the oldest datagram of a core that has one. What is looked at is what the next call
-// takes.
-func (s *datagram) take(m *ring.Datagram, p []byte, peek bool) (n int, ok bool) {
+// takes, unless looks have an offset (SO_PEEK_OFF).
+func (s *datagram) take(m *ring.Datagram, p []byte, flags int) (n int, ok bool) {
 	s.recv.Lock()
 	defer s.recv.Unlock()
+	peek := flags&unix.MSG_PEEK != 0
+	if off := s.peekOff.at(); off >= 0 {
+		if peek {
+			return s.look(m, p, flags, off)
+		}
+		defer func() {
+			if ok {
+				s.peekOff.moved(told(m, n, flags), false)
+			}
+		}()
+	}
 	for range s.ends {
 		i := s.recv.next
 		n, ok = s.ends[i].Recv.Get(m, p, peek)
@@ -206,6 +223,35 @@ func (s *datagram) take(m *ring.Datagram, p []byte, peek bool) (n int, ok bool) 
 		}
 	}
 	return 0, false
+}
+
+// look looks at the datagrams of the cores from a byte on. A datagram that is seen from inside of it counts for its rest. recv's lock is
+// held.
+func (s *datagram) look(m *ring.Datagram, p []byte, flags, off int) (n int, ok bool) {
+	for i := range s.ends {
+		core := (s.recv.next + i) % len(s.ends)
+		var into int
+		if n, into, ok = s.ends[core].Recv.Look(m, p, off); !ok {
+			off = into
+			continue
+		}
+		said := told(m, n, flags)
+		s.peekOff.moved(said, true)
+		s.overflowed(core, m)
+		if len(p) > m.Len-into { // it is not cut off (udp_recvmsg)
+			n, m.Len = said, said
+		}
+		return n, true
+	}
+	return 0, false
+}
+
+// told is the length that a receive says of a datagram.
+func told(m *ring.Datagram, n, flags int) int {
+	if flags&unix.MSG_TRUNC != 0 {
+		return m.Len
+	}
+	return n
 }
 
 // overflowed makes the number of datagrams that one core has lost that of the socket, as far as its

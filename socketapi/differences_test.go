@@ -1,5 +1,12 @@
 package socketapi
 
+import (
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
 // A difference is where the engine does not do as Linux does, why, and what it does.
 type difference struct {
 	why   string
@@ -16,6 +23,17 @@ var differences = map[string]difference{
 			"linux then: [IN OUT HUP RDNORM WRNORM RDHUP] | engine then: [OUT WRNORM]",
 			"linux send: 0 EPIPE | engine send: 1 ok",
 		},
+	},
+	"family: the engine's, by type and every protocol": {
+		"UDP-Lite and MPTCP are not spoken: EPROTONOSUPPORT, as a kernel that lacks them says; " +
+			"a raw socket of a protocol beyond 255 can send and receive nothing, since the field of a packet has eight bits; " +
+			"SOCK_PACKET, which AF_PACKET has taken the place of in Linux 2.2, has addresses that package unix cannot say",
+		slices.Concat([]string{"linux packet 10: ok ok ok | engine packet 10: ESOCKTNOSUPPORT ESOCKTNOSUPPORT ESOCKTNOSUPPORT"},
+			notSpoken(unix.AF_INET), []string{"linux 2 SOCK_PACKET: ok ok ok | engine 2 SOCK_PACKET: EINVAL ESOCKTNOSUPPORT EINVAL"}, notSpoken(unix.AF_INET6)),
+	},
+	"family: every bit of the type": {
+		"SOCK_DGRAM with that bit is SOCK_PACKET",
+		[]string{"linux 2 2 bit 3: ok | engine 2 2 bit 3: ESOCKTNOSUPPORT", "linux 17 2 bit 3: ok | engine 17 2 bit 3: ESOCKTNOSUPPORT"},
 	},
 	"AF_INET6: from the loopback's address to another host": {
 		"that address is never sent outside of a node (RFC 4291 §2.5.3), and connect says so",
@@ -71,6 +89,16 @@ var differences = map[string]difference{
 		"the host's interfaces are all that there will be",
 		[]string{"linux an index that is none: ok | engine an index that is none: ENODEV"},
 	},
+}
+
+// notSpoken is what a family of the internet has on Linux and not here.
+func notSpoken(family int) (lines []string) {
+	for _, c := range [][2]int{{unix.SOCK_STREAM, unix.IPPROTO_MPTCP}, {unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE}, {unix.SOCK_RAW, 256}, {unix.SOCK_RAW, 257},
+		{unix.SOCK_RAW, 258}, {unix.SOCK_RAW, 259}, {unix.SOCK_RAW, 260}, {unix.SOCK_RAW, 261}, {unix.SOCK_RAW, 262}} {
+		what := fmt.Sprint(family, " ", c[0], " ", c[1])
+		lines = append(lines, "linux "+what+": ok | engine "+what+": EPROTONOSUPPORT")
+	}
+	return lines
 }
 
 // refused lists options that some kinds of sockets do not have here and have on Linux.

@@ -137,6 +137,7 @@ func setFastNoCookie(s socket, v *value) unix.Errno {
 
 // A key is 16 bytes, or 32: then the second half is of the key before, whose cookies are taken still.
 func getFastKey(s socket, v *value) unix.Errno {
+	v.text = ""
 	for _, k := range s.(*tcpSocket).fast.keys {
 		v.text += string(k[:])
 	}

@@ -188,6 +188,9 @@ func (s *datagram) polled() (ev ring.Events) {
 			ev |= ring.Err
 		}
 	}
+	if ev&ring.Err != 0 && s.errorsUrgent.Load() {
+		ev |= ring.Pri
+	}
 	return ev
 }
 

@@ -92,6 +92,9 @@ func (s *settings) speaks(level int) bool {
 	case unix.SOL_RAW:
 		return s.family == unix.AF_INET && s.kind == unix.SOCK_RAW
 	}
+	if level == unix.IPPROTO_UDPLITE {
+		return s.class() == onUDP
+	}
 	return level == s.proto && s.family != unix.AF_PACKET
 }
 
@@ -170,11 +173,25 @@ func (t *Table) find(fd, level, name int) (*file, *option) {
 	if f == nil {
 		return nil, nil
 	}
+	s := f.common()
+	level = s.alias(level, name)
 	o := optionsByKey[optionKey{level, name}]
-	if s := f.common(); o != nil && (o.on != 0 && o.on&s.class() == 0 || !s.speaks(level)) {
+	if o != nil && (o.on != 0 && o.on&s.class() == 0 || !s.speaks(level)) {
 		o = nil
 	}
 	return f, o
+}
+
+// alias is the level that an option is listed at. UDP answers for UDP-Lite (udp_setsockopt), and a raw socket of IPv6 has its checksum at
+// two levels (rawv6_setsockopt).
+func (s *settings) alias(level, name int) int {
+	switch {
+	case level == unix.IPPROTO_UDPLITE && s.class() == onUDP:
+		return unix.IPPROTO_UDP
+	case level == unix.SOL_RAW && s.family == unix.AF_INET6 && name == unix.IPV6_CHECKSUM:
+		return unix.IPPROTO_IPV6
+	}
+	return level
 }
 
 // unknown is the errno of getting an option that there is not: Linux makes a difference

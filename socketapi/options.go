@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -21,7 +22,7 @@ const (
 )
 
 // options is every option that there is.
-var options = slices.Concat(socketOptions, ipOptions, ipv6Options, rawOptions, tcpOptions, udpOptions)
+var options = slices.Concat(socketOptions, newTimeouts, ipOptions, ipv6Options, rawOptions, tcpOptions, udpOptions)
 
 // socketOptions are those of SOL_SOCKET.
 var socketOptions = []option{
@@ -33,11 +34,20 @@ var socketOptions = []option{
 	{level: unix.SOL_SOCKET, name: unix.SO_LINGER, label: "SO_LINGER", kind: kindLinger, get: getLinger, set: setLinger},
 	{level: unix.SOL_SOCKET, name: unix.SO_RCVBUF, label: "SO_RCVBUF", get: getRcvBuf, set: setRcvBuf},
 	{level: unix.SOL_SOCKET, name: unix.SO_SNDBUF, label: "SO_SNDBUF", get: getSndBuf, set: setSndBuf},
+	{level: unix.SOL_SOCKET, name: unix.SO_RCVBUFFORCE, label: "SO_RCVBUFFORCE", set: forced(setRcvBufForced)},
+	{level: unix.SOL_SOCKET, name: unix.SO_SNDBUFFORCE, label: "SO_SNDBUFFORCE", set: forced(setSndBufForced)},
 	timeout("SO_RCVTIMEO", unix.SO_RCVTIMEO, func(s *settings) *patience { return &s.rcvTimeo }),
 	timeout("SO_SNDTIMEO", unix.SO_SNDTIMEO, func(s *settings) *patience { return &s.sndTimeo }),
 	{level: unix.SOL_SOCKET, name: unix.SO_RCVLOWAT, label: "SO_RCVLOWAT", get: getRcvLowat, set: setRcvLowat},
+	{level: unix.SOL_SOCKET, name: unix.SO_PEEK_OFF, label: "SO_PEEK_OFF", get: getPeekOff, set: setPeekOff},
 	fact("SO_SNDLOWAT", unix.SO_SNDLOWAT, func(socket) int { return 1 }),
 	{level: unix.SOL_SOCKET, name: unix.SO_MAX_PACING_RATE, label: "SO_MAX_PACING_RATE", kind: kindRate, on: onTCP, get: getPacingRate, set: setPacingRate},
+	{level: unix.SOL_SOCKET, name: unix.SO_COOKIE, label: "SO_COOKIE", kind: kindBytes, get: getCookie},
+	{level: unix.SOL_SOCKET, name: unix.SO_SELECT_ERR_QUEUE, label: "SO_SELECT_ERR_QUEUE", kind: kindFlag,
+		get: func(s socket, v *value) unix.Errno { v.n = number(errorsUrgent(s).Load()); return 0 },
+		set: func(s socket, v *value) unix.Errno { errorsUrgent(s).Store(v.n != 0); return 0 }},
+	{level: unix.SOL_SOCKET, name: unix.SO_DEBUG, label: "SO_DEBUG", kind: kindFlag,
+		get: func(s socket, v *value) unix.Errno { v.n = number(s.common().debug); return 0 }, set: setDebug},
 	fact("SO_ERROR", unix.SO_ERROR, func(s socket) int { return int(s.takeError()) }),
 	fact("SO_TYPE", unix.SO_TYPE, func(s socket) int { return s.common().kind }),
 	fact("SO_DOMAIN", unix.SO_DOMAIN, func(s socket) int { return s.common().family }),
@@ -55,6 +65,12 @@ var socketOptions = []option{
 	{level: unix.SOL_SOCKET, name: unix.SO_BINDTODEVICE, label: "SO_BINDTODEVICE", kind: kindText, get: getDevice, set: setDevice, on: onTCP | onDatagram},
 	{level: unix.SOL_SOCKET, name: unix.SO_BINDTOIFINDEX, label: "SO_BINDTOIFINDEX", get: getDeviceIndex, set: setDeviceIndex, on: onTCP | onDatagram},
 }
+
+// newTimeouts have 64 bits on all machines, which on most is what the others have.
+var newTimeouts = []option{
+	timeout("SO_RCVTIMEO_NEW", unix.SO_RCVTIMEO_NEW, func(s *settings) *patience { return &s.rcvTimeo }),
+	timeout("SO_SNDTIMEO_NEW", unix.SO_SNDTIMEO_NEW, func(s *settings) *patience { return &s.sndTimeo }),
+}[:2*(wordLen/8)]
 
 // of is the option for some kinds of sockets alone.
 func (o option) of(on class) option {
@@ -229,6 +245,53 @@ func setRcvBuf(s socket, v *value) unix.Errno {
 func setSndBuf(s socket, v *value) unix.Errno {
 	s.common().sndBuf = sendBufferOf(s.common().host, v.n)
 	return 0
+}
+
+// forced is SO_RCVBUFFORCE or SO_SNDBUFFORCE: who may administer the network asks for more than the host's most.
+func forced(set func(c *settings, n int)) func(socket, *value) unix.Errno {
+	return func(s socket, v *value) unix.Errno {
+		if !host.Capable(unix.CAP_NET_ADMIN) {
+			return unix.EPERM
+		}
+		set(s.common(), 2*min(max(v.n, 0), math.MaxInt32/2))
+		return 0
+	}
+}
+
+func setRcvBufForced(c *settings, n int) { c.rcvBuf = max(n, recvBufMin) }
+func setSndBufForced(c *settings, n int) { c.sndBuf = max(n, sendBufMin) }
+
+// setDebug keeps what nothing looks at, as Linux does.
+func setDebug(s socket, v *value) unix.Errno {
+	if v.n != 0 && !host.Capable(unix.CAP_NET_ADMIN) {
+		return unix.EACCES
+	}
+	s.common().debug = v.n != 0
+	return 0
+}
+
+// cookies counts the sockets that have been asked for theirs.
+var cookies atomic.Uint64
+
+// getCookie is a number that no other socket of the program has, from when it is first asked for (sock_gen_cookie).
+func getCookie(s socket, v *value) unix.Errno {
+	if len(v.text) < 8 {
+		return unix.EINVAL
+	}
+	c := s.common()
+	if c.cookie == 0 {
+		c.cookie = cookies.Add(1)
+	}
+	v.text = string(binary.NativeEndian.AppendUint64(nil, c.cookie))
+	return 0
+}
+
+// errorsUrgent is whether poll(2) says of errors that they are urgent.
+func errorsUrgent(s socket) *atomic.Bool {
+	if d, ok := s.(datagramSocket); ok {
+		return &d.datagrams().errorsUrgent
+	}
+	return &s.common().errorsUrgent
 }
 
 // recvBufferOf and sendBufferOf are what becomes of a size that a program asks for.

@@ -32,6 +32,7 @@ const (
 const (
 	tcpRTOMaxMS    = 44
 	tcpRTOMinUS    = 45
+	tcpIsMPTCP     = 43
 	tcpDelACKMaxUS = 46
 )
 
@@ -68,6 +69,7 @@ var tcpOptions = []option{
 	{level: unix.IPPROTO_TCP, name: tcpDelACKMaxUS, label: "TCP_DELACK_MAX_US", on: onTCP, get: getDelayMax, set: setDelayMax},
 	{level: unix.IPPROTO_TCP, name: unix.TCP_CC_INFO, label: "TCP_CC_INFO", kind: kindCCInfo, on: onTCP,
 		get: func(socket, *value) unix.Errno { return 0 }}, // neither CUBIC nor Reno has anything to tell, on Linux too
+	{level: unix.IPPROTO_TCP, name: tcpIsMPTCP, label: "TCP_IS_MPTCP", on: onTCP, get: func(socket, *value) unix.Errno { return 0 }}, // it never is
 	{level: unix.IPPROTO_TCP, name: unix.TCP_INFO, label: "TCP_INFO", kind: kindInfo, on: onTCP, get: getTCPInfo},
 }
 

@@ -35,7 +35,7 @@ func timestamp(label string, name int, form wants) option {
 // stampingTaken are the flags of SO_TIMESTAMPING that can be set. The hardware's times are among
 // them, as Linux takes them on an interface that has none, and there are none here.
 const stampingTaken = unix.SOF_TIMESTAMPING_RX_SOFTWARE | unix.SOF_TIMESTAMPING_SOFTWARE |
-	unix.SOF_TIMESTAMPING_RX_HARDWARE | unix.SOF_TIMESTAMPING_RAW_HARDWARE
+	unix.SOF_TIMESTAMPING_RX_HARDWARE | unix.SOF_TIMESTAMPING_RAW_HARDWARE | unix.SOF_TIMESTAMPING_TX_HARDWARE
 
 // stampingRecorded are those that say what is heard of sending, which a message can have for itself; stampingSent all
 // that are about sending.
@@ -71,7 +71,7 @@ func stamping(label string, name int, form wants) option {
 
 func setStamping(s socket, flags int, form wants) unix.Errno {
 	u, sends := s.(interface{ numbers() *atomic.Uint32 })
-	if taken := stampingTaken | stampingSent; flags&^taken != 0 || !sends && flags&stampingSent != 0 {
+	if taken := stampingTaken | stampingSent; flags&^taken != 0 || !sends && flags&stampingSent&^stampingTaken != 0 {
 		return unix.EINVAL
 	}
 	c := s.common()

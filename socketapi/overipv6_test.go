@@ -18,6 +18,7 @@ var ipv4Alone = map[string]string{
 	"connect: while another goroutine": "as before",
 	"poll: raw, ping and packet":       "it opens both families itself",
 	"vector: of a socket pair":         "it is of AF_UNIX",
+	"SO_PEEK_OFF: of each kind":        "it opens both families itself",
 	"ioctl: interfaces":                "the calls are about addresses of IPv4",
 	"tcp option: SO_MAX_PACING_RATE":   "nothing in it has an address",
 }

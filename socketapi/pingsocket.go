@@ -40,7 +40,15 @@ func (s *pingSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, uni
 	case to.IsValid():
 		to = netip.AddrPortFrom(to.Addr(), 0)
 	}
+	if s.family == unix.AF_INET6 {
+		flags &^= msgProbe // ping_v6_sendmsg passes no flags on
+	}
 	return s.sendMessage(p, oob, to, flags)
+}
+
+// recv takes one datagram. MSG_TRUNC does not tell the length of one that was cut off (ping_recvmsg).
+func (s *pingSocket) recv(p []byte, flags int) (received, unix.Errno) {
+	return s.udpSocket.recv(p, flags&^unix.MSG_TRUNC)
 }
 
 // refusesRequest says what is wrong with a request wherever it is to go (ping_common_sendmsg).

@@ -63,7 +63,17 @@ func (s *rawSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix
 		}
 		to = netip.AddrPortFrom(to.Addr(), 0)
 	}
+	if (flags&unix.MSG_MORE != 0 || s.cork.waits()) && flags&msgProbe == 0 && !s.withHeader() {
+		return s.sendCorked(p, oob, to, flags)
+	}
 	return s.sendMessage(p, oob, to, flags)
+}
+
+// withHeader says whether programs write the headers of packets (IP_HDRINCL): such a one is never sent in pieces.
+func (s *rawSocket) withHeader() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.raw.Header
 }
 
 func (s *rawSocket) peerName() (netip.AddrPort, unix.Errno) { return s.portlessPeer() }

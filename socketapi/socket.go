@@ -71,6 +71,8 @@ type settings struct {
 	broadcast bool
 	keepAlive bool
 	oobInline bool
+	debug     bool   // SO_DEBUG
+	cookie    uint64 // SO_COOKIE; 0: none yet
 	linger    unix.Linger
 	rcvBuf    int // bytes with overhead as SO_RCVBUF says them; 0: not set
 	sndBuf    int
@@ -99,6 +101,8 @@ type settings struct {
 
 	rcvTimeo, sndTimeo patience
 
+	errorsUrgent atomic.Bool // SO_SELECT_ERR_QUEUE of a stream, whose poll does not look at it
+
 	lookout lookout // who watches it
 }
 
@@ -107,7 +111,8 @@ type settings struct {
 func (s *settings) inherit(l *settings) {
 	s.host, s.family, s.kind, s.proto = l.host, l.family, l.kind, l.proto
 	s.reuseAddr, s.reusePort, s.broadcast, s.keepAlive = l.reuseAddr, l.reusePort, l.broadcast, l.keepAlive
-	s.oobInline = l.oobInline
+	s.oobInline, s.debug = l.oobInline, l.debug
+	s.errorsUrgent.Store(l.errorsUrgent.Load())
 	s.linger, s.rcvBuf, s.sndBuf, s.rcvLowat, s.ttl, s.tos = l.linger, l.rcvBuf, l.sndBuf, l.rcvLowat, l.ttl, l.tos
 	s.recvErr, s.recvErr6, s.discover, s.discover6, s.freeBind = l.recvErr, l.recvErr6, l.discover, l.discover6, l.freeBind
 	s.noPort, s.ports = l.noPort, l.ports

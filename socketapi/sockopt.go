@@ -32,6 +32,9 @@ func (t *Table) Getsockopt(fd, level, opt int, p []byte) (n int, err error) {
 	if o.kind == kindRate && len(p) < len(b) {
 		b = binary.NativeEndian.AppendUint32(nil, uint32(min(v.rate, math.MaxUint32)))
 	}
+	if level == unix.SOL_SOCKET && (opt == unix.SO_TIMESTAMPING_OLD || opt == unix.SO_TIMESTAMPING_NEW) {
+		b = append(b, 0, 0, 0, 0) // the clock of a device: none
+	}
 	if level == unix.IPPROTO_IP && o.kind <= kindFlag && len(p) > 0 && len(p) < len(b) && v.n >= 0 && v.n <= 255 {
 		b = []byte{byte(v.n)} // as programs that were written for BSD want it
 	}
@@ -73,7 +76,9 @@ func (v *value) bytes(k kind) []byte {
 		b, _ = binary.Append(b, ne, &v.info)
 		b = slices.Insert(b, infoBitsAt, v.infoBits[:]...)
 	case kindText:
-		b = append([]byte(v.text), 0)
+		if v.text != "" {
+			b = append([]byte(v.text), 0)
+		}
 	case kindName:
 		b = make([]byte, congestionLen)
 		copy(b, v.text)

@@ -168,7 +168,7 @@ func (s *stream) connected(flags int, until mono.Time) unix.Errno {
 // stream. MSG_PEEK leaves what it reads, MSG_TRUNC throws it away, both count it, MSG_WAITALL
 // reads until p is full.
 func (s *stream) read(p []byte, flags int, until mono.Time) (n int, errno unix.Errno) {
-	return s.readAt(p, flags, until, nil)
+	return s.readAt(p, flags, until, nil, 0)
 }
 
 // A cameBy is when the last byte of a read came, by what a socket knows of that.
@@ -177,8 +177,8 @@ type cameBy struct {
 	at mono.Time
 }
 
-// readAt is read that says when the last byte came, if that is wanted: not nil.
-func (s *stream) readAt(p []byte, flags int, until mono.Time, came *cameBy) (n int, errno unix.Errno) {
+// readAt is read that says when the last byte came, if that is wanted: not nil. A look leaves out what comes first.
+func (s *stream) readAt(p []byte, flags int, until mono.Time, came *cameBy, skip int) (n int, errno unix.Errno) {
 	if errno := s.begin(); errno != 0 {
 		return 0, errno
 	}
@@ -194,7 +194,7 @@ func (s *stream) readAt(p []byte, flags int, until mono.Time, came *cameBy) (n i
 		least = max(len(p), 1)
 	}
 	for {
-		m, errno := s.tryRead(p[n:], n, flags, came)
+		m, errno := s.tryRead(p[n:], skip+n, flags, came)
 		n += m
 		switch {
 		case errno == 0 && (m == 0 || n >= least || s.conn.AtMark()):
@@ -204,7 +204,7 @@ func (s *stream) readAt(p []byte, flags int, until mono.Time, came *cameBy) (n i
 		case errno == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0:
 			more := least - n
 			if flags&unix.MSG_PEEK != 0 { // what has been seen is still there
-				more = least
+				more = skip + least
 			}
 			errno = s.wait(ring.In, need{bytes: more}, &s.waiting.read, until)
 		}

@@ -34,6 +34,7 @@ type tcpSocket struct {
 	backlog    int            // guarded by mu
 	connecting bool           // connect has not said yet how it ended (SS_CONNECTING); guarded by mu
 
+	peekOff peekOff
 	pending ring.Errno    // SO_ERROR of a connection that is no more
 	came    ring.Arrivals // when what a connection has brought came, where somebody asks
 	errors  ring.Late     // what ICMP says of attempts to connect; the core puts in, read from with mu held
@@ -189,6 +190,7 @@ func (s *tcpSocket) acceptFrom(l *listener, flags int, until mono.Time) (*tcpSoc
 	c.opt, c.quick, c.paced = s.opt, s.quick, s.paced
 	c.bare, c.locked = conn.local, s.locked
 	s.mu.Unlock()
+	c.peekOff.set(s.peekOff.at())
 	conn.lowat.Store(int64(c.rcvLowat))
 	c.conn.Store(conn)
 	if c.tie(conn.remote.Addr()) || c.wants.has(wantTimes) { // of a link: Linux: tcp_v6_init_req
@@ -261,7 +263,12 @@ func (s *tcpSocket) recvUntil(p []byte, flags int, until mono.Time) (received, u
 	if s.wants.has(wantTimes) {
 		came = &cameBy{of: &s.came}
 	}
-	r.n, errno = conn.readAt(p, flags, until, came)
+	skip, peek := 0, flags&unix.MSG_PEEK != 0
+	if peek {
+		skip = max(s.peekOff.at(), 0)
+	}
+	r.n, errno = conn.readAt(p, flags, until, came, skip)
+	s.peekOff.moved(r.n, peek)
 	if came != nil {
 		r.m.Time = int64(came.at)
 	}

@@ -147,7 +147,7 @@ func (s *udpSocket) recvError(p []byte, _ int) (received, udp.ExtendedError, uni
 func (s *udpSocket) purgeErrors() { s.d.purgeErrors() }
 
 func (s *udpSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
-	if flags&unix.MSG_MORE != 0 || s.cork.waits() {
+	if (flags&unix.MSG_MORE != 0 || s.cork.waits()) && flags&msgProbe == 0 {
 		return s.sendCorked(p, oob, to, flags)
 	}
 	return s.sendMessage(p, oob, to, flags)

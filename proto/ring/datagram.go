@@ -212,6 +212,9 @@ func (d *Datagrams) Get(m *Datagram, p []byte, peek bool) (n int, ok bool) {
 	b := at.buf[off:]
 	h := m.decode((*[recordLen6]byte)(b), &d.scopes)
 	off += h
+	if peek && m.Len == 0 {
+		b[seenAt] |= seen
+	}
 	if m.Len <= len(b)-h {
 		n = copy(p, b[h:h+m.Len])
 		off += m.Len
@@ -223,6 +226,35 @@ func (d *Datagrams) Get(m *Datagram, p []byte, peek bool) (n int, ok bool) {
 		d.taken.Store(taken + countUnit + uint64(m.Len+DatagramOverhead))
 	}
 	return n, true
+}
+
+// Look is Get that takes nothing, from skip bytes of payload behind the beginning of the queue on. It copies from inside of the datagram
+// that the byte is in, as much as that has, and says how many bytes of it come before. An empty datagram is seen once, by Look or by a Get
+// that took nothing. If the queue has no such byte, into is how many there are to skip beyond it. The consumer calls it.
+func (d *Datagrams) Look(m *Datagram, p []byte, skip int) (n, into int, ok bool) {
+	at, off := d.consumer.at, d.consumer.off
+	if at == nil {
+		at = d.first.Load()
+	}
+	for left := d.queued() / countUnit; left > 0; left-- {
+		if chunkSize-off < recordLen6 {
+			at, off = d.step(at, true)
+		}
+		b := at.buf[off:]
+		off += m.decode((*[recordLen6]byte)(b), &d.scopes)
+		empty := m.Len == 0 && skip == 0 && b[seenAt]&seen == 0
+		if empty {
+			b[seenAt] |= seen
+		}
+		if empty || skip < m.Len {
+			_, at, off = d.across(at, off, skip, nil, true)
+			n, _, _ = d.across(at, off, m.Len-skip, p, true)
+			return n, skip, true
+		}
+		_, at, off = d.across(at, off, m.Len, nil, true)
+		skip -= m.Len
+	}
+	return 0, skip, false
 }
 
 // across copies a payload that ends in another chunk than it begins in, and says where.
@@ -291,11 +323,17 @@ func (m *Datagram) encode(b *[recordLen6]byte, n int) int {
 	return recordLen6
 }
 
+// seen is a bit of the length of a record, which is less than 64 KiB: the consumer has looked at this one, which is empty.
+const (
+	seenAt = 3
+	seen   = 1 << 7
+)
+
 // decode reads the header of a record and returns its length.
 func (m *Datagram) decode(b *[recordLen6]byte, scopes *wire.Scopes) int {
 	le := binary.LittleEndian
 	word, drops, ports := le.Uint64(b[0:8]), le.Uint64(b[16:24]), le.Uint32(b[24:28])
-	m.Len, m.TTL, m.TOS = int(uint32(word)), uint8(word>>32), uint8(word>>40)
+	m.Len, m.TTL, m.TOS = int(uint32(word)&^(seen<<(8*seenAt))), uint8(word>>32), uint8(word>>40)
 	m.Time = int64(le.Uint64(b[8:16]))
 	m.Iface, m.Dropped = uint32(drops), uint32(drops>>32)
 	if word>>48 == 0 { // no family is named: both are of IPv4

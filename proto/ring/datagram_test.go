@@ -99,6 +99,58 @@ func TestShortBufferTruncatesOneDatagram(t *testing.T) {
 	}
 }
 
+// Look sees every byte where Get would find it, and takes nothing.
+func TestLookSeesFromAnyByteOn(t *testing.T) {
+	pool := NewPool(1 << 20)
+	var d Datagrams
+	d.Init(pool, 512<<10)
+	lengths := []int{5, 0, 9000, 1, 0, 3000, chunkSize, 7}
+	var all []byte
+	for i, n := range lengths {
+		m := Datagram{From: netip.MustParseAddrPort("10.0.0.1:1"), To: netip.MustParseAddrPort("[fd00::1]:7"), Iface: uint32(i)}
+		body := fill(n, byte(i))
+		all = append(all, body...)
+		if !d.Put(&m, body) {
+			t.Fatal("no room")
+		}
+	}
+	buf := make([]byte, 1<<16)
+	for skip := range len(all) + 3 {
+		var m Datagram
+		n, into, ok := d.Look(&m, buf, skip)
+		if !ok {
+			if skip < len(all) || into != skip-len(all) {
+				t.Fatalf("nothing %d bytes in, %d beyond", skip, into)
+			}
+			continue
+		}
+		if n != m.Len-into || !bytes.Equal(buf[:n], all[skip:skip+n]) || m.Len != lengths[m.Iface] {
+			t.Fatalf("%d bytes in: %d of datagram %d, which is of %d, from its byte %d", skip, n, m.Iface, m.Len, into)
+		}
+	}
+	for i := range lengths {
+		var m Datagram
+		if _, ok := d.Get(&m, buf, false); !ok || int(m.Iface) != i {
+			t.Fatalf("datagram %d: %d, %v", i, m.Iface, ok)
+		}
+	}
+	for _, want := range []bool{true, false} { // an empty one is seen once
+		if want && !d.Put(&Datagram{From: netip.MustParseAddrPort("10.0.0.1:1"), To: netip.MustParseAddrPort("10.0.0.1:1")}, nil) {
+			t.Fatal("no room")
+		}
+		if _, _, ok := d.Look(new(Datagram), buf, 0); ok != want {
+			t.Errorf("an empty datagram is seen: %v, want %v", ok, want)
+		}
+	}
+	var m Datagram
+	if _, ok := d.Get(&m, buf, false); !ok || m.Len != 0 {
+		t.Errorf("an empty datagram of %d bytes, %v", m.Len, ok)
+	}
+	if _, into, ok := d.Look(new(Datagram), buf, 4); ok || into != 4 {
+		t.Error("an empty queue has something")
+	}
+}
+
 func TestEmptyDatagramsAreCharged(t *testing.T) {
 	var d Datagrams
 	d.Init(NewPool(1<<20), 10*DatagramOverhead)

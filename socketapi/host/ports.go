@@ -153,11 +153,14 @@ func (p *Ports) Take(h *Hold) unix.Errno {
 	return unix.EADDRINUSE
 }
 
-// mayTakeLow says whether the calling thread has CAP_NET_BIND_SERVICE, which low ports are kept for (capabilities(7)).
-func mayTakeLow() bool {
+// mayTakeLow says whether the calling thread may have low ports.
+func mayTakeLow() bool { return Capable(unix.CAP_NET_BIND_SERVICE) }
+
+// Capable says whether the calling thread has one of the first 32 capabilities (capabilities(7)).
+func Capable(capability int) bool {
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var sets [2]unix.CapUserData
-	return unix.Capget(&head, &sets[0]) == nil && sets[0].Effective&(1<<unix.CAP_NET_BIND_SERVICE) != 0
+	return unix.Capget(&head, &sets[0]) == nil && sets[0].Effective&(1<<capability) != 0
 }
 
 // take gives h the port that it says, if it may have it. mu is held.
