@@ -43,6 +43,9 @@ type NeighbourWatcher struct {
 // address of; one that finds no room here is asked for again a second later.
 const neighboursWanted = 256
 
+// neighboursTogether is how many of the kernel's messages are reported together at most, which cost the cores one lock each.
+const neighboursTogether = 256
+
 // The numbers of our requests: what the kernel tells everybody has 0.
 const (
 	neighbourAsked  = 1 + iota // RTM_GETNEIGH of one
@@ -51,8 +54,8 @@ const (
 )
 
 // WatchNeighbours reports what the kernel of the calling thread's network namespace finds out about the stations on an
-// interface's link, from a goroutine of its own. Nothing is reported that was not asked for or does not change. report
-// must not call Close.
+// interface's link, from a goroutine of its own. Nothing is reported that was not asked for or does not change. What
+// report is given is its own until it returns; it must not call Close.
 func WatchNeighbours(index int, report func([]Neighbour)) (*NeighbourWatcher, error) {
 	w := &NeighbourWatcher{index: index, report: report}
 	if err := w.open(unix.RTNLGRP_NEIGH); err != nil {
@@ -77,8 +80,12 @@ func (w *NeighbourWatcher) Ask(neighbour netip.Addr) {
 	}
 }
 
-// quiet asks for what is wanted. The answers are heard like all the rest.
+// quiet reports what has been heard, and asks for what is wanted. The answers are heard like all the rest.
 func (w *NeighbourWatcher) quiet(now mono.Time) mono.Time {
+	if len(w.news) > 0 && !w.closed.Load() {
+		w.report(w.news)
+	}
+	w.news = w.news[:0]
 	if w.all {
 		if w.all = !w.send(neighbourDumped, unix.NLM_F_DUMP, unix.RTM_GETNEIGH, netip.Addr{}, 0, 0); w.all {
 			return now.Add(askAgain)
@@ -101,7 +108,6 @@ func (w *NeighbourWatcher) heard(b []byte) {
 	if err != nil {
 		return
 	}
-	w.news = w.news[:0]
 	for i := range msgs {
 		switch m := &msgs[i]; m.Header.Type {
 		case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
@@ -110,8 +116,8 @@ func (w *NeighbourWatcher) heard(b []byte) {
 			w.refused(m)
 		}
 	}
-	if len(w.news) > 0 && !w.closed.Load() {
-		w.report(w.news)
+	if len(w.news) >= neighboursTogether { // it may never be quiet while strangers flood the link
+		w.quiet(SystemClock.Now())
 	}
 }
 

@@ -359,3 +359,44 @@ func TestSharedAddressesComeAndGo(t *testing.T) {
 	fatal(t, l.Close())
 	<-served
 }
+
+// TestTwoSharedInterfaces: a wildcard hears by both, an address by the one that has it, and a link-local one that both have is each link's own.
+func TestTwoSharedInterfaces(t *testing.T) {
+	t.Parallel()
+	netlab.RequireRoot(t)
+	ours, left, right := netlab.TestNS(t), netlab.TestNS(t), netlab.TestNS(t)
+	va := netlab.TestVeth(t, netlab.End{NS: ours, Name: "va", Addrs: prefixes("10.99.0.2/24", "fe80::7/64")}, netlab.End{NS: left, Name: "vb", Addrs: kernelPrefixes})
+	vc := netlab.TestVeth(t, netlab.End{NS: ours, Name: "vc", Addrs: prefixes("10.66.0.2/24", "fe80::7/64")}, netlab.End{NS: right, Name: "vd", Addrs: prefixes("10.66.0.1/24")})
+	st := openAt(t, ours, host.Interface{Name: "va", Share: true}, host.Interface{Name: "vc", Share: true})
+	echo := func(listen func(network, address string) (net.Listener, error), at string) {
+		t.Helper()
+		l, err := listen("tcp", at)
+		fatal(t, err)
+		served := serveEcho(l)
+		t.Cleanup(func() { l.Close(); <-served })
+	}
+	scoped := func(l *netlab.Link, port uint16) string {
+		return netip.AddrPortFrom(wire.WithScope(netip.MustParseAddr("fe80::7"), uint32(l.Index)), port).String()
+	}
+	echo(st.Listen, ":80")
+	echo(st.Listen, "10.66.0.2:81")
+	echo(st.Listen, scoped(va.A, 82))
+	echo(ours.Listen, scoped(vc.A, 82)) // the kernel's, by the other one
+	for _, row := range []struct {
+		from *netlab.NS
+		to   string
+	}{
+		{left, "10.99.0.2:80"}, {right, "10.66.0.2:80"}, {right, "10.66.0.2:81"},
+		{left, scoped(va.B, 80)}, {right, scoped(vc.B, 80)}, {left, scoped(va.B, 82)}, {right, scoped(vc.B, 82)},
+	} {
+		c, err := row.from.Dial("tcp", row.to)
+		if err != nil {
+			t.Errorf("%s: %v", row.to, err)
+			continue
+		}
+		bulkEcho(t, c, 10_000, 4)
+	}
+	if c, err := left.Dial("tcp", "10.99.0.2:81"); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("a port of the other address: %v, %v", c, err)
+	}
+}

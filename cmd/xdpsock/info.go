@@ -72,6 +72,7 @@ func info(out *output, names []string, probe, all bool) error {
 				return err
 			}
 		}
+		f.Shareable = shareable(&l, &f.Gets)
 		if i > 0 {
 			out.say("")
 		}
@@ -100,6 +101,7 @@ type facts struct {
 	Virtual   bool      `json:"virtual"`
 	Addr      string    `json:"addr"`
 	Addrs     []string  `json:"addresses"`
+	Shareable []string  `json:"shareable"` // those of them that --share would use
 	MTU       int       `json:"mtu"`
 	RxQueues  int       `json:"rx_queues"`
 	TxQueues  int       `json:"tx_queues"`
@@ -208,6 +210,17 @@ func probed(name string) (g gets, err error) {
 	return g, nic.Close()
 }
 
+// shareable is the addresses that the engine can use beside the kernel: it takes an XDP program.
+func shareable(l *engine.Link, g *gets) []string {
+	list := []string{}
+	for _, a := range l.Addrs {
+		if g.Mode != "" && g.Mode != string(engine.ModePacket) && !a.Addr().IsLoopback() {
+			list = append(list, a.String())
+		}
+	}
+	return list
+}
+
 func (f *facts) say(o *output) {
 	o.say("%s (link %d)", f.Interface, f.Index)
 	state := "down"
@@ -261,6 +274,9 @@ func (f *facts) say(o *output) {
 	}
 	for _, w := range f.Gets.Why {
 		o.say("             %s: %s", why, w)
+	}
+	if len(f.Shareable) > 0 {
+		o.say("  --share    %s, beside the kernel", strings.Join(f.Shareable, ", "))
 	}
 }
 

@@ -33,7 +33,7 @@ func TestInfo(t *testing.T) {
 	}
 	f := object[facts](t, stdout, "interface")
 	if f.Interface != "server" || !f.Up || !f.Carrier || f.Kind != "veth" || f.Driver != "veth" || !f.Virtual || f.MTU != 1500 ||
-		f.RxQueues != 1 || f.TxQueues != 1 || f.Addr != l.veth.B.MAC.String() || !slices.Contains(f.Addrs, serverAddr.String()) ||
+		f.RxQueues != 1 || f.TxQueues != 1 || f.Addr != l.veth.B.MAC.String() || !slices.Contains(f.Addrs, serverAddr.String()) || f.Gets.Mode != "" && !slices.Contains(f.Shareable, serverAddr.String()) ||
 		len(f.Programs) != 0 || len(f.Missing) != 0 || f.Gets.Probed {
 		t.Errorf("%+v", f)
 	}
