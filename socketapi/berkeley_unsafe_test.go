@@ -72,3 +72,19 @@ func (linux) Recvmmsg(fd int, messages []Message, flags int, timeout *unix.Times
 	}
 	return int(n), nil
 }
+
+// IoctlBytes is ioctl(2) with any structure.
+func (linux) IoctlBytes(fd int, req uint, arg []byte) error {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(req), uintptr(unsafe.Pointer(unsafe.SliceData(arg))))
+	return failure(errno)
+}
+
+// IoctlIfconf is SIOCGIFCONF.
+func (linux) IoctlIfconf(fd int, buf []byte) (int, error) {
+	conf := struct {
+		len int32
+		buf unsafe.Pointer
+	}{int32(len(buf)), unsafe.Pointer(unsafe.SliceData(buf))}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCGIFCONF, uintptr(unsafe.Pointer(&conf)))
+	return int(conf.len), failure(errno)
+}

@@ -177,6 +177,21 @@ func EpollWait(epfd int, events []unix.EpollEvent, msec int) (n int, err error) 
 	return table().EpollWait(epfd, events, msec)
 }
 
+// Getsockopt is [Table.Getsockopt], which package unix does not have; so are the others of this paragraph.
+func Getsockopt(fd, level, opt int, p []byte) (n int, err error) {
+	return table().Getsockopt(fd, level, opt, p)
+}
+func Setsockopt(fd, level, opt int, p []byte) error     { return table().Setsockopt(fd, level, opt, p) }
+func Sockatmark(fd int) (bool, error)                   { return table().Sockatmark(fd) }
+func IoctlBytes(fd int, req uint, arg []byte) error     { return table().IoctlBytes(fd, req, arg) }
+func IoctlIfconf(fd int, buf []byte) (n int, err error) { return table().IoctlIfconf(fd, buf) }
+func EpollPwait(epfd int, events []unix.EpollEvent, msec int, sigmask *unix.Sigset_t) (n int, err error) {
+	return table().EpollPwait(epfd, events, msec, sigmask)
+}
+func EpollPwait2(epfd int, events []unix.EpollEvent, timeout *unix.Timespec, sigmask *unix.Sigset_t) (n int, err error) {
+	return table().EpollPwait2(epfd, events, timeout, sigmask)
+}
+
 func Readv(fd int, iovs [][]byte) (n int, err error)  { return table().Readv(fd, iovs) }
 func Writev(fd int, iovs [][]byte) (n int, err error) { return table().Writev(fd, iovs) }
 

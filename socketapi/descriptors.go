@@ -126,7 +126,7 @@ func (t *Table) SetNonblock(fd int, nonblocking bool) error {
 }
 
 // FcntlInt is fcntl(2): F_DUPFD and F_DUPFD_CLOEXEC, F_GETFD and F_SETFD, F_GETFL and F_SETFL with O_NONBLOCK
-// and O_ASYNC, F_GETOWN and F_SETOWN, F_GETSIG and F_SETSIG. What else there is, is for
+// and O_ASYNC (O_APPEND and O_NOATIME are remembered), F_GETOWN and F_SETOWN, F_GETSIG and F_SETSIG. What else there is, is for
 // descriptors of the kernel's alone.
 func (t *Table) FcntlInt(fd uintptr, cmd, arg int) (int, error) {
 	f := t.lookup(int(fd))
@@ -164,11 +164,14 @@ func (t *Table) FcntlInt(fd uintptr, cmd, arg int) (int, error) {
 	return n, failure(errno)
 }
 
+// muteFlags are the status flags that F_SETFL sets on a socket, and that mean nothing to it.
+const muteFlags = unix.O_APPEND | unix.O_NOATIME
+
 // fcntl is what concerns the file and not its descriptor.
 func (f *file) fcntl(t *Table, cmd, arg int) (int, unix.Errno) {
 	switch cmd {
 	case unix.F_GETFL:
-		flags := unix.O_RDWR
+		flags := unix.O_RDWR | int(f.mute.Load())
 		if f.nonblock.Load() {
 			flags |= unix.O_NONBLOCK
 		}
@@ -177,6 +180,10 @@ func (f *file) fcntl(t *Table, cmd, arg int) (int, unix.Errno) {
 		}
 		return flags, 0
 	case unix.F_SETFL:
+		if arg&unix.O_DIRECT != 0 {
+			return -1, unix.EINVAL
+		}
+		f.mute.Store(uint32(arg & muteFlags))
 		f.nonblock.Store(arg&unix.O_NONBLOCK != 0)
 		if arg&unix.O_ASYNC != 0 || f.signals.Load() != nil {
 			return 0, f.setAsync(t, arg&unix.O_ASYNC != 0)
@@ -203,6 +210,13 @@ func (f *file) fcntl(t *Table, cmd, arg int) (int, unix.Errno) {
 			s.number.Store(int32(arg))
 		}
 		return 0, errno
+	case unix.F_GETLEASE:
+		return unix.F_UNLCK, 0
+	case unix.F_GETPIPE_SZ, unix.F_SETPIPE_SZ:
+		return -1, unix.EBADF
+	case unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW, unix.F_GETOWN_EX, unix.F_SETOWN_EX,
+		unix.F_GET_RW_HINT, unix.F_SET_RW_HINT:
+		return -1, unix.EFAULT // they want an address, which no number here is
 	}
 	return -1, unix.EINVAL
 }

@@ -152,7 +152,12 @@ func (t *Table) IoctlIfconf(fd int, buf []byte) (n int, err error) {
 // ioctlInterface answers an ioctl of netdevice(7) in a struct ifreq.
 func (t *Table) ioctlInterface(f *file, req uint, ifr []byte) unix.Errno {
 	answer := ifr[unix.IFNAMSIZ:ifreqLen]
-	if req == unix.SIOCGIFNAME {
+	switch req {
+	case unix.SIOCGIFADDR, unix.SIOCGIFNETMASK, unix.SIOCGIFBRDADDR, unix.SIOCGIFDSTADDR:
+		if f.common().family == unix.AF_INET6 { // whose addresses have no room in the structure (inet6_ioctl)
+			return unix.ENOTTY
+		}
+	case unix.SIOCGIFNAME:
 		port, ok := t.host.PortOf(int(int32(binary.NativeEndian.Uint32(answer))))
 		if !ok {
 			return unix.ENODEV

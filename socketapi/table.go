@@ -59,9 +59,10 @@ type file struct {
 	kernel *kernelFile
 	epoll  *epoll
 
-	nonblock atomic.Bool // of a socket
-	closed   atomic.Bool // the last descriptor has been closed
-	refs     int         // descriptors; guarded by the table's mu
+	nonblock atomic.Bool   // of a socket
+	mute     atomic.Uint32 // of its status flags those that say nothing: muteFlags
+	closed   atomic.Bool   // the last descriptor has been closed
+	refs     int           // descriptors; guarded by the table's mu
 
 	waited  epollItems                // the epolls that wait for it
 	signals atomic.Pointer[signalled] // F_SETOWN and the like, nil: nobody has set any

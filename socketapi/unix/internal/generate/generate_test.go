@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -532,6 +533,23 @@ func TestTheWholePackage(t *testing.T) {
 		}
 		if got, _ := os.ReadFile(name); string(got) != want {
 			t.Errorf("%s is not current: run go generate ./socketapi/unix", name)
+		}
+	}
+}
+
+// TestOtherMachines compiles package unix for the machines that this is none of.
+func TestOtherMachines(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles all that package unix imports for other machines")
+	}
+	for _, machine := range machines {
+		if machine == runtime.GOARCH {
+			continue
+		}
+		cmd := exec.Command("go", "build", ".")
+		cmd.Dir, cmd.Env = target, append(os.Environ(), "GOARCH="+machine, "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", machine, err, out)
 		}
 	}
 }
