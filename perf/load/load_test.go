@@ -101,6 +101,8 @@ func TestHonestServers(t *testing.T) {
 		{"TCPEcho 1", TCPEcho, tcp},
 		{"TCPEcho 64", TCPEcho, many},
 		{"TCPEcho 64, 101 bytes", TCPEcho, odd},
+		{"TCPConnect 1", TCPConnect, tcp},
+		{"TCPConnect 64", TCPConnect, many},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			r, err := m.run(m.c)

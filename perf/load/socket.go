@@ -20,16 +20,16 @@ const (
 	giveUp = 5 * time.Second
 )
 
+func sockaddr(at netip.AddrPort) (sa unix.Sockaddr, family int) {
+	if at.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}, unix.AF_INET
+	}
+	return &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}, unix.AF_INET6
+}
+
 // connect opens a kernel socket of the calling thread's namespace.
 func connect(kind int, to netip.AddrPort) (int, error) {
-	var sa unix.Sockaddr
-	family := unix.AF_INET
-	if to.Addr().Is4() {
-		sa = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
-	} else {
-		family = unix.AF_INET6
-		sa = &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
-	}
+	sa, family := sockaddr(to)
 	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("load: socket: %w", err)

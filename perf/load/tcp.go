@@ -81,25 +81,29 @@ func TCPEcho(c Config) (*Result, error) {
 func tcpOne(c Config, p *phase, k *conn) (*Result, error) {
 	r := new(Result)
 	for now := p.now(); ; {
-		if err := k.request(now); err != nil {
+		if err := k.exchange(p, now); err != nil {
 			return nil, err
-		}
-		for {
-			whole, err := k.receive(0)
-			if err != nil {
-				return nil, err
-			}
-			if whole {
-				break
-			}
-			if p.now()-k.begun > giveUp {
-				return nil, fmt.Errorf("load: %v answered nothing for %v", c.Server, giveUp)
-			}
 		}
 		now = p.now()
 		r.answered(k, now)
 		if p.step(now, r) {
 			return r, nil
+		}
+	}
+}
+
+// exchange sends a request and waits for the answer. begun is when it began for the one who asks.
+func (k *conn) exchange(p *phase, begun time.Duration) error {
+	if err := k.request(begun); err != nil {
+		return err
+	}
+	for {
+		whole, err := k.receive(0)
+		if whole || err != nil {
+			return err
+		}
+		if p.now()-begun > giveUp {
+			return fmt.Errorf("load: %v answered nothing for %v", p.c.Server, giveUp)
 		}
 	}
 }

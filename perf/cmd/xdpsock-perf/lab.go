@@ -52,6 +52,9 @@ func (e *env) newLab(s *suite) (l *lab, err error) {
 	if l.server, err = netlab.NewNS(netlab.NoIPv6()); err != nil {
 		return nil, err
 	}
+	if err := l.client.Do(manyPorts); err != nil {
+		return nil, err
+	}
 	client, server := netlab.End{NS: l.client, Name: "client"}, netlab.End{NS: l.server, Name: "server"}
 	if !s.raw {
 		client.Addrs, server.Addrs = []netip.Prefix{clientAddr}, []netip.Prefix{kernelAddr}
@@ -73,6 +76,17 @@ func (e *env) newLab(s *suite) (l *lab, err error) {
 		l.a, l.b = veth.A, veth.B
 	}
 	return l, err
+}
+
+// manyPorts lets the thread's namespace open more connections a minute than it has ports: those in TIME-WAIT are taken again
+// after a second.
+func manyPorts() error {
+	for name, value := range map[string]string{"ip_local_port_range": "1024 65535", "tcp_tw_reuse": "1"} {
+		if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // carrierMax is how long two interfaces may take to have a carrier; a switch may take its time.

@@ -60,6 +60,16 @@ var suites = append([]*suite{
 		candidates: serving(asking(load.TCPEcho, echoPort, load.Config{Size: request, Conns: 64}, requests)),
 	},
 	{
+		name: "tcp-crr-1", group: "tcp-crr", about: "a TCP connection for each echo of 64 B, one at a time",
+		metrics:    replies(1, 0),
+		candidates: serving(asking(load.TCPConnect, echoPort, load.Config{Size: request, Conns: 1}, requests)),
+	},
+	{
+		name: "tcp-crr-64", group: "tcp-crr", about: "a TCP connection for each echo of 64 B, 64 at once",
+		metrics:    replies(1, 0),
+		candidates: serving(asking(load.TCPConnect, echoPort, load.Config{Size: request, Conns: 64}, requests)),
+	},
+	{
 		name: "http", group: "services", about: "net/http under wrk, 64 connections, 2 threads",
 		metrics:    replies(1, 0),
 		candidates: needsWrk(serving(web)),
