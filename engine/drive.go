@@ -50,7 +50,9 @@ type Condition interface {
 // It says false if the core was closed before.
 func (c *Core) Wait(w *Waiter, cond Condition) bool {
 	if c.owed.Load() && c.owed.Swap(false) {
-		runtime.Gosched()
+		c.coming.Add(1) // or who takes the role meanwhile would sleep with the processor that we wait for
+		letRun()
+		c.coming.Add(-1)
 	}
 	c.mu.Lock()
 	w.core = c
@@ -102,6 +104,17 @@ func (c *Core) Wait(w *Waiter, cond Condition) bool {
 		cond.Disarm(w)
 	}
 }
+
+// letRun lets those run that this processor has in its queue. Now and then (each 61st time) the runtime looks into the queue of those
+// who have yielded first, and so does not come to the others: hence twice.
+func letRun() {
+	runtime.Gosched()
+	runtime.Gosched()
+}
+
+// Owe has the next wait begin with a yield: what the program has been given (a connection) it most often hands to a goroutine
+// that it starts, which must not wait until its starter has looked for more and sleeps.
+func (c *Core) Owe() { c.owed.Store(true) }
 
 // driverYield is after how many turns without a pause a driver lets other
 // goroutines run: a turn is at most some 100 us, and a goroutine that uses its

@@ -89,10 +89,7 @@ func (c *Core) poll() {
 // role, since a driver that is served itself wakes nobody; without one, the poller
 // drives until a caller displaces it. The lock is held.
 func (c *Core) takeOver() {
-	if w := c.parked.head; w != nil {
-		c.driver = w // before it runs, so that nobody comes between
-		c.departs.Add(1)
-		w.Wake()
+	if c.handOver(c.parked.head) {
 		return
 	}
 	p := &c.poller
@@ -121,4 +118,25 @@ func (c *Core) takeOver() {
 		c.driver = nil
 		c.departs.Add(1)
 	}
+}
+
+// handOver gives the role to a caller that is parked, if there is one. The lock is held.
+func (c *Core) handOver(w *Waiter) bool {
+	if w == nil {
+		return false
+	}
+	c.driver = w // before it runs, so that nobody comes between
+	c.departs.Add(1)
+	w.Wake()
+	return true
+}
+
+// Leave is for a caller that has closed what it waited for, and may never wait again: the one that parked last drives (a
+// server's Accept, more often than not), instead of somebody from the poller's next tick on. The lock is not held.
+func (c *Core) Leave() {
+	c.mu.Lock()
+	if !c.closed && c.driver == nil && c.coming.Load() == 0 {
+		c.handOver(c.parked.tail)
+	}
+	c.Unlock()
 }

@@ -33,6 +33,7 @@ type sleepState struct {
 	retries bool          // till heeds held
 	backoff time.Duration // the pause before the last such try
 	spinner spinner
+	yielder yielder
 
 	spins bool          // the devices can change without the clock's help, so looking pays
 	alone Device        // the only port to wait for, which sleeps by its own Wait
@@ -153,8 +154,14 @@ func (c *Core) await(until mono.Time) {
 	s.till = until
 	gen := c.departs.Load()
 	spin, began := s.spinner.spin(), c.clock.Now()
+	polite := s.yielder.due(began)
 	c.Unlock()
-	if !s.spins || !c.look(began, spin, until, gen) {
+	var away time.Duration
+	if polite {
+		letRun()
+		away = c.clock.Now().Sub(began)
+	}
+	if !s.spins || !c.look(began.Add(away), spin, until, gen) {
 		c.doze(until, gen)
 	}
 	c.mu.Lock()
@@ -162,6 +169,9 @@ func (c *Core) await(until mono.Time) {
 		s.till = 0
 		s.wanted.Store(false)
 		s.spinner.learn(c.clock.Now().Sub(began))
+		if polite {
+			s.yielder.learn(began, away)
+		}
 	}
 	if !c.rxReady() { // a device that has died wakes its sleeper without a frame, if at all
 		c.checkPorts(Device.Err)

@@ -104,6 +104,7 @@ func (l *listener) take() (*stream, unix.Errno) {
 		if conn != nil {
 			s := newStream(l.host, c, conn)
 			c.Unlock()
+			c.Owe()
 			return s, 0
 		}
 		c.Unlock()

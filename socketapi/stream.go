@@ -464,5 +464,6 @@ func (s *stream) release(abort bool, errno unix.Errno) bool {
 		s.gone = true
 		return 0
 	})
+	s.core.Leave()
 	return true
 }
