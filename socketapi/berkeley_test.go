@@ -54,6 +54,7 @@ type env struct {
 	notes    []string
 	port     int // the last that the row has taken
 
+	after  []func()       // what undoes what the row has done to its hosts, the last first
 	others sync.WaitGroup // goroutines that must end before the row's descriptors are closed
 }
 
@@ -394,6 +395,9 @@ func play(t *testing.T, r row, port int, me, peer side) []string {
 				s.api.Close(fd)
 			}
 		}
+		for _, undo := range slices.Backward(e.after) {
+			undo()
+		}
 	}()
 	within(t, 30*time.Second, r.name, func() {
 		r.run(e)
@@ -479,7 +483,7 @@ func engineSide(t *testing.T, st *Stack, mac net.HardwareAddr, addr, addr6 strin
 
 // rows is the whole table.
 func rows() []row {
-	return slices.Concat(socketRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows, sockoptRows, callRows,
+	return slices.Concat(socketRows, bindRows, portRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows, sockoptRows, callRows,
 		pollRows, epollRows, orderRows, descriptorRows, kernelRows, ioctlRows, vectorRows, fileRows, fastOpenRows, familyRows, flagRows, peekOffRows, everyOptionRows(),
 		tcpOptionRows, tcpSYNRows, optionRows(),
 		overIPv6(slices.Concat(flagStreamRows, peekOffRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, pollRows, ioctlRows, vectorRows, tcpOptionRows, fastOpenRows)...))

@@ -85,6 +85,20 @@ var differences = map[string]difference{
 			"linux PACKET_TX_RING: ok | engine PACKET_TX_RING: ENOPROTOOPT",
 		},
 	},
+	"port: SO_REUSEPORT of another user, beside a connection": {
+		"what has a connection is not asked whose it is, only what it lets others do; a socket that is bound is",
+		[]string{
+			"linux beside the connection: EADDRINUSE | engine beside the connection: ok",
+			"linux mine: ok | engine mine: EADDRINUSE",
+		},
+	},
+	"port: at an address of a link that is none": {
+		"the host's interfaces are all that there will be, and a socket is bound to none that is not there",
+		[]string{
+			"linux bind: ENODEV of another interface | engine bind: ENODEV of no interface",
+			"linux without a link: ENODEV of another interface | engine without a link: EINVAL of no interface",
+		},
+	},
 	"option: SO_BINDTODEVICE": {
 		"the host's interfaces are all that there will be",
 		[]string{"linux an index that is none: ok | engine an index that is none: ENODEV"},

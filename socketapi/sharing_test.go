@@ -135,7 +135,11 @@ func (s *sharer) open(i int, o *ours) {
 	if o.six = s.one(2); o.six {
 		family = unix.AF_INET6
 	}
-	*o = ours{fd: s.e.me.open(family, s.typ, 0), six: o.six, state: "open", theirs: -1}
+	uid := 0
+	if s.typ == unix.SOCK_DGRAM && s.one(4) { // of streams differences has it: "port: SO_REUSEPORT of another user, beside a connection"
+		uid = 1234
+	}
+	*o = ours{fd: s.e.me.openAs(uid, family, s.typ), six: o.six, state: "open", theirs: -1}
 	s.e.must(s.e.me.api.SetsockoptInt(o.fd, unix.SOL_IP, unix.IP_LOCAL_PORT_RANGE, s.e.port<<16|s.e.port))
 	s.e.note(fmt.Sprintf("%d is a socket", i), o.six)
 	if o.six && s.one(3) {
@@ -211,12 +215,6 @@ func (s *sharer) bind(i int, o *ours, a string, port int) {
 
 // connect goes to one of the two places of the peer.
 func (s *sharer) connect(i int, o *ours) {
-	switch {
-	case o.loops:
-		return // that other hosts do not answer takes minutes
-	case s.devices && s.typ == unix.SOCK_STREAM:
-		return // differences has it: "connect: the same pair twice"
-	}
 	list := []string{kernelAddr}
 	if o.six {
 		list = []string{kernelAddr6, kernelAddr6, "::ffff:" + kernelAddr}
@@ -227,6 +225,10 @@ func (s *sharer) connect(i int, o *ours) {
 func (s *sharer) connectTo(i int, o *ours, to int, at string) {
 	mapped := netip.MustParseAddr(at).Is4In6()
 	switch {
+	case o.loops:
+		return // that other hosts do not answer takes minutes
+	case s.devices && s.typ == unix.SOCK_STREAM:
+		return // differences has it: "connect: the same pair twice"
 	case mapped && o.over6:
 		return // differences has it: "AF_INET6: a datagram socket connected over IPv4 after IPv6"
 	case o.mapped && !mapped:

@@ -61,6 +61,7 @@ type settings struct {
 	family int // unix.AF_INET, AF_INET6
 	kind   int // unix.SOCK_STREAM, SOCK_DGRAM
 	proto  int // unix.IPPROTO_TCP, IPPROTO_UDP
+	uid    int // whose it is: see owner
 
 	mu        sync.Mutex // guards what follows, and the socket's state; before a core's lock
 	closed    bool
@@ -109,7 +110,7 @@ type settings struct {
 // inherit copies what an accepted connection has of its listener. Both are locked or
 // nobody else's.
 func (s *settings) inherit(l *settings) {
-	s.host, s.family, s.kind, s.proto = l.host, l.family, l.kind, l.proto
+	s.host, s.family, s.kind, s.proto, s.uid = l.host, l.family, l.kind, l.proto, l.uid
 	s.reuseAddr, s.reusePort, s.broadcast, s.keepAlive = l.reuseAddr, l.reusePort, l.broadcast, l.keepAlive
 	s.oobInline, s.debug = l.oobInline, l.debug
 	s.errorsUrgent.Store(l.errorsUrgent.Load())
@@ -128,8 +129,26 @@ func (s *settings) inherit(l *settings) {
 func (s *settings) claim(protocol wire.Protocol, local netip.AddrPort) *host.Hold {
 	return &host.Hold{
 		Protocol: protocol, Local: local, Mapped: s.family == unix.AF_INET6 && local.Addr().Is4(), Only6: s.only6 || only6At(local.Addr()),
-		ReuseAddr: s.reuseAddr, ReusePort: s.reusePort, Device: uint32(s.device), Range: s.ports,
+		ReuseAddr: s.reuseAddr, ReusePort: s.reusePort, Device: uint32(s.device), UID: s.uid, Range: s.ports,
 	}
+}
+
+// owner is the user of the calling thread, as files that it opens are its own (Linux: sk_uid; setfsuid(2) of no user changes nothing).
+func owner() int {
+	uid, _ := unix.SetfsuidRetUid(-1)
+	return uid
+}
+
+// allowed says whether the calling thread may ask for a port. Bind asks that over IPv6 before it looks at the address, over IPv4
+// after it (Linux: __inet6_bind, __inet_bind), and of sockets of other protocols, whose ports are none, never.
+func (s *settings) allowed(local netip.AddrPort) unix.Errno {
+	switch {
+	case s.class()&(onTCP|onUDP) == 0:
+		return 0
+	case s.kind == unix.SOCK_STREAM && local.Addr().Is6() && local.Addr().IsMulticast():
+		return unix.EINVAL
+	}
+	return s.host.Ports.Allowed(local.Port())
 }
 
 // only6At says whether a socket that is bound to an address leaves IPv4 alone for good (Linux: __inet6_bind).
@@ -195,7 +214,7 @@ func (s *settings) strays(to netip.Addr) bool {
 }
 
 // bindable is what an address is to a socket that wants it for its own: 0, or EINVAL for one of
-// IPv4 on a socket for IPv6 alone, for a group on a stream, and for a link-local one without its
+// IPv4 on a socket for IPv6 alone, and for a link-local one without its
 // link, ENODEV for one of no interface's, EADDRNOTAVAIL (Linux: __inet6_bind). mu is held.
 func (s *settings) bindable(a netip.Addr) unix.Errno {
 	switch {
@@ -203,8 +222,6 @@ func (s *settings) bindable(a netip.Addr) unix.Errno {
 		if s.class() == onRaw { // rawv6_bind
 			return unix.EADDRNOTAVAIL
 		}
-		return unix.EINVAL
-	case a.Is6() && a.IsMulticast() && s.kind == unix.SOCK_STREAM:
 		return unix.EINVAL
 	case linkScope(a) && a.Zone() == "":
 		return unix.EINVAL

@@ -53,7 +53,7 @@ func newTCPSocket(h *host.Host, family int) (*tcpSocket, unix.Errno) {
 	}
 	s := &tcpSocket{quick: true}
 	s.multicast4.Joined = family == unix.AF_INET6
-	s.host, s.family, s.kind, s.proto = h, family, unix.SOCK_STREAM, unix.IPPROTO_TCP
+	s.host, s.family, s.kind, s.proto, s.uid = h, family, unix.SOCK_STREAM, unix.IPPROTO_TCP, owner()
 	return s, 0
 }
 
@@ -66,15 +66,23 @@ func (s *tcpSocket) bind(local netip.AddrPort) unix.Errno {
 	if s.closed {
 		return unix.EBADF
 	}
-	bound := s.hold != nil || s.conn.Load() != nil && !s.over()
-	if bound && s.family == unix.AF_INET6 {
-		return unix.EINVAL // before it looks at the address, other than with AF_INET (__inet6_bind, __inet_bind)
+	bound := s.placed()
+	if s.family == unix.AF_INET6 {
+		if errno := s.allowed(local); errno != 0 {
+			return errno
+		}
+		if bound {
+			return unix.EINVAL // before it looks at the address, other than with AF_INET
+		}
 	}
 	if s.tie(local.Addr()) {
 		s.apply()
 	}
 	local = s.onLink(local)
 	if errno := s.bindable(local.Addr()); errno != 0 {
+		return errno
+	}
+	if errno := s.allowed(local); errno != 0 {
 		return errno
 	}
 	if bound {
@@ -395,8 +403,8 @@ func (s *tcpSocket) release() (conn *stream, l *listener, hold *host.Hold, errno
 	return s.conn.Load(), s.listener.Load(), hold, 0
 }
 
-// placed says whether the socket has a port.
-func (s *tcpSocket) placed() bool { return s.hold != nil || s.conn.Load() != nil }
+// placed says whether the socket has a port. mu is held.
+func (s *tcpSocket) placed() bool { return s.hold != nil || s.conn.Load() != nil && !s.over() }
 
 // name is the local address.
 func (s *tcpSocket) name() netip.AddrPort { return s.shown(s.ownName()) }

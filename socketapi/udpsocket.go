@@ -30,7 +30,7 @@ func newUDPSocket(h *host.Host, family int) (*udpSocket, unix.Errno) {
 
 // open makes the socket what it is to be.
 func (s *udpSocket) open(h *host.Host, family, kind int, protocol wire.Protocol) (errno unix.Errno) {
-	s.host, s.family, s.kind, s.proto = h, family, kind, int(protocol)
+	s.host, s.family, s.kind, s.proto, s.uid = h, family, kind, int(protocol), owner()
 	s.multicast4.Joined = family == unix.AF_INET6                    // Linux: inet6_create does not say IP_MULTICAST_ALL
 	s.reuseAddr = protocol != wire.ProtoUDP || kind == unix.SOCK_RAW // INET_PROTOSW_REUSE
 	if s.d, errno = newDatagram(h, protocol); errno == 0 {
@@ -48,8 +48,13 @@ func (s *udpSocket) datagrams() *datagram { return s.d }
 func (s *udpSocket) bind(local netip.AddrPort) unix.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.family == unix.AF_INET6 && s.class() == onUDP && s.d.placed.Load() {
-		return unix.EINVAL // before it looks at the address, other than with AF_INET (__inet6_bind, __inet_bind)
+	if s.family == unix.AF_INET6 && s.class() == onUDP {
+		if errno := s.allowed(local); errno != 0 {
+			return errno
+		}
+		if s.d.placed.Load() {
+			return unix.EINVAL // before it looks at the address, other than with AF_INET
+		}
 	}
 	if s.tie(local.Addr()) {
 		s.apply()
@@ -58,7 +63,10 @@ func (s *udpSocket) bind(local netip.AddrPort) unix.Errno {
 	if errno := s.bindable(local.Addr()); errno != 0 {
 		return errno
 	}
-	errno := s.d.bind(local, s.terms())
+	errno := s.allowed(local)
+	if errno == 0 {
+		errno = s.d.bind(local, s.terms())
+	}
 	if errno == 0 {
 		s.only6 = s.only6 || s.class() == onUDP && only6At(local.Addr())
 	}
@@ -68,7 +76,7 @@ func (s *udpSocket) bind(local netip.AddrPort) unix.Errno {
 // terms is what the options say of sharing an address. mu is held, or nobody knows the socket.
 func (s *udpSocket) terms() sharing {
 	return sharing{
-		reuseAddr: s.reuseAddr, reusePort: s.reusePort, ports: s.ports, freeBind: s.freeBind,
+		reuseAddr: s.reuseAddr, reusePort: s.reusePort, uid: s.uid, ports: s.ports, freeBind: s.freeBind,
 		noPort: s.noPort && s.class() == onUDP, six: s.family == unix.AF_INET6,
 	}
 }

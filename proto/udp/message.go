@@ -94,8 +94,12 @@ func (s *Socket) From(m *Message) netip.Addr {
 	if m.Source.IsValid() {
 		return m.Source
 	}
-	if a := s.Local.Addr(); !a.IsUnspecified() || !m.To.Addr().IsMulticast() {
+	a, to := s.Local.Addr(), m.To.Addr()
+	if a.Is6() && to.Is4() && !s.Only6 { // of a socket for both families, which is connected over IPv6
+		a = netip.IPv4Unspecified()
+	}
+	if !a.IsUnspecified() || !to.IsMulticast() {
 		return a
 	}
-	return s.MulticastTo(m.To.Addr()).Source
+	return s.MulticastTo(to).Source
 }

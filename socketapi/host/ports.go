@@ -61,6 +61,7 @@ type Hold struct {
 	// nobody listens on. ReusePort lets any share it that ask for it too. Both and Device are guarded by Ports.mu once it is taken.
 	ReuseAddr, ReusePort bool
 	Device               uint32    // SO_BINDTODEVICE: the interface's number counted from 1, 0: all
+	UID                  int       // whose it is: SO_REUSEPORT is for sockets of one user
 	Range                PortRange // that a port is chosen from
 
 	at        netip.Addr  // where a connected socket is, not valid: where it was bound to; guarded by Ports.mu
@@ -112,7 +113,7 @@ func (p *Ports) tenants(port uint16, f func(*tenant) bool) bool {
 // claim is what h says now. Ports.mu is held.
 func (h *Hold) claim() claim {
 	c := claim{
-		addr: h.Local.Addr(), mapped: h.Mapped, only6: h.Only6, device: h.Device,
+		addr: h.Local.Addr(), mapped: h.Mapped, only6: h.Only6, device: h.Device, uid: h.UID,
 		reuseAddr: h.ReuseAddr, reusePort: h.ReusePort, listening: h.listening,
 	}
 	if h.at.IsValid() {
@@ -122,14 +123,11 @@ func (h *Hold) claim() claim {
 }
 
 // Take holds h.Local, or a port of its address that nobody has if its port is 0. It is
-// EADDRINUSE if that cannot be, and EACCES if the port is a low one and the thread may not have it.
+// EADDRINUSE if that cannot be. Who is asked for a port by a program asks Allowed first.
 func (p *Ports) Take(h *Hold) unix.Errno {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if port := int(h.Local.Port()); port != 0 {
-		if port < p.lowBelow && (h.Protocol == wire.ProtoTCP || h.Protocol == wire.ProtoUDP) && !mayTakeLow() {
-			return unix.EACCES
-		}
+	if h.Local.Port() != 0 {
 		return p.take(h, asked)
 	}
 	addr := h.Local.Addr()
@@ -151,6 +149,18 @@ func (p *Ports) Take(h *Hold) unix.Errno {
 	}
 	h.Local = netip.AddrPortFrom(addr, 0)
 	return unix.EADDRINUSE
+}
+
+// Allowed says whether the calling thread may ask for a port of TCP or UDP: it is EACCES if that is a low one, and the thread lacks
+// the right.
+func (p *Ports) Allowed(port uint16) unix.Errno {
+	p.mu.Lock()
+	low := int(port) < p.lowBelow && port != 0
+	p.mu.Unlock()
+	if low && !mayTakeLow() {
+		return unix.EACCES
+	}
+	return 0
 }
 
 // mayTakeLow says whether the calling thread may have low ports.
@@ -223,6 +233,7 @@ func (p *Ports) may(a *claim, h *Hold, key portKey, m manner) bool {
 	}
 	return !p.tenants(key.port, func(t *tenant) bool {
 		b := t.claim()
+		b.uid = a.uid // a connection is anybody's
 		return a.meets(&b) && a.clash(&b, m)
 	})
 }

@@ -12,10 +12,14 @@ type claim struct {
 	mapped    bool // IPv4's address of a socket for IPv6
 	only6     bool // one bound to an address of IPv6 other than [::] is, too
 	device    uint32
+	uid       int
 	reuseAddr bool
 	reusePort bool
 	listening bool
 }
+
+// together says whether both have SO_REUSEPORT, and are one user's.
+func (a *claim) together(b *claim) bool { return a.reusePort && b.reusePort && a.uid == b.uid }
 
 func (a *claim) apart(b *claim) bool {
 	return a.device != b.device && a.device != 0 && b.device != 0
@@ -50,7 +54,7 @@ var (
 
 // clash says whether a cannot hold a port of TCP beside b, whose address meets its own.
 func (a *claim) clash(b *claim, m manner) bool {
-	both := a.reusePort && b.reusePort
+	both := a.together(b)
 	switch {
 	case a.apart(b):
 		return false
@@ -69,7 +73,7 @@ type club struct {
 
 // takes says whether a belongs to the club.
 func (c *club) takes(a *claim) bool {
-	if !c.open || !a.reusePort {
+	if !c.open || !a.reusePort || a.uid != c.uid {
 		return false
 	}
 	x, y := c.addr, a.addr
@@ -103,7 +107,7 @@ func (a *claim) shares(others []*Hold, asked bool) bool {
 		b := others[i].claim()
 		switch {
 		case a.reuseAddr && b.reuseAddr, a.apart(&b), !a.meets(&b):
-		case a.reusePort && b.reusePort:
+		case a.together(&b):
 			if asked {
 				return true
 			}
