@@ -83,7 +83,7 @@ func (c *club) takes(a *claim) bool {
 	case !x.IsUnspecified():
 		return false
 	case x.Is6():
-		return y.Is4() && !c.only6
+		return y.Is6() || !c.only6
 	case c.mapped:
 		return y.Is4()
 	}
