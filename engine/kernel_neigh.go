@@ -37,6 +37,7 @@ type NeighbourWatcher struct {
 
 	mu     sync.Mutex
 	wanted []netip.Addr // to be asked for
+	ended  bool         // Close was called
 }
 
 // neighboursWanted is how many neighbours are asked for at once. A table has room for a quarter of 1024 that it knows no
@@ -70,14 +71,20 @@ func WatchNeighbours(index int, report func([]Neighbour)) (*NeighbourWatcher, er
 func (w *NeighbourWatcher) Ask(neighbour netip.Addr) {
 	neighbour = neighbour.WithZone("")
 	w.mu.Lock()
-	fresh := len(w.wanted) < neighboursWanted && !slices.Contains(w.wanted, neighbour)
-	if fresh {
+	defer w.mu.Unlock()
+	if !w.ended && len(w.wanted) < neighboursWanted && !slices.Contains(w.wanted, neighbour) {
 		w.wanted = append(w.wanted, neighbour)
-	}
-	w.mu.Unlock()
-	if fresh {
 		w.sleeper.wake()
 	}
+}
+
+// Close ends the watching. When it returns no report is under way and none will come, and Ask does nothing. Closing
+// twice is harmless.
+func (w *NeighbourWatcher) Close() error {
+	w.mu.Lock()
+	w.ended = true // nobody wakes the sleeper any more
+	w.mu.Unlock()
+	return w.follower.Close()
 }
 
 // quiet reports what has been heard, and asks for what is wanted. The answers are heard like all the rest.

@@ -26,6 +26,7 @@ import (
 type login struct {
 	t     *testing.T
 	conn  net.Conn
+	at    net.Listener // of its server
 	turns atomic.Int64
 	end   atomic.Bool
 	done  chan struct{}
@@ -39,7 +40,7 @@ func loginFrom(t *testing.T, from, server *netlab.NS, at string) *login {
 	go serveEcho(l)
 	c, err := from.Dial("tcp", at)
 	fatal(t, err)
-	in := &login{t: t, conn: c, done: make(chan struct{})}
+	in := &login{t: t, conn: c, at: l, done: make(chan struct{})}
 	go in.run()
 	return in
 }
@@ -67,7 +68,14 @@ func (l *login) run() {
 func (l *login) goesOn(when string) {
 	l.t.Helper()
 	want := l.turns.Load() + 20
-	eventually(l.t, "the login goes on "+when, func() bool { return l.turns.Load() >= want })
+	eventually(l.t, "the login goes on "+when, func() bool {
+		select {
+		case <-l.done:
+			l.t.Fatalf("the login does not go on %s", when)
+		default:
+		}
+		return l.turns.Load() >= want
+	})
 }
 
 func (l *login) stop() {
@@ -151,6 +159,17 @@ func TestSharedAddress(t *testing.T) {
 	if _, err := st.ListenPing(netip.IPv4Unspecified()); !errors.Is(err, unix.EPROTONOSUPPORT) {
 		t.Errorf("a ping socket: %v", err)
 	}
+
+	// A server that has gone leaves its logins: their port is taken as long as they are.
+	fatal(t, in.at.Close())
+	in.goesOn("without its server")
+	for _, at := range []string{":22", engineAddr + ":22"} {
+		if l, err := st.Listen("tcp", at); !errors.Is(err, unix.EADDRINUSE) { // though both have SO_REUSEADDR
+			t.Errorf("listening at %s beside a login: %v, %v", at, l, err)
+		}
+	}
+	in.goesOn("though somebody would have its port")
+
 	fatal(t, l.Close())
 	fatal(t, u.Close())
 	<-served
@@ -164,6 +183,14 @@ func TestSharedAddress(t *testing.T) {
 	c.Close()
 	in.stop()
 	out.stop()
+	st = openAt(t, ours, host.Interface{Name: "va", Share: true})
+	eventually(t, "the port of the login is free", func() bool { // in TIME-WAIT, which is nobody's
+		l, err := st.Listen("tcp", ":22")
+		if err == nil {
+			l.Close()
+		}
+		return err == nil
+	})
 }
 
 // datagramsAcross has datagrams echoed, some of them longer than the link takes.

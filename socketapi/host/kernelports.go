@@ -3,7 +3,6 @@ package host
 import (
 	"maps"
 	"net/netip"
-	"runtime"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -13,7 +12,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
-// Read first: ip(7) (IP_FREEBIND), setns(2); inet_csk_get_port and inet_csk_bind_conflict in
+// Read first: ip(7) (IP_FREEBIND); inet_csk_get_port and inet_csk_bind_conflict in
 // net/ipv4/inet_connection_sock.c, udp_lib_get_port in net/ipv4/udp.c.
 
 // kernelPorts are the ports that are held in the kernel too, since their address is the kernel's as well as
@@ -38,12 +37,6 @@ type kernelPort struct {
 	fd    int
 	uses  int
 	rules []portRule
-}
-
-// A portRule is what brings the packets of a port here on one interface.
-type portRule struct {
-	nic   *engine.NIC
-	local netip.Addr // unspecified: all shared ones of its family
 }
 
 // A kernelName is what a socket of the kernel's is bound to beside its port.
@@ -88,7 +81,7 @@ func (k *kernelPorts) take(h *Hold) unix.Errno {
 	}
 	p := &kernelPort{kernelName: name, key: key, uses: 1}
 	errno := k.namespace.do(func() (errno unix.Errno) {
-		p.fd, errno = p.open(k.held[key], h.ReuseAddr)
+		p.fd, errno = p.open(k.held[key], h.ReuseAddr, len(k.rules(p)) > 0)
 		return errno
 	})
 	if errno == 0 {
@@ -104,42 +97,6 @@ func (k *kernelPorts) take(h *Hold) unix.Errno {
 		errno = unix.ENOBUFS
 	}
 	return errno
-}
-
-// steer has the rules of a port be those of the addresses now. It is ENOBUFS if a program has no room for one more.
-func (k *kernelPorts) steer(p *kernelPort) (errno unix.Errno) {
-	var want []portRule
-	switch nic := k.shared[p.addr]; {
-	case nic != nil:
-		want = append(want, portRule{nic, p.addr.WithZone("")})
-	case p.addr.IsUnspecified():
-		for _, nic := range k.steered {
-			want = append(want, portRule{nic, p.addr})
-			if p.addr.Is6() && !p.only6 {
-				want = append(want, portRule{nic, netip.IPv4Unspecified()})
-			}
-		}
-	}
-	if slices.Equal(p.rules, want) {
-		return 0
-	}
-	p.unsteer()
-	for _, r := range want {
-		if r.nic.AddPort(uint8(p.key.protocol), netip.AddrPortFrom(r.local, p.key.port)) != nil {
-			p.unsteer()
-			return unix.ENOBUFS
-		}
-		p.rules = append(p.rules, r)
-	}
-	return 0
-}
-
-// unsteer leaves the packets of a port to the kernel.
-func (p *kernelPort) unsteer() {
-	for _, r := range p.rules {
-		r.nic.RemovePort(uint8(p.key.protocol), netip.AddrPortFrom(r.local, p.key.port)) // it fails when the interface has gone, and its rules with it
-	}
-	p.rules = nil
 }
 
 // drop gives back what take has taken, unless connections keep it.
@@ -191,8 +148,9 @@ func (k *kernelPorts) endIdle() {
 
 // open binds a socket of the kernel's. Others of the same port that are ours are no obstacle: Ports lets their sockets
 // be beside each other. Nor is what is left of connections where reuse says so (SO_REUSEADDR). Neither is left to
-// programs that come later: SO_REUSEADDR counts while somebody binds, and is taken back.
-func (p *kernelPort) open(ours []*kernelPort, reuse bool) (fd int, errno unix.Errno) {
+// programs that come later: SO_REUSEADDR counts while somebody binds, and is taken back. Where the port is steered, a program's
+// connections are an obstacle all the same, since they would hear no more.
+func (p *kernelPort) open(ours []*kernelPort, reuse, steered bool) (fd int, errno unix.Errno) {
 	family, typ := unix.AF_INET6, unix.SOCK_STREAM
 	if p.addr.Is4() {
 		family = unix.AF_INET
@@ -213,7 +171,7 @@ func (p *kernelPort) open(ours []*kernelPort, reuse bool) (fd int, errno unix.Er
 		return -1, errno
 	}
 	err = unix.Bind(fd, p.sockaddr())
-	if err == unix.EADDRINUSE && (reuse || len(ours) > 0) {
+	if err == unix.EADDRINUSE && (reuse || len(ours) > 0) && !(steered && p.connected()) {
 		sharing := []int{fd}
 		for _, other := range ours {
 			sharing = append(sharing, other.fd)
@@ -408,80 +366,4 @@ func (h *Host) sharedWithKernel(n *network, before, after [][]route.Addr) map[ne
 		}
 	}
 	return shared
-}
-
-// A namespace is the network namespace that a host was opened in. Its programs may call from threads of another.
-type namespace struct {
-	fd   int // -1: not known, and that of any thread will do
-	stat unix.Stat_t
-}
-
-// threadNamespace is where the kernel says which the calling thread is in.
-const threadNamespace = "/proc/thread-self/ns/net"
-
-// hereNamespace is that of the calling thread.
-func hereNamespace() (n namespace) {
-	fd, err := unix.Open(threadNamespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		if err = unix.Fstat(fd, &n.stat); err != nil {
-			unix.Close(fd)
-		}
-	}
-	n.fd = fd
-	if err != nil {
-		n.fd = -1
-	}
-	return n
-}
-
-func (n *namespace) close() {
-	if n.fd >= 0 {
-		unix.Close(n.fd)
-	}
-	n.fd = -1
-}
-
-// do calls f on a thread that is in the namespace. It is EPERM if the thread has to go there and may not (setns(2)).
-func (n *namespace) do(f func() unix.Errno) unix.Errno {
-	var here unix.Stat_t
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if n.fd < 0 || unix.Stat(threadNamespace, &here) != nil || here.Dev == n.stat.Dev && here.Ino == n.stat.Ino {
-		return f()
-	}
-	home, err := unix.Open(threadNamespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err.(unix.Errno)
-	}
-	defer unix.Close(home)
-	if err := unix.Setns(n.fd, unix.CLONE_NEWNET); err != nil {
-		return err.(unix.Errno)
-	}
-	defer func() {
-		if unix.Setns(home, unix.CLONE_NEWNET) != nil {
-			runtime.LockOSThread() // it stays locked, and ends with its goroutine
-		}
-	}()
-	return f()
-}
-
-// has says whether an address is one of the kernel's there, ready or not.
-func (n *namespace) has(a netip.Addr) bool {
-	errno := n.do(func() unix.Errno {
-		p := kernelPort{kernelName: kernelName{addr: a, only6: true}}
-		family := unix.AF_INET6
-		if a.Is4() {
-			family = unix.AF_INET
-		}
-		fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err.(unix.Errno)
-		}
-		defer unix.Close(fd)
-		if err := unix.Bind(fd, p.sockaddr()); err != nil {
-			return err.(unix.Errno)
-		}
-		return 0
-	})
-	return errno == 0
 }

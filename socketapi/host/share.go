@@ -136,3 +136,61 @@ func (m *kernelMirror) sharedAddrs(k []engine.Addr, first bool) (list []route.Ad
 	}
 	return list, nil
 }
+
+// A portRule is what brings the packets of a port here on one interface.
+type portRule struct {
+	nic   *engine.NIC
+	local netip.Addr // unspecified: all shared ones of its family
+}
+
+// rules are those that a port is to have by the addresses now.
+func (k *kernelPorts) rules(p *kernelPort) (want []portRule) {
+	switch nic := k.shared[p.addr]; {
+	case nic != nil:
+		want = append(want, portRule{nic, p.addr.WithZone("")})
+	case p.addr.IsUnspecified():
+		for _, nic := range k.steered {
+			want = append(want, portRule{nic, p.addr})
+			if p.addr.Is6() && !p.only6 {
+				want = append(want, portRule{nic, netip.IPv4Unspecified()})
+			}
+		}
+	}
+	return want
+}
+
+// steer gives a port its rules. It is ENOBUFS if a program has no room for one more.
+func (k *kernelPorts) steer(p *kernelPort) (errno unix.Errno) {
+	want := k.rules(p)
+	if slices.Equal(p.rules, want) {
+		return 0
+	}
+	p.unsteer()
+	for _, r := range want {
+		if r.nic.AddPort(uint8(p.key.protocol), netip.AddrPortFrom(r.local, p.key.port)) != nil {
+			p.unsteer()
+			return unix.ENOBUFS
+		}
+		p.rules = append(p.rules, r)
+	}
+	return 0
+}
+
+// unsteer leaves the packets of a port to the kernel.
+func (p *kernelPort) unsteer() {
+	for _, r := range p.rules {
+		r.nic.RemovePort(uint8(p.key.protocol), netip.AddrPortFrom(r.local, p.key.port)) // it fails when the interface has gone, and its rules with it
+	}
+	p.rules = nil
+}
+
+// connected says whether a program of the kernel's has connections that would come here with the port.
+func (p *kernelPort) connected() bool {
+	if p.key.protocol != wire.ProtoTCP {
+		return false
+	}
+	list, err := engine.KernelConnections(p.key.port) // an error is a kernel that does not tell (CONFIG_INET_DIAG): then it is as with SO_REUSEADDR
+	return err == nil && slices.ContainsFunc(list, func(a netip.Addr) bool {
+		return a == p.addr.WithZone("") || p.addr.IsUnspecified() && (a.Is4() == p.addr.Is4() || a.Is4() && !p.only6)
+	})
+}
