@@ -99,6 +99,9 @@ func (t *Table) install(s socket, nonblock, closeOnExec bool) (fd int, err error
 // wait at it are EBADF, and what was sent is still sent. Closing the last socket of a host
 // waits for that, as long as [host.Config] says.
 func (t *Table) Close(fd int) error {
+	if t.isForeign(fd) {
+		return t.closeForeign(fd)
+	}
 	f, last := t.remove(fd)
 	if f == nil {
 		return unix.EBADF

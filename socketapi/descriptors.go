@@ -14,7 +14,10 @@ func (t *Table) Dup(oldfd int) (fd int, err error) { return t.dup(oldfd, 0, fals
 // dup is Dup to the lowest free number from least on.
 func (t *Table) dup(oldfd, least int, closeOnExec bool) (fd int, err error) {
 	f := t.lookup(oldfd)
-	if f == nil || !own(oldfd) { // nobody closes the standard three
+	if f != nil && t.isForeign(oldfd) {
+		return t.dupForeign(oldfd, closeOnExec)
+	}
+	if f == nil || !t.own(oldfd) { // nobody closes the standard three
 		return -1, unix.EBADF
 	}
 	t.mu.Lock()
@@ -22,13 +25,13 @@ func (t *Table) dup(oldfd, least int, closeOnExec bool) (fd int, err error) {
 	if t.lookup(oldfd) != f {
 		return -1, unix.EBADF
 	}
-	i, errno := t.reserveFrom(max(least-descriptorBase, 0))
+	i, errno := t.reserveFrom(max(t.slot(least), 0))
 	if errno != 0 {
 		return -1, errno
 	}
 	t.fill(i, f)
 	t.mark(i, closeOnExec)
-	return i + descriptorBase, nil
+	return t.number(i), nil
 }
 
 // Dup2 is Dup3 without flags. Both the same is EINVAL, as of the function of package unix and not as of dup2(2).
@@ -54,8 +57,8 @@ func (t *Table) Dup3(oldfd, newfd, flags int) error {
 func (t *Table) replace(oldfd, newfd int, closeOnExec bool) (old *file, errno unix.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f, i := t.lookup(oldfd), newfd-descriptorBase
-	if f == nil || !own(oldfd) || i < 0 || i >= t.limit {
+	f, i := t.lookup(oldfd), t.slot(newfd)
+	if f == nil || !t.own(oldfd) || i < 0 || i >= t.limit {
 		return nil, unix.EBADF
 	}
 	t.grow(i)
@@ -106,8 +109,8 @@ func (t *Table) mark(i int, closeOnExec bool) {
 // setCloseOnExec is FD_CLOEXEC, if the descriptor is open.
 func (t *Table) setCloseOnExec(fd int, on bool) {
 	t.mu.Lock()
-	if own(fd) && t.lookup(fd) != nil {
-		t.mark(fd-descriptorBase, on)
+	if t.own(fd) && t.lookup(fd) != nil {
+		t.mark(t.slot(fd), on)
 	}
 	t.mu.Unlock()
 }
@@ -136,16 +139,22 @@ func (t *Table) FcntlInt(fd uintptr, cmd, arg int) (int, error) {
 	switch cmd {
 	case unix.F_DUPFD, unix.F_DUPFD_CLOEXEC:
 		t.mu.Lock()
-		most := t.limit + descriptorBase
+		most := t.number(t.limit)
 		t.mu.Unlock()
 		if arg < 0 || arg >= most {
 			return -1, unix.EINVAL
 		}
 		return t.dup(int(fd), arg, cmd == unix.F_DUPFD_CLOEXEC)
+	case unix.F_GETFD, unix.F_SETFD:
+		if t.isForeign(int(fd)) {
+			return unix.FcntlInt(fd, cmd, arg)
+		}
+	}
+	switch cmd {
 	case unix.F_GETFD:
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if i := int(fd) - descriptorBase; own(int(fd)) && t.closeOnExec[i/64]&(1<<(i%64)) != 0 {
+		if i := t.slot(int(fd)); t.own(int(fd)) && t.closeOnExec[i/64]&(1<<(i%64)) != 0 {
 			return unix.FD_CLOEXEC, nil
 		}
 		return 0, nil

@@ -65,7 +65,7 @@ func (t *Table) IoctlSetInt(fd int, req uint, value int) error {
 	switch {
 	case f == nil:
 		return unix.EBADF
-	case req == FIOCLEX || req == FIONCLEX:
+	case (req == FIOCLEX || req == FIONCLEX) && !t.isForeign(fd):
 		t.setCloseOnExec(fd, req == FIOCLEX)
 		return nil
 	case f.kernel != nil:

@@ -22,7 +22,7 @@ type kernelFile struct {
 	kind     int  // SO_TYPE, 0: not a socket
 	pipe     bool // a pipe or FIFO
 	mute     bool // poll(2) says nothing of it (AF_ALG): calls wait in the kernel
-	standard bool // one of the first three, which nobody closes
+	standard bool // one of the first three, or a foreigner: it may not end with the table
 	users    atomic.Int64
 	ended    atomic.Bool
 

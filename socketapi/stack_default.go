@@ -34,11 +34,16 @@ var (
 
 // Use makes st the stack of the package's functions. nil is none, as in the beginning where the environment says
 // nothing: then Socket is ENETDOWN and every descriptor EBADF.
+//
+// If nothing is open in its table yet, its numbers are 512 and more from then on. Numbers below are then the kernel's, as the files
+// have them that other packages have opened ([os.File.Fd]): calls on those are made in the kernel, and to the kernel the numbers of
+// the table are EBADF, unless it has that many files open.
 func Use(st *Stack) {
 	if st == nil {
 		current.Store(none)
 		return
 	}
+	st.table.rebase(defaultBase)
 	current.Store(st.table)
 }
 
@@ -109,6 +114,7 @@ func (v hostVariable) open() error {
 	if err != nil {
 		return fmt.Errorf("open the stack of the environment variable %s: %w", HostVariable, err)
 	}
+	st.table.rebase(defaultBase)
 	if !current.CompareAndSwap(nil, st.table) {
 		return st.Close()
 	}

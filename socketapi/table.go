@@ -2,6 +2,7 @@ package socketapi
 
 import (
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +18,7 @@ import (
 // whose backlog is full, and not who waits for an AF_ALG socket: they wait in the kernel.)
 //
 // The numbers are the table's own and mean nothing to the kernel: each new descriptor has the
-// lowest free one from 3 on, since 0 to 2 are taken in every program: they are the kernel's of
+// lowest free one from 3 on (in the table that [Use] names from 512 on, see there), since 0 to 2 are taken in every program: they are the kernel's of
 // these numbers, which can be read, written and waited for but not closed. Sockets of
 // families that the engine does not speak are the kernel's, and other descriptors of its can be adopted
 // ([Table.Adopt]): they live in the same table and are waited for by the same Poll, Select and EpollWait.
@@ -36,8 +37,12 @@ type Table struct {
 
 	reserved int // slots in used that calls under way have taken and nothing fills yet
 
+	base     atomic.Int32 // the number of the first slot
 	standard [descriptorBase]*file
 	lent     lending
+
+	foreigners foreigners
+
 	reporter reporter
 	signals  signaller
 	sigpipe  atomic.Bool // RaiseSigpipe
@@ -46,6 +51,9 @@ type Table struct {
 const (
 	// descriptorBase is the lowest descriptor.
 	descriptorBase = 3
+	// defaultBase is that of the table of the package's functions: numbers below it are the kernel's, which files have that other packages
+	// have opened, as long as there are fewer than so many. Numbers up to 1023 can be in a set of select(2).
+	defaultBase = 512
 	// descriptorsMax is how many descriptors a table has at most unless SetLimit says otherwise
 	// (Linux: fs.nr_open). Some 300 bytes each, that is 300 MB.
 	descriptorsMax = 1 << 20
@@ -101,6 +109,7 @@ func newTable(h *host.Host) *Table {
 	t.slots.Store(&slots)
 	t.used = make([]uint64, 1)
 	t.closeOnExec = make([]uint64, 1)
+	t.base.Store(descriptorBase)
 	t.standard = standard(t)
 	return t
 }
@@ -125,7 +134,7 @@ func (t *Table) Len() (n int) {
 
 // lookup returns what fd refers to, nil if it is not open.
 func (t *Table) lookup(fd int) *file {
-	i := fd - descriptorBase
+	i := t.slot(fd)
 	slots := *t.slots.Load()
 	if i >= 0 && i < len(slots) {
 		return slots[i].Load()
@@ -135,12 +144,27 @@ func (t *Table) lookup(fd int) *file {
 		return t.standard[fd]
 	case fd >= lentBase:
 		return t.lent.lookup(fd)
+	case t.isForeign(fd):
+		return t.foreign(fd)
 	}
 	return nil
 }
 
+// slot is the slot that a number stands for, negative if none; number is its opposite.
+func (t *Table) slot(fd int) int  { return fd - int(t.base.Load()) }
+func (t *Table) number(i int) int { return i + int(t.base.Load()) }
+
+// rebase moves the numbers of a table in which nothing is open yet.
+func (t *Table) rebase(base int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !slices.ContainsFunc(t.used, func(w uint64) bool { return w != 0 }) {
+		t.base.Store(int32(base))
+	}
+}
+
 // own says whether fd is a number that a slot can stand for: not one of the standard three, nor lent.
-func own(fd int) bool { return fd >= descriptorBase && fd < lentBase }
+func (t *Table) own(fd int) bool { return t.slot(fd) >= 0 && fd < lentBase }
 
 // sock returns the socket of the engine's that fd refers to, nil if it is not open or is something
 // else, whose calls other has.
@@ -163,7 +187,7 @@ func (t *Table) add(f *file) (fd int, errno unix.Errno) {
 	if errno == 0 {
 		t.fill(i, f)
 	}
-	return i + descriptorBase, errno
+	return t.number(i), errno
 }
 
 // reserve takes the lowest free descriptor before there is anything for it to refer to: to
@@ -175,14 +199,14 @@ func (t *Table) reserve() (fd int, errno unix.Errno) {
 	if errno == 0 {
 		t.reserved++
 	}
-	return i + descriptorBase, errno
+	return t.number(i), errno
 }
 
 // fulfil opens a descriptor that was reserved.
 func (t *Table) fulfil(fd int, f *file) {
 	t.mu.Lock()
 	t.reserved--
-	t.fill(fd-descriptorBase, f)
+	t.fill(t.slot(fd), f)
 	t.mu.Unlock()
 }
 
@@ -190,7 +214,7 @@ func (t *Table) fulfil(fd int, f *file) {
 func (t *Table) cancel(fd int) {
 	t.mu.Lock()
 	t.reserved--
-	t.release(fd - descriptorBase)
+	t.release(t.slot(fd))
 	t.mu.Unlock()
 }
 
@@ -198,7 +222,7 @@ func (t *Table) cancel(fd int) {
 func (t *Table) reserveLocked() (i int, errno unix.Errno) {
 	i = t.free()
 	if i >= t.limit {
-		return -1 - descriptorBase, unix.EMFILE
+		return t.slot(-1), unix.EMFILE
 	}
 	t.grow(i)
 	t.used[i/64] |= 1 << (i % 64)
@@ -257,7 +281,7 @@ func (t *Table) free() int {
 // remove frees fd. It returns what it referred to, and whether it was the last
 // descriptor of that; nil if fd is not open.
 func (t *Table) remove(fd int) (f *file, last bool) {
-	i := fd - descriptorBase
+	i := t.slot(fd)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	slots := *t.slots.Load()

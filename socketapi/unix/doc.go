@@ -3,8 +3,8 @@
 //
 // All types are those of that package, all constants and errors too. In come its calls: those for sockets, and all that is read,
 // written or waited for like one, go to package socketapi; those that have nothing to do with descriptors go through. A descriptor is a
-// number of the stack's table, whatever it is of: files, pipes, timers and eventfds that a call here opens live in it beside
-// the sockets, for one poll or epoll to wait for both. What cannot be done so is left out, so that the compiler says it:
+// number of the stack's table, from 512 on, whatever it is of: files, pipes, timers and eventfds that a call here opens live in it beside
+// the sockets, for one poll or epoll to wait for both; numbers below are the kernel's, as os.File.Fd returns them. What cannot be done so is left out, so that the compiler says it:
 // docs/unix.md lists it, and which errno a call for files has of a socket.
 //
 // Where the stack is from: the command that starts the program says it ('xdpsock run -i eth1 -a 192.0.2.7/24 PROGRAM'), by the environment
