@@ -38,10 +38,13 @@ func (t *Table) dup(oldfd, least int, closeOnExec bool) (fd int, err error) {
 func (t *Table) Dup2(oldfd, newfd int) error { return t.Dup3(oldfd, newfd, 0) }
 
 // Dup3 makes newfd another descriptor of what oldfd refers to, with O_CLOEXEC; what it was is closed. 0 to
-// 2 are EBADF as either: they are the kernel's.
+// 2 are EBADF as either: they are the kernel's. In the table of [Use] these, and all below 512, can be given what else is the kernel's.
 func (t *Table) Dup3(oldfd, newfd, flags int) error {
 	if flags&^unix.O_CLOEXEC != 0 || oldfd == newfd {
 		return unix.EINVAL
+	}
+	if newfd >= 0 && t.slot(newfd) < 0 && t.base.Load() != descriptorBase { // the kernel's, as all below the table's are
+		return t.WithKernel(oldfd, unix.EBADF, func(oldfd int) error { return unix.Dup3(oldfd, newfd, flags) })
 	}
 	old, errno := t.replace(oldfd, newfd, flags&unix.O_CLOEXEC != 0)
 	if errno != 0 {
