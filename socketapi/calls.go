@@ -293,12 +293,17 @@ func compat(flags int) bool { return flags&msgCompat != 0 }
 
 const msgCompat = 1 << 31
 
+// controlMax is how long the control messages of one call are not: net.core.optmem_max, as Linux has it at first (sock_kmalloc).
+const controlMax = 128 << 10
+
 func (t *Table) sendmsg(f *file, buffers [][]byte, oob []byte, to unix.Sockaddr, flags int) (n int, err error) {
 	switch empty := sum(buffers) == 0; {
 	case compat(flags):
 		return 0, unix.EINVAL
 	case f.sock() && len(buffers) > iovecsMax:
 		return 0, unix.EMSGSIZE
+	case f.ours() && len(oob) >= controlMax:
+		return 0, unix.ENOBUFS
 	case empty && f.dummies(oob):
 		_, err = t.send(f, make([]byte, 1), oob, to, flags)
 		return 0, err

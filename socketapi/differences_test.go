@@ -92,6 +92,10 @@ var differences = map[string]difference{
 			"linux mine: ok | engine mine: EADDRINUSE",
 		},
 	},
+	"port: one that is bound where a connection was whose port was chosen": {
+		"connect chooses no port that a socket is bound to; Linux forgets that one is when it takes the place of a connection whose port was chosen (inet_bind2_bucket_destroy)",
+		[]string{"linux chosen then: ok | engine chosen then: EADDRNOTAVAIL"},
+	},
 	"port: at an address of a link that is none": {
 		"the host's interfaces are all that there will be, and a socket is bound to none that is not there",
 		[]string{

@@ -117,7 +117,7 @@ func (tr translated) from(sa unix.Sockaddr) unix.Sockaddr {
 
 // option is the one that stands for an option of IPv4.
 func (tr translated) option(level, opt int) (int, int) {
-	if level != unix.IPPROTO_IP || opt == unix.IP_LOCAL_PORT_RANGE || opt == unix.IP_BIND_ADDRESS_NO_PORT { // which both families have there
+	if level != unix.IPPROTO_IP {
 		return level, opt
 	}
 	six, ok := map[int]int{

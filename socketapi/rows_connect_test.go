@@ -294,10 +294,10 @@ var connectRows = []row{
 	{"connect: the pair of a connection that is closed here and not by the peer", func(e *env) {
 		l, at := e.peer.listener()
 		port := e.freePort()
+		e.note("set", e.me.sysctl(portRange, fmt.Sprint(port, " ", port)))
 		open := func(bound bool) int {
 			fd := e.me.tcp()
 			e.me.set(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-			e.me.set(fd, unix.SOL_IP, unix.IP_LOCAL_PORT_RANGE, port<<16|port)
 			if bound {
 				e.must(e.me.api.Bind(fd, e.me.at(port)))
 			}

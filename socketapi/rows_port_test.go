@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"runtime"
@@ -24,7 +25,7 @@ func (s *side) sysctl(name, value string) bool {
 
 func (s *side) setSysctl(name, value string) (before string, ok bool) {
 	s.e.t.Helper()
-	switch api := s.api.(type) {
+	switch api := s.stack().(type) {
 	case *Table:
 		now, err := api.host.Sysctl(name)
 		s.e.must(err)
@@ -215,6 +216,28 @@ var portRows = []row{
 			e.me.close(l)
 		}
 	}},
+	{"port: one that is bound where a connection was whose port was chosen", func(e *env) {
+		port := e.freePort()
+		e.note("set", e.me.sysctl(portRange, fmt.Sprint(port, " ", port)))
+		l, at := e.peer.listener()
+		open := func() int {
+			fd := e.me.tcp()
+			e.me.set(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+			return fd
+		}
+		chosen, bound := open(), open()
+		e.note("chosen", e.me.api.Connect(chosen, at))
+		theirs := e.peer.accept(l)
+		e.me.close(chosen)
+		e.until("the end", func() bool { return e.peer.polled(theirs)&unix.POLLIN != 0 })
+		e.peer.set(theirs, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
+		e.until("FIN-WAIT-2", func() bool { return !e.me.finWait1(port) })
+		e.note("bound", e.me.api.Bind(bound, &unix.SockaddrInet4{Port: port}))
+		_, other := e.peer.listener()
+		e.note("chosen beside it", e.me.api.Connect(open(), other))
+		e.note("the bound one follows", e.me.api.Connect(bound, at))
+		e.note("chosen then", e.me.api.Connect(open(), other))
+	}},
 	{"port: which want a right", func(e *env) {
 		bind := func(typ int, sa unix.Sockaddr) error {
 			domain := unix.AF_INET6
@@ -272,6 +295,19 @@ var portRows = []row{
 		e.note("bind", e.me.api.Bind(fd, &link), e.me.tie(fd))
 		link.ZoneId = 0
 		e.note("without a link", e.me.api.Bind(fd, &link), e.me.tie(fd))
+	}},
+	{"memory: of control messages", func(e *env) {
+		_, at := e.peer.datagram()
+		d := e.me.udp()
+		tcp, _ := e.me.connected(&e.peer)
+		one := controlMessage(unix.IPPROTO_IP, unix.IP_TTL, 9)
+		for _, n := range []int{1, 5000, (128<<10)/len(one) - 1, (128 << 10) / len(one), 200 << 10 / len(one)} {
+			many := bytes.Repeat(one, n)
+			sent, err := e.me.api.SendmsgN(d, []byte("x"), many, at, 0)
+			e.note(fmt.Sprint(len(many), " bytes"), sent, err)
+			sent, err = e.me.api.SendmsgN(tcp, []byte("x"), many, nil, 0)
+			e.note("of a stream", sent, err)
+		}
 	}},
 	{"port: more than ten datagram sockets", func(e *env) {
 		port := e.freePort()

@@ -52,6 +52,8 @@ type sharer struct {
 	ours  [5]ours
 
 	devices bool // one of them has been bound to an interface
+	chose   bool // connect has chosen the port for one
+	joined  bool // and one that had it has connected
 }
 
 // ours is a socket of this side.
@@ -229,11 +231,14 @@ func (s *sharer) connectTo(i int, o *ours, to int, at string) {
 		return // that other hosts do not answer takes minutes
 	case s.devices && s.typ == unix.SOCK_STREAM:
 		return // differences has it: "connect: the same pair twice"
+	case s.joined:
+		return // differences has it: "port: one that is bound where a connection was whose port was chosen"
 	case mapped && o.over6:
 		return // differences has it: "AF_INET6: a datagram socket connected over IPv4 after IPv6"
 	case o.mapped && !mapped:
 		return // differences has it: "AF_INET6: connected over IPv6 after IPv4"
 	}
+	had := s.e.me.portOf(o.fd) != 0
 	err := s.e.me.api.Connect(o.fd, sockaddrOf(at, s.at[to]))
 	s.note(i, o, fmt.Sprint("connect ", at, " ", to), err)
 	if err != nil {
@@ -241,6 +246,7 @@ func (s *sharer) connectTo(i int, o *ours, to int, at string) {
 	}
 	o.state, o.over6, o.to, o.at = "connected", s.typ == unix.SOCK_DGRAM && !mapped, to, at
 	if s.typ == unix.SOCK_STREAM {
+		s.joined, s.chose = s.joined || had && s.chose, s.chose || !had
 		o.theirs, o.mapped = s.e.peer.accept(s.peers[to]), o.mapped || mapped
 	}
 }
@@ -291,7 +297,7 @@ func (s *sharer) incoming(i int, o *ours) {
 		p.close(fd)
 		return
 	}
-	*child = ours{fd: s.e.me.accept(o.fd), six: o.six, state: "connected", theirs: fd, to: -1}
+	*child = ours{fd: s.e.me.accept(o.fd), six: o.six, state: "connected", theirs: fd, to: -1, mapped: o.six && a == engineAddr}
 	s.note(at, child, "is accepted", nil)
 }
 
@@ -388,14 +394,18 @@ func (s *sharer) awaits(side *side, fd int) {
 	s.e.until("the end of what comes", func() bool { return side.polled(fd)&unix.POLLIN != 0 })
 }
 
+// stack is the side's sockets, whatever stands before them.
+func (s *side) stack() berkeley {
+	if t, ok := s.api.(translated); ok {
+		return t.berkeley
+	}
+	return s.api
+}
+
 // finWait1 says whether a connection of a port waits for the peer to acknowledge its end.
 func (s *side) finWait1(port int) (waits bool) {
 	s.e.t.Helper()
-	api := s.api
-	if t, ok := api.(translated); ok {
-		api = t.berkeley
-	}
-	switch api := api.(type) {
+	switch api := s.stack().(type) {
 	case *Table:
 		list, _ := api.host.Sockets(1 << 10)
 		return slices.ContainsFunc(list, func(c host.Socket) bool {
