@@ -178,7 +178,7 @@ func (t *Table) Accept4(fd int, flags int) (nfd int, sa unix.Sockaddr, err error
 func (t *Table) Connect(fd int, sa unix.Sockaddr) error {
 	f := t.sock(fd)
 	if f == nil {
-		return t.other(fd).named(sa, unix.Connect)
+		return t.other(fd).connect(sa)
 	}
 	if s, ok := f.socket.(*packetSocket); ok {
 		return s.without()

@@ -22,6 +22,7 @@ type kernelFile struct {
 	kind     int  // SO_TYPE, 0: not a socket
 	pipe     bool // a pipe or FIFO
 	mute     bool // poll(2) says nothing of it (AF_ALG): calls wait in the kernel
+	unix     bool // of AF_UNIX, and connects: not for datagrams
 	standard bool // one of the first three, or a foreigner: it may not end with the table
 	users    atomic.Int64
 	ended    atomic.Bool
@@ -47,6 +48,7 @@ func newKernelFile(t *Table, fd int) *kernelFile {
 		k.kind = kind
 		family, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 		k.mute = family == unix.AF_ALG
+		k.unix = family == unix.AF_UNIX && kind != unix.SOCK_DGRAM
 		return k
 	}
 	var st unix.Stat_t

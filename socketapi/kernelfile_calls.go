@@ -187,6 +187,45 @@ func (o other) named(sa unix.Sockaddr, call func(fd int, sa unix.Sockaddr) error
 	})
 }
 
+// connectSlice is how long a connect of AF_UNIX waits in the kernel at once for room in a backlog: as long as close may need to reach it.
+const connectSlice = 10 * time.Millisecond
+
+// connect waits in slices where a listener's backlog is full, since poll(2) does not tell when it is not (unix_stream_connect): the time that
+// the kernel waits is SO_SNDTIMEO, which says nothing else of a socket that has no connection.
+func (o other) connect(sa unix.Sockaddr) error {
+	if o.errno != 0 || !o.k.unix {
+		return o.named(sa, unix.Connect)
+	}
+	until, waits := o.k.patience(unix.SO_SNDTIMEO)
+	if !waits {
+		return o.named(sa, unix.Connect)
+	}
+	return o.named(sa, func(fd int, sa unix.Sockaddr) error {
+		whole, err := unix.GetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO)
+		if err != nil {
+			return err
+		}
+		defer unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, whole)
+		for {
+			slice := connectSlice
+			if until != mono.Never {
+				slice = max(min(slice, until.Sub(engine.SystemClock.Now())), time.Microsecond)
+			}
+			tv := unix.NsecToTimeval(int64(slice))
+			unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv)
+			err := unix.Connect(fd, sa)
+			switch {
+			case err != unix.EAGAIN && err != unix.EINTR:
+				return err
+			case o.k.ended.Load():
+				return unix.EBADF
+			case until.Due(engine.SystemClock.Now()):
+				return unix.EAGAIN
+			}
+		}
+	})
+}
+
 func (o other) accept(t *Table, flags int) (nfd int, sa unix.Sockaddr, err error) {
 	if errno := o.why(); errno != 0 {
 		return -1, nil, errno

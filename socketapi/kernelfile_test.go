@@ -92,6 +92,30 @@ func TestCloseWakesCallsOfTheKernels(t *testing.T) {
 			return err
 		})
 	}
+	full2, err := s.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	fatal(t, err)
+	keep(full2)
+	name2 := filepath.Join(t.TempDir(), "f")
+	fatal(t, s.Bind(full2, &unix.SockaddrUnix{Name: name2}))
+	fatal(t, s.Listen(full2, 0))
+	for i := range 2 { // one is in the backlog, for the other there is no room
+		c, err := s.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		fatal(t, err)
+		keep(c)
+		if i == 0 {
+			fatal(t, s.Connect(c, &unix.SockaddrUnix{Name: name2}))
+			continue
+		}
+		fatal(t, s.SetsockoptTimeval(c, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Usec: 30000}))
+		if err := s.Connect(c, &unix.SockaddrUnix{Name: name2}); err != unix.EAGAIN {
+			t.Errorf("connect in no more than its time: %v, want EAGAIN", err)
+		}
+		if tv, err := s.GetsockoptTimeval(c, unix.SOL_SOCKET, unix.SO_SNDTIMEO); err != nil || tv.Sec != 0 || tv.Usec < 30000 || tv.Usec > 39999 { // in ticks of the kernel's
+			t.Errorf("SO_SNDTIMEO is then %+v, %v", tv, err)
+		}
+		fatal(t, s.SetsockoptTimeval(c, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{}))
+		wait("connect to a full backlog", func() error { return s.Connect(c, &unix.SockaddrUnix{Name: name2}) })
+	}
 	r, w := pipe()
 	for range 2 {
 		wait("read a pipe", func() error { _, err := s.Read(r, much[:9]); return err })
@@ -193,5 +217,35 @@ func TestNoDescriptorLosesNoConnection(t *testing.T) {
 	fatal(t, s.Close(fd))
 	if n := s.Len(); n != len(fds) {
 		t.Errorf("%d descriptors", n)
+	}
+}
+
+// A descriptor of the engine's means nothing to another process: a message that passes one is EBADF, whatever else is in it.
+func TestEnginesDescriptorsAreNotPassed(t *testing.T) {
+	a, _ := twoHosts(t)
+	s := a.Table()
+	pair, err := s.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	fatal(t, err)
+	tcp, err := s.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	fatal(t, err)
+	ep, err := s.EpollCreate1(0)
+	fatal(t, err)
+	for _, rights := range [][]int{{tcp}, {pair[1], tcp}, {ep}, {pair[1], 1 << 20}, {-1}} {
+		if n, err := s.SendmsgN(pair[0], []byte("x"), unix.UnixRights(rights...), nil, 0); n > 0 || err != unix.EBADF {
+			t.Errorf("%v: %d, %v, want EBADF", rights, n, err)
+		}
+	}
+	if _, err := s.Read(pair[1], make([]byte, 9)); err != unix.EAGAIN {
+		t.Errorf("something was sent: %v", err)
+	}
+	before := s.Len()
+	if _, err := s.SendmsgN(pair[0], []byte("x"), unix.UnixRights(pair[1]), nil, 0); err != nil {
+		t.Error(err)
+	}
+	if _, _, _, _, err := s.Recvmsg(pair[1], make([]byte, 9), make([]byte, 64), 0); err != nil || s.Len() != before+1 {
+		t.Errorf("one of the kernel's: %v, %d descriptors more", err, s.Len()-before)
+	}
+	for fd := range s.Len() {
+		fatal(t, s.Close(descriptorBase+fd))
 	}
 }

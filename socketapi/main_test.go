@@ -11,6 +11,10 @@ import (
 const testsAtOnce = "12"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(ownerEnv) != "" {
+		ownSignals()
+		return
+	}
 	commandline.Parse()
 	said := false
 	commandline.Visit(func(f *commandline.Flag) { said = said || f.Name == "test.parallel" })

@@ -34,6 +34,16 @@ func (e *env) readv(what string, s *side, fd int, lengths ...int) {
 	e.note(what, notes...)
 }
 
+// unread waits until there is so much to read, whatever poll(2) says.
+func (e *env) unread(fd, n int) {
+	e.t.Helper()
+	e.until("bytes to read", func() bool {
+		got, err := e.me.api.IoctlGetInt(fd, FIONREAD)
+		e.must(err)
+		return got == n
+	})
+}
+
 var vectorRows = []row{
 	{"vector: of a stream", func(e *env) {
 		mine, theirs := e.me.connected(&e.peer)
@@ -86,6 +96,35 @@ var vectorRows = []row{
 		list := room(3, 3)
 		n, _, _, _, err := e.me.api.RecvmsgBuffers(mine, list, nil, unix.MSG_WAITALL)
 		e.note("receive", n, err, list[0], list[1])
+	}},
+	{"vector: SO_RCVLOWAT is of all pieces", func(e *env) {
+		mine, theirs := e.me.connected(&e.peer)
+		e.me.set(mine, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 5)
+		list, n := room(2, 0, 19), 0
+		for range 5 { // the kernel ends a read of a part where the Go runtime signals its thread
+			var err error
+			read := in(func() error { n, err = e.me.api.Readv(mine, list); return err })
+			e.must(e.peer.api.Sendto(theirs, []byte("abcd"), 0, nil))
+			time.Sleep(20 * time.Millisecond)
+			e.must(e.peer.api.Sendto(theirs, []byte("efghij"), 0, nil)) // Linux wakes a reader for so much that is new
+			e.must(<-read)
+			e.unread(mine, 10-n)
+			if n >= 5 {
+				break
+			}
+			_, _, err = e.me.api.Recvfrom(mine, make([]byte, 9), unix.MSG_DONTWAIT)
+			e.must(err)
+		}
+		e.note("readv", n, list[0], list[2])
+		e.sends("the peer sends", &e.peer, theirs, "ghij", 0)
+		e.unread(mine, 4)
+		e.readv("shorter than it", &e.me, mine, 2, 1)
+		e.must(e.me.api.SetsockoptTimeval(mine, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 50000}))
+		e.readv("not enough in time", &e.me, mine, 3, 9)
+		e.must(e.me.api.SetNonblock(mine, true))
+		e.sends("the peer sends", &e.peer, theirs, "kl", 0)
+		e.unread(mine, 2)
+		e.readv("without waiting", &e.me, mine, 3, 9)
 	}},
 	{"vector: of a socket pair", func(e *env) {
 		pair, err := e.me.api.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)

@@ -168,7 +168,7 @@ func (s *stream) connected(flags int, until mono.Time) unix.Errno {
 // stream. MSG_PEEK leaves what it reads, MSG_TRUNC throws it away, both count it, MSG_WAITALL
 // reads until p is full.
 func (s *stream) read(p []byte, flags int, until mono.Time) (n int, errno unix.Errno) {
-	return s.readAt(p, flags, until, nil, 0)
+	return s.readAs(p, flags, until, reading{})
 }
 
 // A cameBy is when the last byte of a read came, by what a socket knows of that.
@@ -177,8 +177,15 @@ type cameBy struct {
 	at mono.Time
 }
 
-// readAt is read that says when the last byte came, if that is wanted: not nil. A look leaves out what comes first.
-func (s *stream) readAt(p []byte, flags int, until mono.Time, came *cameBy, skip int) (n int, errno unix.Errno) {
+// A reading is what else a read is told.
+type reading struct {
+	came  *cameBy // nil: nobody wants to know when the last byte came
+	skip  int     // what a look leaves out first
+	least int     // what it waits for; 0: as much as flags and SO_RCVLOWAT say of its length
+}
+
+// readAs is read that is told more.
+func (s *stream) readAs(p []byte, flags int, until mono.Time, how reading) (n int, errno unix.Errno) {
 	if errno := s.begin(); errno != 0 {
 		return 0, errno
 	}
@@ -189,12 +196,12 @@ func (s *stream) readAt(p []byte, flags int, until mono.Time, came *cameBy, skip
 	if errno := s.left.Take(); errno != 0 {
 		return 0, unix.Errno(errno)
 	}
-	least := max(min(max(int(s.lowat.Load()), 1), len(p)), 1)
-	if flags&unix.MSG_WAITALL != 0 {
-		least = max(len(p), 1)
+	least := how.least
+	if least == 0 {
+		least = s.least(len(p), flags)
 	}
 	for {
-		m, errno := s.tryRead(p[n:], skip+n, flags, came)
+		m, errno := s.tryRead(p[n:], how.skip+n, flags, how.came)
 		n += m
 		switch {
 		case errno == 0 && (m == 0 || n >= least || s.conn.AtMark()):
@@ -204,7 +211,7 @@ func (s *stream) readAt(p []byte, flags int, until mono.Time, came *cameBy, skip
 		case errno == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0:
 			more := least - n
 			if flags&unix.MSG_PEEK != 0 { // what has been seen is still there
-				more = skip + least
+				more = how.skip + least
 			}
 			errno = s.wait(ring.In, need{bytes: more}, &s.waiting.read, until)
 		}
@@ -212,6 +219,14 @@ func (s *stream) readAt(p []byte, flags int, until mono.Time, came *cameBy, skip
 			return s.partly(n, errno)
 		}
 	}
+}
+
+// least is how much a read of n bytes waits for (Linux: sock_rcvlowat).
+func (s *stream) least(n, flags int) int {
+	if flags&unix.MSG_WAITALL != 0 {
+		return max(n, 1)
+	}
+	return max(min(int(s.lowat.Load()), n), 1)
 }
 
 // partly is how a call ends by errno that has moved n bytes before. Then it succeeds, and

@@ -14,8 +14,8 @@ import (
 // A Table is a program's descriptors over one host. Its methods have the names, arguments
 // and results of the functions of golang.org/x/sys/unix, and the behaviour of Linux; errors
 // are unix.Errno values. They may be called by several goroutines. Other than in the
-// kernel, closing a descriptor wakes everyone who waits at it: their calls are EBADF. (Not who connects by AF_UNIX to a listener
-// whose backlog is full, and not who waits for an AF_ALG socket: they wait in the kernel.)
+// kernel, closing a descriptor wakes everyone who waits at it: their calls are EBADF. (Not who waits for an AF_ALG socket: poll(2)
+// says nothing of those, so that they wait in the kernel.)
 //
 // The numbers are the table's own and mean nothing to the kernel: each new descriptor has the
 // lowest free one from 3 on (in the table that [Use] names from 512 on, see there), since 0 to 2 are taken in every program: they are the kernel's of

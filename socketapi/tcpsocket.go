@@ -250,10 +250,11 @@ func (s *tcpSocket) unsent(conn *stream, ended unix.Errno) unix.Errno {
 
 // recv reads. A stream does not say who sent. Flags that say nothing to it are passed over, as on Linux.
 func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
-	return s.recvUntil(p, flags, s.rcvTimeo.until(s.host))
+	return s.recvUntil(p, flags, s.rcvTimeo.until(s.host), 0)
 }
 
-func (s *tcpSocket) recvUntil(p []byte, flags int, until mono.Time) (received, unix.Errno) {
+// recvUntil is recv that waits for so many bytes; 0: as many as flags and options say.
+func (s *tcpSocket) recvUntil(p []byte, flags int, until mono.Time, least int) (received, unix.Errno) {
 	conn := s.conn.Load()
 	if flags&unix.MSG_OOB != 0 {
 		return s.recvUrgent(conn, p, flags)
@@ -267,18 +268,17 @@ func (s *tcpSocket) recvUntil(p []byte, flags int, until mono.Time) (received, u
 	}
 	var r received
 	var errno unix.Errno
-	var came *cameBy
+	how, peek := reading{least: least}, flags&unix.MSG_PEEK != 0
 	if s.wants.has(wantTimes) {
-		came = &cameBy{of: &s.came}
+		how.came = &cameBy{of: &s.came}
 	}
-	skip, peek := 0, flags&unix.MSG_PEEK != 0
 	if peek {
-		skip = max(s.peekOff.at(), 0)
+		how.skip = max(s.peekOff.at(), 0)
 	}
-	r.n, errno = conn.readAt(p, flags, until, came, skip)
+	r.n, errno = conn.readAs(p, flags, until, how)
 	s.peekOff.moved(r.n, peek)
-	if came != nil {
-		r.m.Time = int64(came.at)
+	if how.came != nil {
+		r.m.Time = int64(how.came.at)
 	}
 	return r, s.woken(conn, errno, unix.ENOTCONN)
 }

@@ -69,15 +69,21 @@ func sum(buffers [][]byte) (n int) {
 // int of 64 bits has.
 const rwCountMax = 1<<31 - 4096
 
-// recvPieces fills one piece after the other: the first waits, the others take what is there, unless all is waited for, in
-// the time that there is for all of them.
+// recvPieces fills one piece after the other, in the time that there is for all of them: it waits until it has what a read of their
+// length waits for, and takes what else is there.
 func (s *tcpSocket) recvPieces(buffers [][]byte, flags int) (all received, errno unix.Errno) {
-	until := s.rcvTimeo.until(s.host)
+	until, least := s.rcvTimeo.until(s.host), 0
+	if conn := s.conn.Load(); conn != nil {
+		least = conn.least(sum(buffers), flags)
+	}
 	for _, b := range buffers {
 		if len(b) == 0 && len(buffers) > 1 {
 			continue
 		}
-		r, errno := s.recvUntil(b, flags, until)
+		if all.n > 0 && all.n >= least {
+			flags = flags&^unix.MSG_WAITALL | unix.MSG_DONTWAIT
+		}
+		r, errno := s.recvUntil(b, flags, until, max(min(least-all.n, len(b)), 1))
 		if errno != 0 {
 			if all.n > 0 {
 				s.postpone(errno)
@@ -88,9 +94,6 @@ func (s *tcpSocket) recvPieces(buffers [][]byte, flags int) (all received, errno
 		all.n, all.flags, all.m = all.n+r.n, all.flags|r.flags, r.m
 		if r.n < len(b) {
 			break
-		}
-		if flags&unix.MSG_WAITALL == 0 {
-			flags |= unix.MSG_DONTWAIT
 		}
 	}
 	return all, 0
