@@ -247,6 +247,7 @@ var allowances = []allowance{
 	{step: `getsockopt.*(IP_MULTICAST_TTL|IPV6_MULTICAST_HOPS)`, linux: `^(64|255) ok`, here: `^1 ok`, why: "an accepted stream, which sends to no group, does not keep the TTL of the SYN"},
 	{step: `getsockopt.*IPV6_MULTICAST_IF`, linux: `^[1-9]\d* ok`, here: `^0 ok`, after: ` accept\(.* = opened`, why: "nor does it keep the interface that the SYN came by"},
 	{step: `sockopt.*SO_TIMESTAMP`, here: `ENOPROTOOPT`, why: "the bytes of a stream are not kept with the times of their arrival"},
+	{step: ` recvmsg\(`, linux: ` flags 0x[0-9a-f]+ $`, here: ` flags 0x[0-9a-f]+ \[1 \d+ \d+\]$`, after: ` setsockopt\(.*SO_TIMESTAMP.*ok`, why: "Linux knows when bytes came that came before the option was set if a socket of any program had asked then"},
 	{step: `setsockopt.*SO_TIMESTAMPING`, here: `EINVAL`, why: "what is sent is not stamped", ends: true},
 	{step: `sockopt.*IP(V6)?_TRANSPARENT`, here: `ENOPROTOOPT`, why: "packets to others than the engine's own addresses stay with the kernel", ends: true},
 	{step: `(connect|send|sendmsg)\(.*broadcast:\d/4`, linux: `^(-1 |0 )?ENETUNREACH$`, here: `^(\d+ )?ok$|^(-1 |0 )?EACCES$`, why: "everyone on the link is reached without a route to them", ends: true},
@@ -254,6 +255,6 @@ var allowances = []allowance{
 	{step: ` connect\(.*:0/`, linux: `^EINPROGRESS$`, here: `^ECONNREFUSED$`, why: "nobody listens at port 0, and nobody is asked", ends: true},
 	{step: ` connect\(`, linux: `^EINVAL$`, here: `^ECONNABORTED$`, after: ` shutdown\(`, why: "a socket whose connection failed and that was shut down can be connected again", ends: true},
 	{step: ` connect\(.*/(6|mapped)`, linux: `^(ok|EINVAL)$`, here: `^ENETUNREACH$`, after: `socket\(raw6\)|socket of any kind\(10 3 `, why: "a raw socket of IPv6 has no IPv4 peer, to which Linux lets it be connected but not send", ends: true},
-	{step: ` connect\(.*(other|nobody):\d+/6`, linux: `^ok$`, here: `^EINVAL$`, after: ` connect\(.*loopback:\d+/6\) = ok`, why: "the loopback's address, which a socket keeps that is connected again, is never sent outside of a node (RFC 4291 §2.5.3)", ends: true},
+	{step: ` (connect|send|sendmsg)\(.*(other|nobody|broadcast):\d+/6`, linux: `^(\d+ )?ok$`, here: `^(\d+ |-1 )?EINVAL$`, after: ` connect\(.*loopback:\d+/6\) = ok`, why: "the loopback's address, which a socket keeps that is connected again, is never sent outside of a node (RFC 4291 §2.5.3)", ends: true},
 	{step: ` connect\(.*/mapped`, linux: `^ok$`, here: `^ok$`, after: `socket\(udp6\)(?s:.*) connect\(.*/6\) = ok`, why: "a socket that was connected over IPv6 hears an IPv4 peer; on Linux it keeps the address that it had, and nothing arrives", parts: true},
 }
