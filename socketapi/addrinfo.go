@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 
@@ -219,14 +220,12 @@ func (r *Resolver) addrs(ctx context.Context, node string, h *Addrinfo) (addrs [
 	if h.Flags&AI_NUMERICHOST != 0 {
 		return nil, "", EAI_NONAME
 	}
-	addrs, err = r.resolve(ctx, node, h)
-	if err != nil {
+	ctx, dns, said := r.noting(ctx)
+	if addrs, err = r.resolve(ctx, dns, said, node, h); err != nil {
 		return nil, "", err
 	}
 	if canonical != "" {
-		if name, err := r.dns().LookupCNAME(ctx, node); err == nil {
-			canonical = strings.TrimSuffix(name, ".")
-		}
+		canonical, _ = said.named(ctx, dns, node, addrs[0])
 	}
 	return addrs, canonical, nil
 }
@@ -280,11 +279,33 @@ func (r *Resolver) dns() *net.Resolver {
 // noting is for a lookup of which the replies are to be known. Nobody else shares its resolver, and so its lookups.
 func (r *Resolver) noting(ctx context.Context) (context.Context, *net.Resolver, *replies) {
 	dns, said := r.dns(), new(replies)
-	return context.WithValue(ctx, repliesKey{}, said), &net.Resolver{PreferGo: dns.PreferGo, StrictErrors: dns.StrictErrors, Dial: dns.Dial}, said
+	own := &net.Resolver{PreferGo: dns.PreferGo, StrictErrors: dns.StrictErrors}
+	if said.elsewhere.Store(dns.Dial == nil); dns.Dial != nil {
+		own.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			said.elsewhere.Store(true)
+			return dns.Dial(ctx, network, address)
+		}
+	}
+	return context.WithValue(ctx, repliesKey{}, said), own, said
+}
+
+// named is the name of the host of a lookup that has found an address, and its other names.
+func (r *replies) named(ctx context.Context, dns *net.Resolver, node string, found netip.Addr) (name string, aliases []string) {
+	if name, aliases = r.host(); name != "" {
+		return name, aliases
+	}
+	if !r.elsewhere.Load() {
+		if names, err := dns.LookupAddr(ctx, found.Unmap().WithZone("").String()); err == nil && len(names) > 0 {
+			return strings.TrimSuffix(names[0], "."), names[1:]
+		}
+	} else if name, err := dns.LookupCNAME(ctx, node); err == nil {
+		return strings.TrimSuffix(name, "."), nil
+	}
+	return node, nil
 }
 
 // resolve asks for the addresses of a name.
-func (r *Resolver) resolve(ctx context.Context, node string, h *Addrinfo) ([]netip.Addr, error) {
+func (r *Resolver) resolve(ctx context.Context, dns *net.Resolver, said *replies, node string, h *Addrinfo) ([]netip.Addr, error) {
 	four, six := true, true
 	if h.Flags&AI_ADDRCONFIG != 0 {
 		four, six = r.configured()
@@ -301,15 +322,17 @@ func (r *Resolver) resolve(ctx context.Context, node string, h *Addrinfo) ([]net
 	default:
 		return nil, EAI_NONAME
 	}
-	ctx, dns, said := r.noting(ctx)
 	addrs, err := r.Stack.lookup(ctx, dns, network, node)
 	if network == "ip6" && mapped {
 		if e := said.error(err); e == EAI_NONAME || e == EAI_NODATA {
 			addrs, err = r.Stack.lookup(ctx, dns, "ip4", node)
 		}
 	}
-	if err != nil {
-		return nil, said.error(err)
+	switch e := said.error(err); {
+	case e == EAI_FAIL && said.malformed.Load():
+		return nil, EAI_NONAME // as glibc has it: a question that is none is about no name
+	case e != 0:
+		return nil, e
 	}
 	if h.Family == unix.AF_INET6 {
 		for i, a := range addrs {
@@ -346,49 +369,79 @@ func addrinfoError(err error) AddrinfoError {
 }
 
 // Getnameinfo returns the name of a host and of a service. Without one, and with NI_NUMERICHOST and NI_NUMERICSERV, they are
-// numbers; NI_NAMEREQD wants a name (EAI_NONAME), NI_NOFQDN its first part, NI_DGRAM the service of UDP.
+// numbers; NI_NAMEREQD wants a name (EAI_NONAME), NI_NOFQDN its first part if the rest is this host's domain, NI_DGRAM the service of UDP.
 func (r *Resolver) Getnameinfo(ctx context.Context, sa unix.Sockaddr, flags int) (node, service string, err error) {
 	if flags&^(NI_NUMERICHOST|NI_NUMERICSERV|NI_NOFQDN|NI_NAMEREQD|NI_DGRAM) != 0 {
 		return "", "", EAI_BADFLAGS
 	}
-	var a netip.AddrPort
-	var errno unix.Errno
-	switch sa.(type) {
-	case *unix.SockaddrInet4:
-		a, errno = addrOf(sa, unix.AF_INET)
-	case *unix.SockaddrInet6:
-		a, errno = addrOf(sa, unix.AF_INET6)
-	default:
+	a, port, ok := nameable(sa)
+	if !ok {
 		return "", "", EAI_FAMILY
 	}
-	if errno != 0 {
-		return "", "", EAI_FAMILY
-	}
-	service = strconv.Itoa(int(a.Port()))
+	service = strconv.Itoa(port)
 	if flags&NI_NUMERICSERV == 0 {
 		proto := "tcp"
 		if flags&NI_DGRAM != 0 {
 			proto = "udp"
 		}
-		if s, ok := GetServByPort(int(a.Port()), proto); ok {
+		if s, ok := GetServByPort(port, proto); ok {
 			service = s.Name
 		}
 	}
 	if flags&NI_NUMERICHOST == 0 {
-		names, err := r.dns().LookupAddr(ctx, a.Addr().WithZone("").String())
-		switch failed := addrinfoError(err); {
+		names, err := r.dns().LookupAddr(ctx, a.Unmap().WithZone("").String())
+		switch {
 		case len(names) > 0:
 			node = strings.TrimSuffix(names[0], ".")
 			if flags&NI_NOFQDN != 0 {
-				node, _, _ = strings.Cut(node, ".")
+				node = r.withoutDomain(ctx, node)
 			}
 			return node, service, nil
-		case failed == EAI_AGAIN || failed == EAI_FAIL && flags&NI_NAMEREQD != 0:
-			return "", "", failed
+		case addrinfoError(err) == EAI_AGAIN:
+			return "", "", EAI_AGAIN
 		}
 	}
 	if flags&NI_NAMEREQD != 0 {
 		return "", "", EAI_NONAME
 	}
-	return r.Stack.host.Named(a.Addr()).String(), service, nil
+	if linkScope(a) {
+		a = r.Stack.host.Named(a)
+	}
+	return a.String(), service, nil
+}
+
+// nameable is an address as Getnameinfo says it: with a zone wherever it has one.
+func nameable(sa unix.Sockaddr) (a netip.Addr, port int, ok bool) {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		if ok = sa != nil; ok {
+			a, port = netip.AddrFrom4(sa.Addr), sa.Port
+		}
+	case *unix.SockaddrInet6:
+		if ok = sa != nil; ok {
+			a, port = netip.AddrFrom16(sa.Addr), sa.Port
+			if sa.ZoneId != 0 {
+				a = a.WithZone(strconv.FormatUint(uint64(sa.ZoneId), 10))
+			}
+		}
+	}
+	return a, port, ok && port >= 0 && port <= 0xffff
+}
+
+// withoutDomain is the name of a host without the domain, if that is the domain of this one.
+func (r *Resolver) withoutDomain(ctx context.Context, node string) string {
+	own, err := os.Hostname()
+	if err != nil {
+		return node
+	}
+	if !strings.Contains(own, ".") {
+		if h, err := r.GetHostByName(ctx, own); err == nil {
+			own = h.Name
+		}
+	}
+	_, domain, _ := strings.Cut(own, ".")
+	if first, rest, _ := strings.Cut(node, "."); domain != "" && strings.EqualFold(rest, domain) {
+		return first
+	}
+	return node
 }

@@ -70,27 +70,22 @@ func (r *Resolver) GetHostByName(ctx context.Context, name string) (*Hostent, er
 		return nil, hostError(said.error(err))
 	}
 	h.Addrs = addrs
-	if canonical, err := dns.LookupCNAME(ctx, name); err == nil {
-		if canonical = strings.TrimSuffix(canonical, "."); canonical != strings.TrimSuffix(name, ".") {
-			h.Name, h.Aliases = canonical, []string{name}
-		}
-	}
+	h.Name, h.Aliases = said.named(ctx, dns, name, addrs[0])
 	return h, nil
 }
 
-// GetHostByAddr returns the names of a host.
+// GetHostByAddr returns the names of a host, of an IPv4 address also where it is mapped into IPv6.
 func (r *Resolver) GetHostByAddr(ctx context.Context, addr netip.Addr) (*Hostent, error) {
-	names, err := r.dns().LookupAddr(ctx, addr.Unmap().WithZone("").String())
+	addr = addr.Unmap()
+	ctx, dns, said := r.noting(ctx)
+	names, err := dns.LookupAddr(ctx, addr.WithZone("").String())
 	if err != nil {
-		return nil, hostError(addrinfoError(err))
+		return nil, hostError(said.error(err))
 	}
 	if len(names) == 0 {
 		return nil, HOST_NOT_FOUND
 	}
-	h := &Hostent{Addrtype: unix.AF_INET6, Addrs: []netip.Addr{addr}}
-	if addr.Unmap().Is4() {
-		h.Addrtype = unix.AF_INET
-	}
+	h := &Hostent{Addrtype: familyOf(addr), Addrs: []netip.Addr{addr}}
 	for i, name := range names {
 		if name = strings.TrimSuffix(name, "."); i == 0 {
 			h.Name = name

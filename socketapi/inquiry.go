@@ -6,7 +6,11 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
+	"sync"
 	"sync/atomic"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // Read first: RFC 1035 §4.1.1, §4.2; RFC 8499 on NODATA.
@@ -52,11 +56,52 @@ func (a *inquirer) dial(ctx context.Context, network, address string) (net.Conn,
 }
 
 // replies is what servers have said to the questions of one lookup: net.Resolver does not tell a name that is unknown from
-// one without addresses, nor servers that refuse from questions that no server takes. Lookups put it into their context.
+// one without addresses, nor servers that refuse from questions that no server takes, nor what a name is another name of.
+// Lookups put it into their context.
 type replies struct {
 	asked     atomic.Bool // somebody was asked by an inquirer, which notes what follows
+	elsewhere atomic.Bool // ... or by whatever else the resolver has: it is not by the files that the name is known
 	known     atomic.Bool // a server has replied that there is such a name
 	malformed atomic.Bool // ... that the question is none
+
+	mu      sync.Mutex // guards what follows
+	name    string     // whose addresses were given, "" if nobody noted it
+	aliases []string   // the names that led to it, each a CNAME of the next one
+}
+
+// host is whose addresses were given, and the names that led there; "" if nobody noted it.
+func (r *replies) host() (name string, aliases []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.name, r.aliases
+}
+
+// follow notes where the answers lead from the name that was asked for.
+func (r *replies) follow(p *dnsmessage.Parser, name dnsmessage.Name) {
+	var aliases []string
+	for {
+		h, err := p.AnswerHeader()
+		if err != nil {
+			return
+		}
+		switch mine := strings.EqualFold(h.Name.String(), name.String()); {
+		case mine && h.Type == dnsmessage.TypeCNAME:
+			c, err := p.CNAMEResource()
+			if err != nil {
+				return
+			}
+			aliases, name = append(aliases, strings.TrimSuffix(h.Name.String(), ".")), c.CNAME
+		case mine && (h.Type == dnsmessage.TypeA || h.Type == dnsmessage.TypeAAAA):
+			r.mu.Lock()
+			r.name, r.aliases = strings.TrimSuffix(h.Name.String(), "."), aliases
+			r.mu.Unlock()
+			return
+		default:
+			if p.SkipAnswer() != nil {
+				return
+			}
+		}
+	}
 }
 
 type repliesKey struct{}
@@ -79,39 +124,42 @@ type inquiry struct {
 	turn    uint32
 	replies *replies // nil: nobody wants to know
 	id      uint16
+	asked   dnsmessage.Question
 	served  bool // the reply settles the question
 }
 
 // question notes what a reply will be known by.
-func (q *inquiry) question(p []byte) {
-	if len(p) >= 2 {
-		q.id = binary.BigEndian.Uint16(p)
+func (q *inquiry) question(message []byte) {
+	var p dnsmessage.Parser
+	if h, err := p.Start(message); err == nil {
+		q.id = h.ID
+		q.asked, _ = p.Question()
 	}
 }
 
-const (
-	lengthLen = 2  // of a message's length over TCP, in bytes
-	headerLen = 12 // of a message's header
+// lengthLen is how long the length of a message is that goes over TCP, in bytes.
+const lengthLen = 2
 
-	// Response codes.
-	noError     = 0
-	formatError = 1
-	nameError   = 3 // there is no such name
-)
-
-// reply looks at the header of a reply.
-func (q *inquiry) reply(p []byte) {
-	if len(p) < headerLen || binary.BigEndian.Uint16(p) != q.id {
+// reply looks at what a server says. What has another question or number is not its, and net.Resolver does not take it either.
+func (q *inquiry) reply(message []byte) {
+	var p dnsmessage.Parser
+	h, err := p.Start(message)
+	if err != nil || h.ID != q.id || !h.Response {
 		return
 	}
-	code := p[3] & 0xf
-	q.served = q.served || code == noError || code == nameError
-	if q.replies != nil {
-		switch code {
-		case noError:
-			q.replies.known.Store(true)
-		case formatError:
-			q.replies.malformed.Store(true)
+	of, err := p.Question()
+	if err != nil || of.Type != q.asked.Type || of.Class != q.asked.Class || !strings.EqualFold(of.Name.String(), q.asked.Name.String()) {
+		return
+	}
+	q.served = q.served || h.RCode == dnsmessage.RCodeSuccess || h.RCode == dnsmessage.RCodeNameError
+	switch {
+	case q.replies == nil:
+	case h.RCode == dnsmessage.RCodeFormatError:
+		q.replies.malformed.Store(true)
+	case h.RCode == dnsmessage.RCodeSuccess:
+		q.replies.known.Store(true)
+		if p.SkipAllQuestions() == nil {
+			q.replies.follow(&p, q.asked.Name)
 		}
 	}
 }
@@ -149,7 +197,7 @@ func (c *datagramInquiry) Close() error {
 type streamInquiry struct {
 	*TCPConn
 	*inquiry
-	head []byte // of what was read so far
+	said []byte // what was read so far: a length and a message
 }
 
 func (c *streamInquiry) Write(p []byte) (int, error) {
@@ -159,12 +207,20 @@ func (c *streamInquiry) Write(p []byte) (int, error) {
 
 func (c *streamInquiry) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)
-	if missing := lengthLen + headerLen - len(c.head); missing > 0 {
-		if c.head = append(c.head, p[:min(missing, n)]...); len(c.head) == lengthLen+headerLen {
-			c.reply(c.head[lengthLen:])
+	if len(c.said) < c.wanted() {
+		if c.said = append(c.said, p[:n]...); len(c.said) >= c.wanted() {
+			c.reply(c.said[lengthLen:c.wanted()])
 		}
 	}
 	return n, err
+}
+
+// wanted is how many bytes the reply has with its length before it, as far as that is known: 64 KiB at most.
+func (c *streamInquiry) wanted() int {
+	if len(c.said) < lengthLen {
+		return lengthLen + 1
+	}
+	return lengthLen + int(binary.BigEndian.Uint16(c.said))
 }
 
 func (c *streamInquiry) Close() error {

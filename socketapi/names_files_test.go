@@ -2,7 +2,6 @@ package socketapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -26,6 +25,7 @@ type nameFile struct {
 	only4               bool // the host has no IPv6
 	glibc               bool // compare with glibc's too
 	rows                []nameRow
+	hostRows            []libcRow
 	after               func(t *testing.T, a, b *Stack, s *nameServer)
 }
 
@@ -39,9 +39,9 @@ type nameRow struct {
 
 var nameFiles = []nameFile{
 	{
-		name: "search", glibc: true, rows: searchRows,
+		name: "search", glibc: true, rows: searchRows, hostRows: hostRows,
 		resolv: "nameserver " + addrB + "\nsearch one.test two.test\noptions ndots:2 timeout:10 attempts:1\n",
-		hosts:  "192.0.2.90 filed.test filed\n2001:db8::90 filed.test filed\n192.0.2.91 four.only\n",
+		hosts:  "192.0.2.90 filed.test filed\n2001:db8::90 filed.test filed\n192.0.2.91 four.only\n192.0.2.92 many.names one two\n192.0.2.93 HOSTNAME.own.test HOSTNAME\n192.0.2.94 other.own.test\n",
 		after:  dialByName,
 	}, {
 		name: "TCP alone", glibc: true,
@@ -167,7 +167,9 @@ func TestNamesByFiles(t *testing.T) {
 		t.Run(strings.ReplaceAll(f.name, " ", "_"), func(t *testing.T) {
 			t.Parallel() // they wait for servers that do not answer
 			dir := t.TempDir()
-			for name, text := range map[string]string{"resolv.conf": f.resolv, "hosts": f.hosts, "nsswitch.conf": "hosts: files dns\nservices: files\n"} {
+			own, err := os.Hostname()
+			fatal(t, err)
+			for name, text := range map[string]string{"resolv.conf": f.resolv, "hosts": strings.ReplaceAll(f.hosts, "HOSTNAME", own), "nsswitch.conf": "hosts: files dns\nservices: files\n"} {
 				fatal(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 			}
 			self := exec.Command(os.Args[0], "-test.run=^TestNamesByFiles$", "-test.v", "-test.timeout=60s")
@@ -231,6 +233,11 @@ func (f *nameFile) resolve(t *testing.T, dir string) {
 			t.Errorf("%q %q %+v:\n\t%s, want\n\t%s", row.node, row.service, row.hints, got, row.want)
 		}
 	}
+	for _, row := range f.hostRows {
+		if got := r.answer(t, strings.Fields(row.ask)); got != row.want {
+			t.Errorf("%s:\n\t%s, want\n\t%s", row.ask, got, row.want)
+		}
+	}
 	if f.after != nil {
 		f.after(t, a, b, s)
 	}
@@ -239,11 +246,10 @@ func (f *nameFile) resolve(t *testing.T, dir string) {
 	}
 }
 
-// glibcs compares with what glibc says, by Python's getaddrinfo over the kernel's sockets.
+// glibcs compares with what glibc says over the kernel's sockets.
 func (f *nameFile) glibcs(t *testing.T, z zone) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Log("glibc was not asked: there is no python3")
+	libc := newLibc(t)
+	if libc == nil {
 		return
 	}
 	var opts []netlab.Option
@@ -266,34 +272,15 @@ func (f *nameFile) glibcs(t *testing.T, z zone) {
 	l, err := peer.Listen("tcp", net.JoinHostPort(addrB, "53"))
 	fatal(t, err)
 	(&nameServer{zone: z}).serve(t, u, l)
-	type question struct {
-		Node, Service                     *string
-		Family, Socktype, Protocol, Flags int
-	}
-	var questions []question
+	var questions []string
 	for i := range f.rows {
 		r := &f.rows[i]
-		q := question{Family: r.hints.Family, Socktype: r.hints.Socktype, Protocol: r.hints.Protocol, Flags: r.hints.Flags}
-		if r.node != "" {
-			q.Node = &r.node
-		}
-		if r.service != "" {
-			q.Service = &r.service
-		}
-		questions = append(questions, q)
+		questions = append(questions, question("addrinfo", r.node, r.service, fmt.Sprint(r.hints.Family), fmt.Sprint(r.hints.Socktype), fmt.Sprint(r.hints.Protocol), fmt.Sprint(r.hints.Flags)))
 	}
-	text, err := json.Marshal(questions)
-	fatal(t, err)
-	ask := ours.Command(python, "-c", askGlibc)
-	ask.Stdin = strings.NewReader(string(text))
-	ask.Stderr = os.Stderr
-	out, err := ask.Output()
-	fatal(t, err)
-	var answers []string
-	fatal(t, json.Unmarshal(out, &answers))
-	if len(answers) != len(f.rows) {
-		t.Fatalf("%d answers to %d questions", len(answers), len(f.rows))
+	for _, row := range f.hostRows {
+		questions = append(questions, question(strings.Fields(row.ask)...))
 	}
+	answers := libc.ask(t, ours, questions)
 	for i, row := range f.rows {
 		want := row.want
 		if row.glibc != "" {
@@ -303,22 +290,13 @@ func (f *nameFile) glibcs(t *testing.T, z zone) {
 			t.Errorf("%q %q %+v: glibc says\n\t%s, want\n\t%s", row.node, row.service, row.hints, answers[i], want)
 		}
 	}
+	for i, row := range f.hostRows {
+		want := row.want
+		if row.libc != "" {
+			want = row.libc
+		}
+		if got := answers[len(f.rows)+i]; got != want {
+			t.Errorf("%s: glibc says\n\t%s, want\n\t%s", row.ask, got, want)
+		}
+	}
 }
-
-// askGlibc words answers as showAddrinfo and eaiName do.
-const askGlibc = `
-import json, socket, sys
-names = {getattr(socket, n): n for n in dir(socket) if n.startswith("EAI_")}
-out = []
-for q in json.load(sys.stdin):
-    try:
-        words = []
-        for family, kind, proto, name, a in socket.getaddrinfo(q["Node"], q["Service"], q["Family"], q["Socktype"], q["Protocol"], q["Flags"]):
-            host = "[%s]" % a[0].split("%")[0] if family == socket.AF_INET6 else a[0]
-            scope = " scope %d" % a[3] if family == socket.AF_INET6 and a[3] else ""
-            words.append("%s:%d%s %d/%d" % (host, a[1], scope, kind, proto) + (" " + name if name else ""))
-        out.append("[" + " ".join(words) + "]")
-    except socket.gaierror as e:
-        out.append(names.get(e.errno, str(e)))
-json.dump(out, sys.stdout)
-`

@@ -1,6 +1,10 @@
 package socketapi
 
-import "golang.org/x/sys/unix"
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
 
 // searchZone is what servers know beside testZone.
 var searchZone = zone{
@@ -28,7 +32,27 @@ var searchZone = zone{
 	"filed.test.":         {"192.0.2.21"},
 	"one.test.":           {"192.0.2.22"},
 	"six-of-filed4.test.": {"2001:db8::9"},
+	"chain.test.":         {"CNAME alias.test."},
+	"notimp.test.":        {"NOTIMP"},
+	"half.test.":          {"192.0.2.26", "AAAA SERVFAIL"},
+	"under_score.test.":   {"192.0.2.23"},
+	"-dash.test.":         {"192.0.2.24"},
+	"sp@ce.test.":         {"192.0.2.25"},
+
+	"2.0.98.10.in-addr.arpa.": {"PTR peer.lab.test."},
+	"4.0.98.10.in-addr.arpa.": {"SERVFAIL"},
+	"5.0.98.10.in-addr.arpa.": {"FORMERR"},
+	"6.0.98.10.in-addr.arpa.": {"PTR one.lab.test.", "PTR two.lab.test."},
+	"7.0.98.10.in-addr.arpa.": {"MX peer.lab.test."},
+	"8.0.98.10.in-addr.arpa.": {"CNAME 2.0.98.10.in-addr.arpa."},
+	"1.9.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.": {"PTR six.lab.test."},
 }
+
+// long255 is as long as a name may be, with its length octets and the root's; label64 is a name with a label one octet too long.
+var (
+	long255 = strings.Repeat("a.", 124) + "test."
+	label64 = strings.Repeat("a", 64) + ".test."
+)
 
 // tcpOf hints at streams of a family.
 func tcpOf(family, flags int) Addrinfo {
@@ -81,7 +105,49 @@ var searchRows = []nameRow{
 	{node: "refused.test.", hints: tcpOf(0, 0), want: "EAI_AGAIN"},
 	{node: "refused.test.", hints: tcpOf(unix.AF_INET, 0), want: "EAI_AGAIN"},
 	{node: "refused.test.", hints: tcpOf(unix.AF_INET6, 0), want: "EAI_AGAIN"},
-	{node: "misformed.test.", hints: tcpOf(0, 0), want: "EAI_FAIL", glibc: "EAI_NONAME", why: "getaddrinfo(3) has EAI_FAIL for a question that no server takes"},
+	{node: "misformed.test.", hints: tcpOf(0, 0), want: "EAI_NONAME"},
+	{node: "misformed.test.", hints: tcpOf(unix.AF_INET, 0), want: "EAI_NONAME"},
+	{node: "misformed.test.", hints: tcpOf(unix.AF_INET6, 0), want: "EAI_NONAME"},
+	{node: "misformed.test.", hints: tcpOf(unix.AF_INET6, AI_V4MAPPED), want: "EAI_NONAME"},
+	{node: "notimp.test.", hints: tcpOf(0, 0), want: "EAI_AGAIN"},
+	{node: "notimp.test.", hints: tcpOf(unix.AF_INET, 0), want: "EAI_AGAIN"},
+	{node: "chain.test.", hints: tcpOf(0, AI_CANONNAME), want: "[192.0.2.1:0 1/6 four.test]"},
+	{node: "FOUR.test.", hints: tcpOf(0, AI_CANONNAME), want: "[192.0.2.1:0 1/6 FOUR.test]"},
+	{node: "filed.test", hints: tcpOf(0, AI_CANONNAME), want: "[[2001:db8::90]:0 1/6 filed.test 192.0.2.90:0 1/6]"},
+	{node: "many.names", hints: tcpOf(0, AI_CANONNAME), want: "[192.0.2.92:0 1/6 many.names]"},
+	{node: "two", hints: tcpOf(0, AI_CANONNAME), want: "[192.0.2.92:0 1/6 many.names]"},
+	{node: "public.test.", hints: tcpOf(unix.AF_INET6, AI_CANONNAME|AI_V4MAPPED|AI_ALL), want: "[[2001:db8:98::2]:0 1/6 public.test [::ffff:10.98.0.2]:0 1/6]"},
+	{node: "half.test.", hints: tcpOf(0, 0), want: "[192.0.2.26:0 1/6]"},
+	{node: "half.test.", hints: tcpOf(unix.AF_INET, 0), want: "[192.0.2.26:0 1/6]"},
+	{node: "half.test.", hints: tcpOf(unix.AF_INET6, 0), want: "EAI_AGAIN"},
+	{node: "bücher.test.", hints: tcpOf(0, 0), want: "EAI_NONAME"},
+	{node: "sp@ce.test.", hints: tcpOf(0, 0), want: "EAI_NONAME"},
+	{node: "-dash.test.", hints: tcpOf(0, 0), want: "EAI_NONAME"},
+	{node: "under_score.test.", hints: tcpOf(0, 0), want: "[192.0.2.23:0 1/6]"},
+	{node: long255, hints: tcpOf(0, 0), want: "EAI_NONAME"},
+	{node: "a" + long255, hints: tcpOf(0, 0), want: "EAI_NONAME"},
+	{node: label64, hints: tcpOf(0, 0), want: "EAI_NONAME"},
+	{node: "four..test.", hints: tcpOf(0, 0), want: "EAI_NONAME"},
+	{node: ".", hints: tcpOf(0, 0), want: "EAI_NONAME"},
+	{node: "fe80::7%1", hints: tcpOf(unix.AF_INET, 0), want: "EAI_ADDRFAMILY"},
+	{node: "2001:db8::7%1", hints: tcpOf(0, 0), want: "[[2001:db8::7]:0 scope 1 1/6]"},
+	{node: "ff02::7%1", hints: tcpOf(0, 0), want: "[[ff02::7]:0 scope 1 1/6]"},
+	{node: "fe80::7%01", hints: tcpOf(0, 0), want: "[[fe80::7]:0 scope 1 1/6]"},
+	{node: "fe80::7%", hints: tcpOf(0, 0), want: "EAI_NONAME"},
+	{node: "fe80::7%77", hints: tcpOf(0, 0), want: "[[fe80::7]:0 scope 77 1/6]"},
+	{node: "fe80::7%4294967296", hints: tcpOf(0, 0), want: "EAI_NONAME"},
+	{node: "::ffff:192.0.2.1%1", hints: tcpOf(0, 0), want: "[[::ffff:192.0.2.1]:0 scope 1 1/6]"},
+	{node: "::ffff:192.0.2.1", hints: tcpOf(unix.AF_INET6, 0), want: "[[::ffff:192.0.2.1]:0 1/6]"},
+	{node: "::192.0.2.1", hints: tcpOf(unix.AF_INET, 0), want: "EAI_ADDRFAMILY"},
+	{node: "[::1]", hints: tcpOf(0, 0), want: "EAI_NONAME"},
+	{node: "::1 ", hints: tcpOf(0, 0), want: "EAI_NONAME"},
+	{node: "1", hints: tcpOf(0, 0), want: "[0.0.0.1:0 1/6]"},
+	{node: "0", hints: tcpOf(0, AI_NUMERICHOST), want: "[0.0.0.0:0 1/6]"},
+	{node: "010.1.1.1", hints: tcpOf(0, 0), want: "[8.1.1.1:0 1/6]"},
+	{node: "192.0.2.1", hints: tcpOf(0, AI_NUMERICHOST|AI_CANONNAME|AI_PASSIVE), want: "[192.0.2.1:0 1/6 192.0.2.1]"},
+	{node: "fe80::7%1", hints: tcpOf(0, AI_CANONNAME), want: "[[fe80::7]:0 scope 1 1/6 fe80::7%1]"},
+	{node: "::ffff:192.0.2.1", hints: tcpOf(unix.AF_INET, AI_CANONNAME), want: "[192.0.2.1:0 1/6 ::ffff:192.0.2.1]"},
+	{node: "192.0.2.1", hints: tcpOf(unix.AF_INET6, AI_V4MAPPED|AI_CANONNAME), want: "[[::ffff:192.0.2.1]:0 1/6 192.0.2.1]"},
 	{node: "four.only", hints: tcpOf(0, 0), want: "[192.0.2.91:0 1/6]"},
 	{node: "four.only", hints: tcpOf(unix.AF_INET, 0), want: "[192.0.2.91:0 1/6]"},
 	{node: "four.only", hints: tcpOf(unix.AF_INET6, 0), want: "EAI_NONAME"},

@@ -169,7 +169,7 @@ func TestNamesOfHosts(t *testing.T) {
 		want  string
 	}{
 		{peer, 0, "peer.lab.test http"},
-		{peer, NI_NOFQDN | NI_NUMERICSERV, "peer 80"},
+		{peer, NI_NOFQDN | NI_NUMERICSERV, "peer.lab.test 80"}, // of another domain than this host
 		{peer, NI_NUMERICHOST, kernelAddr + " http"},
 		{nobody, 0, "192.0.2.77 domain"},
 		{nobody, NI_DGRAM | NI_NUMERICHOST, "192.0.2.77 domain"},
@@ -189,7 +189,7 @@ func TestNamesOfHosts(t *testing.T) {
 		}
 	}
 	h, err := r.GetHostByName(ctx, "alias.test.")
-	if err != nil || h.Name != "four.test" || fmt.Sprint(h.Aliases, h.Addrs, h.Addrtype) != "[alias.test.] [192.0.2.1] 2" {
+	if err != nil || h.Name != "four.test" || fmt.Sprint(h.Aliases, h.Addrs, h.Addrtype) != "[alias.test] [192.0.2.1] 2" {
 		t.Errorf("gethostbyname: %+v, %v", h, err)
 	}
 	if h, err := r.GetHostByName(ctx, "127.1"); err != nil || h.Addrs[0].String() != "127.0.0.1" {

@@ -148,6 +148,10 @@ func (s *nameServer) answer(m *dnsmessage.Message, name dnsmessage.Name, typ dns
 			put(&dnsmessage.PTRResource{PTR: dnsmessage.MustNewName(other)}, dnsmessage.TypePTR)
 		case kind == "MX":
 			put(&dnsmessage.MXResource{MX: dnsmessage.MustNewName(other)}, dnsmessage.TypeMX)
+		case kind == typ.String()[len("Type"):] && other == "SERVFAIL": // of one type alone
+			m.RCode = dnsmessage.RCodeServerFailure
+		case kind == "NOTIMP":
+			m.RCode = dnsmessage.RCodeNotImplemented
 		case kind == "SERVFAIL":
 			m.RCode = dnsmessage.RCodeServerFailure
 		case kind == "REFUSED":
