@@ -29,6 +29,11 @@ func icmpOf(family int) wire.Protocol {
 	return wire.ProtoICMP
 }
 
+// recv is that of datagrams, but MSG_TRUNC asks for nothing (ping_recvmsg).
+func (s *pingSocket) recv(p []byte, flags int) (received, unix.Errno) {
+	return s.udpSocket.recv(p, flags&^unix.MSG_TRUNC)
+}
+
 // send sends an echo request: the identifier and the checksum are the host's to fill in.
 func (s *pingSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
 	if errno := s.refusesRequest(p, flags); errno != 0 {

@@ -134,6 +134,9 @@ var connectRows = []row{
 	{"connect: to a group", func(e *env) {
 		e.note("connect", e.me.api.Connect(e.me.tcp(), &unix.SockaddrInet4{Addr: [4]byte{224, 0, 0, 1}, Port: 7}))
 		e.note("connect", e.me.api.Connect(e.me.tcp(), &unix.SockaddrInet4{Addr: [4]byte{255, 255, 255, 255}, Port: 7}))
+		for _, group := range []string{"ff02::1", "ff01::1", "ff05::1", "::ffff:224.0.0.1", "fe80::1"} { // without a link
+			e.note(group, e.me.api.Connect(e.me.open(unix.AF_INET6, unix.SOCK_STREAM, 0), in6(group, 7)))
+		}
 	}},
 	{"connect: non-blocking, under way", func(e *env) {
 		c := e.me.socket(unix.SOCK_STREAM | unix.SOCK_NONBLOCK)

@@ -49,6 +49,20 @@ var listenRows = []row{
 		e.note("getpeername", err)
 		e.note("connect", e.me.api.Connect(l, e.peer.at(7)))
 	}},
+	{"listen: an error that waits does not end data calls", func(e *env) {
+		l, at := e.peer.listener()
+		mine := e.me.tcp()
+		e.must(e.me.api.Connect(mine, at))
+		e.peer.close(e.peer.accept(l))
+		e.must(e.me.api.Connect(mine, nil))
+		e.note("listen", e.me.api.Listen(mine, 1))
+		for _, flags := range []int{0, unix.MSG_PEEK, unix.MSG_OOB} {
+			_, _, err := e.me.api.Recvfrom(mine, make([]byte, 9), flags)
+			e.note("receive", flags, err)
+		}
+		n, err := e.me.api.GetsockoptInt(mine, unix.SOL_SOCKET, unix.SO_ERROR)
+		e.note("SO_ERROR", unix.Errno(n), err)
+	}},
 	{"listen: the backlog is full", func(e *env) {
 		l := e.me.tcp()
 		e.must(e.me.api.Bind(l, e.me.at(0)))

@@ -83,6 +83,13 @@ var rawRows = concatRows(
 			{"a code", append([]byte{f.request(0, 0, "")[0], 1}, make([]byte, 9)...)}, {"65536 bytes", make([]byte, 65536)}} {
 			e.note(c.what, e.me.api.Sendto(fd, c.b, 0, f.in(&e.peer, 0)))
 		}
+		for _, flags := range []int{unix.MSG_TRUNC | unix.MSG_PEEK, unix.MSG_TRUNC} {
+			if flags&unix.MSG_PEEK != 0 {
+				e.must(e.me.api.Sendto(fd, f.request(1, 9, "hello"), 0, nil))
+			}
+			n, _, err := e.me.api.Recvfrom(fd, p[:9], flags)
+			e.note("cut off", flags, n, err)
+		}
 		fresh := e.me.open(f.domain, unix.SOCK_DGRAM, f.icmp())
 		e.note("no destination", e.me.api.Sendto(fresh, f.request(1, 1, ""), 0, nil))
 		e.note("chosen", e.me.api.Sendto(fresh, f.request(1, 1, ""), 0, f.in(&e.peer, 0)))

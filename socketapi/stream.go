@@ -49,11 +49,11 @@ func dialStream(h *host.Host, local, remote netip.AddrPort, ports host.PortRange
 	if remote.Port() == 0 {
 		return nil, src, unix.ECONNREFUSED
 	}
-	if linkScope(remote.Addr()) && remote.Addr().Zone() == "" {
-		return nil, src, unix.EINVAL // Linux: tcp_v6_connect
-	}
 	if remote.Addr().IsMulticast() || remote.Addr() == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return nil, src, unix.ENETUNREACH
+	}
+	if linkScope(remote.Addr()) && remote.Addr().Zone() == "" {
+		return nil, src, unix.EINVAL // Linux: tcp_v6_connect
 	}
 	if errno := h.SocketOpened(); errno != 0 {
 		return nil, src, errno

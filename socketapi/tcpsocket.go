@@ -255,6 +255,9 @@ func (s *tcpSocket) recv(p []byte, flags int) (received, unix.Errno) {
 
 // recvUntil is recv that waits for so many bytes; 0: as many as flags and options say.
 func (s *tcpSocket) recvUntil(p []byte, flags int, until mono.Time, least int) (received, unix.Errno) {
+	if s.listener.Load() != nil { // whatever error there is stays (Linux: tcp_recvmsg_locked)
+		return received{}, unix.ENOTCONN
+	}
 	conn := s.conn.Load()
 	if flags&unix.MSG_OOB != 0 {
 		return s.recvUrgent(conn, p, flags)

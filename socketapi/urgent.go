@@ -31,10 +31,7 @@ func (s *stream) tryWriteUrgent(p []byte) (n int, errno unix.Errno) {
 
 // recvUrgent takes the urgent byte. It never waits, and a socket without a connection has none like any other without.
 func (s *tcpSocket) recvUrgent(conn *stream, p []byte, flags int) (r received, errno unix.Errno) {
-	switch {
-	case s.listener.Load() != nil:
-		return r, unix.ENOTCONN
-	case conn == nil:
+	if conn == nil {
 		return r, s.without(unix.EINVAL)
 	}
 	if errno = conn.begin(); errno != 0 {
