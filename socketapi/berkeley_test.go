@@ -438,6 +438,7 @@ var rowTimes = commandline.Int("row-times", 1, "how often TestBerkeley runs each
 type place struct {
 	name     string
 	me, peer side
+	busy     func() bool // whether frames are under way between them; nil: the kernel sees to it that none are
 }
 
 // places are the kernel's sockets, ours on a veth pair with the kernel's as their peer, and ours in memory, over a simulated
@@ -451,8 +452,8 @@ func places(t *testing.T) []place {
 	netlab.TestVeth(t,
 		netlab.End{NS: ours, Name: "va", Addrs: enginePrefixes},
 		netlab.End{NS: kernelPeer, Name: "vb", Addrs: kernelPrefixes})
-	kernel := place{"linux", kernelSide(t, ours, "va", engineAddr, engineAddr6), kernelSide(t, kernelPeer, "vb", kernelAddr, kernelAddr6)}
-	veth := place{"veth", engineSide(t, st, st.Host().NICs()[0].Info().Addr, engineAddr, engineAddr6), kernelSide(t, peerNS, "vb", kernelAddr, kernelAddr6)}
+	kernel := place{name: "linux", me: kernelSide(t, ours, "va", engineAddr, engineAddr6), peer: kernelSide(t, kernelPeer, "vb", kernelAddr, kernelAddr6)}
+	veth := place{name: "veth", me: engineSide(t, st, st.Host().NICs()[0].Info().Addr, engineAddr, engineAddr6), peer: kernelSide(t, peerNS, "vb", kernelAddr, kernelAddr6)}
 
 	a, b := newSimWire(t, 1, 20*time.Microsecond)
 	stA, stB := openOver(t, a, engineAddr, engineAddr6), openOver(t, b, kernelAddr, kernelAddr6)
@@ -461,7 +462,7 @@ func places(t *testing.T) []place {
 			t.Fatal(err)
 		}
 	}
-	memory := place{"memory", engineSide(t, stA, a.info.Addr, engineAddr, engineAddr6), engineSide(t, stB, b.info.Addr, kernelAddr, kernelAddr6)}
+	memory := place{name: "memory", me: engineSide(t, stA, a.info.Addr, engineAddr, engineAddr6), peer: engineSide(t, stB, b.info.Addr, kernelAddr, kernelAddr6), busy: a.busy}
 	return []place{kernel, veth, memory}
 }
 

@@ -707,7 +707,7 @@ func (w *world) states() (list []string, busy bool) {
 		list = append(list, text)
 	}
 	slices.Sort(list)
-	return list, busy
+	return list, busy || w.place.busy != nil && w.place.busy()
 }
 
 func (w *world) close() {

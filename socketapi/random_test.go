@@ -256,5 +256,5 @@ var allowances = []allowance{
 	{step: ` connect\(`, linux: `^EINVAL$`, here: `^ECONNABORTED$`, after: ` shutdown\(`, why: "a socket whose connection failed and that was shut down can be connected again", ends: true},
 	{step: ` connect\(.*/(6|mapped)`, linux: `^(ok|EINVAL)$`, here: `^ENETUNREACH$`, after: `socket\(raw6\)|socket of any kind\(10 3 `, why: "a raw socket of IPv6 has no IPv4 peer, to which Linux lets it be connected but not send", ends: true},
 	{step: ` (connect|send|sendmsg)\(.*(other|nobody|broadcast):\d+/6`, linux: `^(\d+ )?ok$`, here: `^(\d+ |-1 )?EINVAL$`, after: ` connect\(.*loopback:\d+/6\) = ok`, why: "the loopback's address, which a socket keeps that is connected again, is never sent outside of a node (RFC 4291 §2.5.3)", ends: true},
-	{step: ` connect\(.*/mapped`, linux: `^ok$`, here: `^ok$`, after: `socket\(udp6\)(?s:.*) connect\(.*/6\) = ok`, why: "a socket that was connected over IPv6 hears an IPv4 peer; on Linux it keeps the address that it had, and nothing arrives", parts: true},
+	{step: ` connect\(.*/(mapped|4)`, linux: `^ok$`, here: `^ok$`, after: `socket\(udp6\)(?s:.*) connect\(.*/6\) = ok`, why: "a socket that was connected over IPv6 hears an IPv4 peer; on Linux it keeps the address that it had, and nothing arrives", parts: true},
 }

@@ -119,6 +119,12 @@ func (e *simEnd) Submit(frames []engine.Frame, _ int) {
 	}
 }
 
+// busy says whether frames are on the wire, or at its other end before somebody has taken them.
+func (e *simEnd) busy() bool {
+	a, b := e.Stats(), e.other.Stats()
+	return a.TxPackets != b.RxPackets || b.TxPackets != a.RxPackets
+}
+
 func (e *simEnd) Unsent() bool      { return false }
 func (e *simEnd) Free(engine.Frame) { panic("a frame was kept, and Info said none may be") }
 
