@@ -99,8 +99,18 @@ func (s *datagram) wayTo(m *message) unix.Errno {
 	if s.hold == nil {
 		return 0
 	}
-	_, errno := s.sourceFor(m.To)
-	return errno
+	if _, errno := s.sourceFor(m.To); errno != 0 {
+		return errno
+	}
+	if a := m.To.Addr(); a.Is4() && !a.IsMulticast() && s.host.IsGroup(a) {
+		c := s.host.Cores()[0]
+		c.Lock()
+		defer c.Unlock()
+		if !s.ends[0].Broadcast {
+			return unix.EACCES
+		}
+	}
+	return 0
 }
 
 // msgProbe is MSG_PROBE, which golang.org/x/sys/unix does not know (include/linux/socket.h).

@@ -29,18 +29,13 @@ func icmpOf(family int) wire.Protocol {
 	return wire.ProtoICMP
 }
 
-// recv is that of datagrams, but MSG_TRUNC asks for nothing (ping_recvmsg).
-func (s *pingSocket) recv(p []byte, flags int) (received, unix.Errno) {
-	return s.udpSocket.recv(p, flags&^unix.MSG_TRUNC)
-}
-
 // send sends an echo request: the identifier and the checksum are the host's to fill in.
 func (s *pingSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, unix.Errno) {
 	if errno := s.refusesRequest(p, flags); errno != 0 {
 		return 0, errno
 	}
 	switch {
-	case s.family == unix.AF_INET6 && to.Addr().Is4():
+	case s.family == unix.AF_INET6 && (to.Addr().Is4() || s.nowhere(to.Addr())):
 		return 0, unix.EINVAL
 	case to.IsValid():
 		to = netip.AddrPortFrom(to.Addr(), 0)
@@ -54,6 +49,27 @@ func (s *pingSocket) send(p, oob []byte, to netip.AddrPort, flags int) (int, uni
 // recv takes one datagram. MSG_TRUNC does not tell the length of one that was cut off (ping_recvmsg).
 func (s *pingSocket) recv(p []byte, flags int) (received, unix.Errno) {
 	return s.udpSocket.recv(p, flags&^unix.MSG_TRUNC)
+}
+
+// nowhere says whether an address is one of a link, and nothing says of which (ping_v6_sendmsg).
+func (s *pingSocket) nowhere(to netip.Addr) bool {
+	if !linkScope(to) || to.Zone() != "" {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.device == 0 && (!to.IsMulticast() || s.multicast6.Port == 0)
+}
+
+// bind is that of datagrams, but not to what stands for several hosts (ping_check_bind_addr).
+func (s *pingSocket) bind(local netip.AddrPort) unix.Errno {
+	switch {
+	case !s.host.IsGroup(local.Addr()):
+		return s.udpSocket.bind(local)
+	case s.family == unix.AF_INET6:
+		return unix.EINVAL
+	}
+	return unix.EADDRNOTAVAIL
 }
 
 // refusesRequest says what is wrong with a request wherever it is to go (ping_common_sendmsg).

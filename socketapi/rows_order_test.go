@@ -173,12 +173,24 @@ var orderRows = []row{
 		e.note("FIONREAD", n, err)
 		e.mark("at the mark", &e.me, mine)
 	}},
+	{"order: shutdown before listen, and of a listener", func(e *env) {
+		for how := range 3 {
+			fd := e.me.tcp()
+			e.note("of nothing", e.me.api.Shutdown(fd, unix.SHUT_RDWR))
+			e.must(e.me.api.Listen(fd, 1))
+			e.note("of a listener", how, e.me.api.Shutdown(fd, how))
+			e.polls("poll", &e.me, fd)
+			_, err := e.me.api.Read(fd, make([]byte, 1))
+			e.note("read", err)
+		}
+	}},
 	{"order: an error that waits, and where to send", func(e *env) {
 		fd := e.me.udp()
 		e.must(e.me.api.Connect(fd, &unix.SockaddrInet4{Addr: e.peer.ip, Port: e.refusing().Port}))
 		e.sends("send", &e.me, fd, "x", 0)
 		e.awaits("refused", &e.me, fd, unix.POLLERR)
 		e.note("to port 0", e.me.api.Sendto(fd, []byte("x"), 0, e.me.at(0)))
+		e.note("to everyone", e.me.api.Sendto(fd, []byte("x"), 0, &unix.SockaddrInet4{Addr: [4]byte{e.me.ip[0], e.me.ip[1], e.me.ip[2], 255}, Port: 7}))
 		e.note("to the peer", e.me.api.Sendto(fd, []byte("x"), unix.MSG_DONTWAIT, nil))
 	}},
 	{"order: an error behind the first of several pieces", func(e *env) {

@@ -90,6 +90,17 @@ var rawRows = concatRows(
 			n, _, err := e.me.api.Recvfrom(fd, p[:9], flags)
 			e.note("cut off", flags, n, err)
 		}
+		several := [2][]unix.Sockaddr{
+			{&unix.SockaddrInet4{Addr: [4]byte{255, 255, 255, 255}}, &unix.SockaddrInet4{Addr: [4]byte{e.me.ip[0], e.me.ip[1], e.me.ip[2], 255}}, &unix.SockaddrInet4{Addr: [4]byte{224, 0, 0, 7}}},
+			{in6("ff02::1", 0), in6("ff05::1", 0), &unix.SockaddrInet6{Addr: in6("ff02::1", 0).Addr, ZoneId: uint32(e.me.index)}, in6("fe80::1", 0)},
+		}
+		for i, to := range several[f.pick(0, 1)] {
+			several := e.me.open(f.domain, unix.SOCK_DGRAM, f.icmp())
+			e.note("bound to several", i, e.me.api.Bind(several, to))
+			if f.domain == unix.AF_INET6 && i != 1 {
+				e.note("sent to several", i, e.me.api.Sendto(several, f.request(1, 1, ""), 0, to))
+			}
+		}
 		fresh := e.me.open(f.domain, unix.SOCK_DGRAM, f.icmp())
 		e.note("no destination", e.me.api.Sendto(fresh, f.request(1, 1, ""), 0, nil))
 		e.note("chosen", e.me.api.Sendto(fresh, f.request(1, 1, ""), 0, f.in(&e.peer, 0)))

@@ -316,6 +316,7 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 		return unix.EBADF
 	case l != nil && how != unix.SHUT_WR:
 		s.listener.Store(nil)
+		s.shut.Store(0) // tcp_disconnect, as below
 		s.lookout.move(nil)
 		s.mu.Unlock()
 		l.close(unix.EINVAL)
@@ -335,6 +336,7 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 		s.conn.Store(nil)
 		s.widen()
 		s.pending.Set(uint32(unix.ECONNRESET)) // tcp_disconnect
+		s.shut.Store(0)
 		s.lookout.move(nil)
 		s.connecting = false
 		s.mu.Unlock()
