@@ -250,7 +250,7 @@ func nobody(h *Addrinfo) (list []netip.Addr) {
 // numeric reads an address, of IPv4 in any of the ways of inet_aton, of IPv6 with the number of an interface behind it or, if
 // it is one of a link, the name. It is not valid where there is no such interface.
 func (r *Resolver) numeric(node string) (a netip.Addr, ok bool) {
-	if a, ok := InetAton(node); ok {
+	if a, ok := exactly(node); ok {
 		return netip.AddrFrom4(a), true
 	}
 	a, err := netip.ParseAddr(node)

@@ -60,7 +60,7 @@ type Hostent struct {
 // GetHostByName returns the IPv4 addresses of a host. Errors are of type [HostError].
 func (r *Resolver) GetHostByName(ctx context.Context, name string) (*Hostent, error) {
 	h := &Hostent{Name: name, Addrtype: unix.AF_INET}
-	if a, ok := InetAton(name); ok {
+	if a, ok := exactly(name); ok {
 		h.Addrs = []netip.Addr{netip.AddrFrom4(a)}
 		return h, nil
 	}

@@ -24,8 +24,16 @@ func Htonl(n uint32) uint32 {
 func Ntohl(n uint32) uint32 { return Htonl(n) }
 
 // InetAton reads an IPv4 address in any of the ways of inet_aton(3): a.b.c.d, a.b.c, a.b or a, each part
-// decimal, octal (0...) or hexadecimal (0x...), the last filling what is left.
+// decimal, octal (0...) or hexadecimal (0x...), the last filling what is left. What follows a space is not looked at.
 func InetAton(s string) (addr [4]byte, ok bool) {
+	if i := strings.IndexAny(s, " \t\n\v\f\r"); i >= 0 {
+		s = s[:i]
+	}
+	return exactly(s)
+}
+
+// exactly is InetAton of what is an address and nothing else.
+func exactly(s string) (addr [4]byte, ok bool) {
 	parts := strings.Split(s, ".")
 	if len(parts) > 4 {
 		return addr, false

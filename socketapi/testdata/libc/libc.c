@@ -131,7 +131,8 @@ static void interfaces(void) {
 		if (a->ifa_addr->sa_family == AF_INET) {
 			printf("%s ", inet_ntop(AF_INET, &((struct sockaddr_in *)a->ifa_addr)->sin_addr, text, sizeof text));
 			printf("%s", inet_ntop(AF_INET, &((struct sockaddr_in *)a->ifa_netmask)->sin_addr, text, sizeof text));
-			if (a->ifa_flags & IFF_BROADCAST && a->ifa_broadaddr)
+			// Without one its place is taken by the address itself.
+			if (a->ifa_flags & IFF_BROADCAST && memcmp(a->ifa_broadaddr, a->ifa_addr, sizeof(struct sockaddr_in)))
 				printf(" %s", inet_ntop(AF_INET, &((struct sockaddr_in *)a->ifa_broadaddr)->sin_addr, text, sizeof text));
 		} else {
 			struct sockaddr_in6 *in = (void *)a->ifa_addr;
