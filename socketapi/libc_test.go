@@ -10,7 +10,7 @@ import (
 	"github.com/xdpsock/xdpsock/engine/netlab"
 )
 
-// libc is the compiled testdata/libc/libc.c, which asks the C library.
+// libc is the compiled libcSource.
 type libc struct{ program string }
 
 // newLibc compiles it, nil if there is no compiler.
@@ -22,13 +22,15 @@ func newLibc(t *testing.T) *libc {
 		return nil
 	}
 	l := &libc{filepath.Join(t.TempDir(), "libc")}
-	if out, err := exec.Command(compiler, "-Wall", "-Werror", "-O1", "-o", l.program, "testdata/libc/libc.c").CombinedOutput(); err != nil {
+	compile := exec.Command(compiler, "-Wall", "-Werror", "-O1", "-o", l.program, "-x", "c", "-")
+	compile.Stdin = strings.NewReader(libcSource)
+	if out, err := compile.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return l
 }
 
-// ask asks questions in a namespace, nil for the test's own. Each is a line of libc.c's input.
+// ask asks questions in a namespace, nil for the test's own. Each is a line of the program's input.
 func (l *libc) ask(t *testing.T, ns *netlab.NS, questions []string) (answers []string) {
 	t.Helper()
 	input := strings.NewReader(strings.Join(questions, "\n") + "\n")

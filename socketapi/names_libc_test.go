@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A libcRow is a question to the C library and to us, in the words of testdata/libc/libc.c.
+// A libcRow is a question to the C library and to us, in the words of libcSource.
 type libcRow struct {
 	ask  string // words between spaces
 	want string
@@ -19,7 +19,7 @@ type libcRow struct {
 	why  string // ... and why
 }
 
-// answer is ours to a question of testdata/libc/libc.c.
+// answer is ours to a question of libcSource.
 func (r *Resolver) answer(t *testing.T, words []string) string {
 	ctx := context.Background()
 	number := func(i int) int {

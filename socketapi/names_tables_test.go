@@ -171,7 +171,7 @@ func TestInterfacesBesideLibc(t *testing.T) {
 	if !slices.Equal(want, list) {
 		t.Errorf("we have\n\t%s, the kernel\n\t%s", strings.Join(list, "\n\t"), strings.Join(want, "\n\t"))
 	}
-	if end := said[len(said)-1]; end != "19 6" { // of libc.c's own two questions
+	if end := said[len(said)-1]; end != "19 6" { // of libcSource's own two questions
 		t.Errorf("errors %s", end)
 	}
 	_, byName := st.IfNametoindex("none")

@@ -1,5 +1,8 @@
-// Asks the C library what the tests want to know of it: a question a line, its words between tabs, "\N" for a null
+package socketapi
+
+// libcSource asks the C library what the tests want to know of it: a question a line, its words between tabs, "\N" for a null
 // pointer. An answer is a line too, in the words that the tests have for their own.
+const libcSource = `
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -215,3 +218,4 @@ int main(void) {
 	}
 	return 0;
 }
+`
