@@ -66,7 +66,7 @@ var outside = map[string][]string{
 	"proto/group":   {"golang.org/x/sys/unix"},
 	"proto/udp":     {"golang.org/x/sys/unix"},
 	"proto/tcp":     {"golang.org/x/sys/unix"},
-	"socketapi":     {"golang.org/x/sys/unix"},
+	"socketapi":     {"golang.org/x/sys/unix", "golang.org/x/net/dns/dnsmessage"},
 	"socketapi/host": {
 		"golang.org/x/sys/unix"},
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -225,7 +226,7 @@ func (s *netSide) udpTo(network, address string) udpLike {
 func TestAsPackageNet(t *testing.T) {
 	t.Parallel()
 	st, _ := openSelf(t, 1)
-	for _, row := range netRows {
+	for _, row := range slices.Concat(netRows, libraryRows) {
 		t.Run(strings.ReplaceAll(row.name, " ", "_"), func(t *testing.T) {
 			want, got := packageNet(t), stackNet(t, st)
 			row.do(want)

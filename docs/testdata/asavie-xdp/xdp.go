@@ -1,6 +1,7 @@
 // Package xdp is the exported declarations of github.com/asavie/xdp, without anything behind them: docs/from-asavie-xdp.md begins with a
 // program over that package, which a test compiles against these, since the module proxy did not serve the package itself when this was written.
-// What is called here must never run: it panics.
+// They are those of the last version, compared with its source; the fields of Program, which are maps and a program of
+// github.com/cilium/ebpf, are left out. What is called here must never run: it panics.
 package xdp
 
 // A Program steers the traffic of queues into sockets.
@@ -8,6 +9,9 @@ type Program struct{}
 
 // NewProgram makes one for so many queues.
 func NewProgram(maxQueueEntries int) (*Program, error) { panic(declared) }
+
+// LoadProgram takes one out of an object file, with the names of the function and of the two maps.
+func LoadProgram(fname, funcname, qidmapname, xskmapname string) (*Program, error) { panic(declared) }
 
 func (p *Program) Attach(Ifindex int) error           { panic(declared) }
 func (p *Program) Detach(Ifindex int) error           { panic(declared) }
@@ -28,6 +32,28 @@ type SocketOptions struct {
 	TxRingNumDescs         int
 }
 
+// DefaultSocketOptions are those of a socket that is opened without.
+var DefaultSocketOptions = SocketOptions{
+	NumFrames: 128, FrameSize: 2048, FillRingNumDescs: 64, CompletionRingNumDescs: 64, RxRingNumDescs: 64, TxRingNumDescs: 64,
+}
+
+// DefaultSocketFlags are of bind(2), DefaultXdpFlags of attaching the program.
+var (
+	DefaultSocketFlags uint16
+	DefaultXdpFlags    uint32
+)
+
+// Stats are the counters of a socket.
+type Stats struct {
+	Filled, Received, Transmitted, Completed uint64
+	KernelStats                              XDPStatistics
+}
+
+// XDPStatistics is the type of golang.org/x/sys/unix, which this module does not require.
+type XDPStatistics struct {
+	Rx_dropped, Rx_invalid_descs, Tx_invalid_descs, Rx_ring_full, Rx_fill_ring_empty_descs, Tx_ring_empty_descs uint64
+}
+
 // A Desc is struct xdp_desc.
 type Desc struct {
 	Addr    uint64
@@ -44,6 +70,7 @@ func (xsk *Socket) FD() int                        { panic(declared) }
 func (xsk *Socket) Fill(descs []Desc) int          { panic(declared) }
 func (xsk *Socket) Receive(num int) []Desc         { panic(declared) }
 func (xsk *Socket) Transmit(descs []Desc) int      { panic(declared) }
+func (xsk *Socket) Stats() (Stats, error)          { panic(declared) }
 func (xsk *Socket) Complete(n int)                 { panic(declared) }
 func (xsk *Socket) GetDescs(n int, rx bool) []Desc { panic(declared) }
 func (xsk *Socket) GetFrame(d Desc) []byte         { panic(declared) }
