@@ -1,6 +1,9 @@
 // Command tcpclient is the TCP client of a socket tutorial, call for call: it connects to port 1100 of a server, says
 // something, and shows the answer.
 //
+// Beside the C original: the engine is opened first; the server's address is an argument; what the original leaves to the
+// reader ("perform read write operations") is a write and a read; errors are returned where C prints and exits.
+//
 // In come an interface, an address and the server's; out come lines. It must never hold the interface when it has
 // ended.
 package main

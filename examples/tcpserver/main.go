@@ -1,6 +1,10 @@
 // Command tcpserver is the TCP server of a socket tutorial, call for call: it waits at port 1100 for one client, shows
 // what it says, answers, and ends.
 //
+// Beside the C original: the engine is opened first; one client is served, and not one after another for ever; what the
+// original leaves to the reader ("perform read write operations") is a read and a write; errors are returned where C prints
+// and exits. Every call of the sockets is there, with its arguments, in its order.
+//
 // In come an interface and an address; out come lines. It must never hold the interface when it has ended.
 package main
 

@@ -1,6 +1,9 @@
 // Command udpreceiver is the UDP receiver of a socket tutorial, call for call: it shows the first datagram that comes to
 // port 7654.
 //
+// Beside the C original: the engine is opened first, and it ends after one datagram instead of never; errors are returned
+// where C prints and exits.
+//
 // In come an interface and an address; out come lines. It must never hold the interface when it has ended.
 package main
 

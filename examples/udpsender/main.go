@@ -1,6 +1,9 @@
 // Command udpsender is the UDP sender of a socket tutorial, call for call: it sends "Hello World!" to port 7654 of a
 // host.
 //
+// Beside the C original: the engine is opened first, and the receiver's address is an argument; errors are returned where C
+// prints and exits.
+//
 // In come an interface, an address and the host's. It must never hold the interface when it has ended.
 package main
 
