@@ -27,6 +27,14 @@ type portSet [1 << 16 / 64]uint64
 
 func (s *portSet) has(port uint16) bool { return s[port/64]>>(port%64)&1 != 0 }
 
+func (s *portSet) set(port uint16, in bool) {
+	if bit := uint64(1) << (port % 64); in {
+		s[port/64] |= bit
+	} else {
+		s[port/64] &^= bit
+	}
+}
+
 // reserve has ports never chosen. Who asks for one gets it.
 func (p *Ports) reserve(list []sysctl.Range) {
 	var set *portSet
@@ -35,7 +43,7 @@ func (p *Ports) reserve(list []sysctl.Range) {
 	}
 	for _, r := range list {
 		for n := r.First; n <= r.Last; n++ {
-			set[n/64] |= 1 << (n % 64)
+			set.set(uint16(n), true)
 		}
 	}
 	p.reserved.Store(set)

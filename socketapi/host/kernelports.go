@@ -271,7 +271,7 @@ func (p *Ports) connected() (list []netip.AddrPort) {
 	p.stop()
 	defer p.goOn()
 	for _, r := range p.registers {
-		for port, t := range r.conns {
+		for port, t := range r.conns.all() {
 			t.each(func(t *tenant) bool {
 				list = append(list, netip.AddrPortFrom(t.addr, port))
 				return false
@@ -311,7 +311,7 @@ func (p *Ports) keeps(port uint16) bool {
 	defer p.goOn()
 	kept := p.tenants(port, anybody)
 	if kept {
-		p.lent[port] = true
+		p.lent.set(port, true)
 	}
 	return kept
 }
@@ -321,9 +321,9 @@ func (p *Ports) giveBack(port uint16) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stop()
-	over := p.lent[port] && !p.tenants(port, anybody)
+	over := p.lent.has(port) && !p.tenants(port, anybody)
 	if over {
-		delete(p.lent, port)
+		p.lent.set(port, false)
 	}
 	p.goOn()
 	if !over {

@@ -38,12 +38,18 @@ type Ports struct {
 
 	// What follows is written with the locks of mu and of all registers held, and read with any of them.
 	registers []*register
-	bound     map[uint16]int  // by port of TCP that connect does not choose: how many sockets are bound to it. 0: none, but connections that came by one
-	clubs     map[uint16]club // by port of TCP that is in bound
-	lent      map[uint16]bool // ports of TCP that are held in the kernel for connections alone
+	bindings  byPort[binding] // of TCP
+	lent      portSet         // ports of TCP that are held in the kernel for connections alone
 
 	reserved atomic.Pointer[portSet] // that are never chosen, nil: none. What it points to does not change
 	lending  atomic.Bool             // there may be some: the kernel has addresses of ours
+}
+
+// A binding is what sockets that are bound to a port make of it.
+type binding struct {
+	bound   bool // connect does not choose it
+	sockets int  // that are bound to it. 0: none, but perhaps connections that came by one
+	club    club
 }
 
 type portKey struct {
@@ -75,14 +81,14 @@ type PortRange struct{ First, Last uint16 }
 func newPorts(r *rand.Rand) *Ports {
 	return &Ports{
 		rand: r, all: span{ephemeralFirst, ephemeralLast + 1}, lowBelow: unprivilegedFirst,
-		held: make(map[portKey][]*Hold), bound: make(map[uint16]int), clubs: make(map[uint16]club), lent: make(map[uint16]bool),
+		held:   make(map[portKey][]*Hold),
 		kernel: kernelPorts{namespace: namespace{fd: -1}, held: make(map[portKey][]*kernelPort)},
 	}
 }
 
 // register returns the register of one more core.
 func (p *Ports) register() *register {
-	r := &register{ports: p, conns: make(map[uint16]tenants)}
+	r := &register{ports: p}
 	p.registers = append(p.registers, r)
 	return r
 }
@@ -103,7 +109,7 @@ func (p *Ports) goOn() {
 // tenants calls f for who has connections at a port of TCP until it is true, and says whether it was. The registers are stopped.
 func (p *Ports) tenants(port uint16, f func(*tenant) bool) bool {
 	for _, r := range p.registers {
-		if t := r.conns[port]; t.each(f) {
+		if t := r.conns.at(port); t != nil && t.each(f) {
 			return true
 		}
 	}
@@ -199,12 +205,12 @@ func (p *Ports) settle(h *Hold, m manner, anew bool) bool {
 	if h.Protocol != wire.ProtoTCP {
 		return true
 	}
+	b := p.bindings.make(key.port)
+	b.bound = true
 	if anew {
-		p.bound[key.port]++
+		b.sockets++
 	}
-	c := p.clubs[key.port]
-	c.join(&a)
-	p.clubs[key.port] = c
+	b.club.join(&a)
 	return true
 }
 
@@ -223,7 +229,7 @@ func (p *Ports) may(a *claim, h *Hold, key portKey, m manner) bool {
 	if key.protocol != wire.ProtoTCP {
 		return a.shares(others, m == asked)
 	}
-	if c := p.clubs[key.port]; m == asked && c.takes(a) {
+	if b := p.bindings.at(key.port); b != nil && m == asked && b.club.takes(a) {
 		return true
 	}
 	for _, other := range others {
@@ -291,7 +297,7 @@ func (p *Ports) remove(h *Hold) {
 		return
 	}
 	p.stop()
-	p.bound[key.port]--
+	p.bindings.at(key.port).sockets--
 	p.goOn()
 	p.unbind(key.port)
 }
@@ -299,9 +305,8 @@ func (p *Ports) remove(h *Hold) {
 // unbind lets connect choose a port of TCP again that no socket is bound to and no connection has by one.
 func (p *Ports) unbind(port uint16) {
 	p.stop()
-	if n, ok := p.bound[port]; ok && n == 0 && !p.tenants(port, bound) {
-		delete(p.bound, port)
-		delete(p.clubs, port)
+	if b := p.bindings.at(port); b.bound && b.sockets == 0 && !p.tenants(port, bound) {
+		*b = binding{}
 	}
 	p.goOn()
 }

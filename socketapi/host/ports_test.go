@@ -65,8 +65,23 @@ func TestConnectionsAndBoundPorts(t *testing.T) {
 	cores[0].Leave(at, tcp.Tenure{Sharing: tcp.ReuseAddr | tcp.ReusePort})
 	cores[1].Leave(at, tcp.Tenure{Sharing: tcp.ReuseAddr})
 	p.Drop(take(atPort(4000), 0))
-	if len(cores[0].conns)+len(cores[1].conns)+len(p.lent) != 0 || len(p.bound) != 1 || len(p.clubs) != 1 || len(p.held) != 1 {
-		t.Errorf("left: %v, %v, %v, %v", cores[0].conns, cores[1].conns, p.bound, p.held)
+	for i, r := range cores {
+		for port, t0 := range r.conns.all() {
+			if t0.each(anybody) || t0.more != nil {
+				t.Errorf("core %d has %+v left at port %d", i, t0, port)
+			}
+		}
+	}
+	ports := 0
+	for _, b := range p.bindings.all() {
+		if b.bound {
+			ports++
+		} else if *b != (binding{}) {
+			t.Errorf("left of a binding: %+v", b)
+		}
+	}
+	if ports != 1 || p.lent != (portSet{}) || len(p.held) != 1 {
+		t.Errorf("left: %d ports are bound, held %v", ports, p.held)
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 type register struct {
 	mu    sync.Mutex // the last of all locks
 	ports *Ports
-	conns map[uint16]tenants // by port
-	_     [64]byte           // two of them do not share a cache line
+	conns byPort[tenants]
+	_     [64]byte // two of them do not share a cache line
 }
 
 // tenants are the connections of one port, counted by what bind asks of them.
@@ -99,7 +99,7 @@ func (r *register) Enter(local netip.AddrPort, how tcp.Tenure) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if how.Sharing&tcp.Bound == 0 {
-		if _, bound := r.ports.bound[local.Port()]; bound {
+		if b := r.ports.bindings.at(local.Port()); b != nil && b.bound {
 			return false
 		}
 	}
@@ -120,10 +120,11 @@ func (r *register) Leave(local netip.AddrPort, how tcp.Tenure) {
 		r.mu.Unlock()
 		return
 	}
-	sockets, bound := r.ports.bound[local.Port()]
-	lent := r.ports.lent[local.Port()]
+	b := r.ports.bindings.at(local.Port())
+	over := b != nil && b.bound && b.sockets == 0
+	lent := r.ports.lent.has(local.Port())
 	r.mu.Unlock()
-	if bound && sockets == 0 && how.Sharing&tcp.Bound != 0 {
+	if over && how.Sharing&tcp.Bound != 0 {
 		r.ports.unbind(local.Port())
 	}
 	if lent {
@@ -134,18 +135,14 @@ func (r *register) Leave(local netip.AddrPort, how tcp.Tenure) {
 // add and remove have mu held.
 
 func (r *register) add(local netip.AddrPort, how tcp.Tenure) {
-	t := r.conns[local.Port()]
-	t.add(local.Addr(), how)
-	r.conns[local.Port()] = t
+	r.conns.make(local.Port()).add(local.Addr(), how)
 }
 
+// remove says whether it was the last like it.
 func (r *register) remove(local netip.AddrPort, how tcp.Tenure) (last bool) {
-	t := r.conns[local.Port()]
-	last = t.remove(local.Addr(), how)
-	if last && !t.each(anybody) {
-		delete(r.conns, local.Port())
-		return true
+	t := r.conns.at(local.Port())
+	if last = t.remove(local.Addr(), how); last && !t.each(anybody) {
+		t.more = nil
 	}
-	r.conns[local.Port()] = t
 	return last
 }
