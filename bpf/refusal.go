@@ -72,6 +72,8 @@ func (e *OccupiedError) Error() string {
 // remedy is the command that frees the interface, for who is sure of it.
 func (e *OccupiedError) remedy(a Attachment) string {
 	switch {
+	case a.Link != 0 && a.Name == steerProgXdpsockSteer:
+		return fmt.Sprintf("the engine of another process, and an interface has one: `bpftool link show id %d` names it", a.Link)
 	case a.Link != 0:
 		return fmt.Sprintf("held by link %[1]d: end the process that `bpftool link show id %[1]d` names", a.Link)
 	case a.Name == "xdp_dispatcher":

@@ -5,11 +5,34 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv4/server4"
 	"golang.org/x/sys/unix"
 )
+
+// Ctrl-C before a server has answered, or a router has advertised a prefix, ends it without a trace.
+func TestInterruptedWhileWaiting(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	for address, says := range map[string]string{"dhcp": "asking for an address", "auto": ""} {
+		p := start(t, l.server, "serve", "-i", "server", "-a", address)
+		if says != "" {
+			p.says(says)
+		}
+		for l.program(t) == 0 {
+			time.Sleep(5 * time.Millisecond)
+		}
+		p.signal(unix.SIGINT)
+		code := p.ends()
+		if code != exitFailed {
+			t.Errorf("-a %s: exit code %d", address, code)
+		}
+		oneLine(t, p.cmd.Args[1:], "", p.stderr.String(), "interrupted before it had begun")
+		l.clean(t)
+	}
+}
 
 // A server on the link lends the address that the services are at, and gets it back at the end.
 func TestServeByDHCP(t *testing.T) {

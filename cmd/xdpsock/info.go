@@ -22,9 +22,10 @@ func infoCommand() *cobra.Command {
 		Use:   "info [IFACE]",
 		Short: "Say what interfaces are and what AF_XDP would get on them",
 		Long: `Say of an interface, or of all, what its driver, queues, MTU and XDP features are,
-what AF_XDP would get on it and why not more, and what the kernel lacks of all that xdpsock would use. That is concluded from what the kernel
-tells, and changes nothing. With --probe the interface is opened for a moment instead, which
-some drivers answer by taking the link down and up again.`,
+what AF_XDP would get on it and why not more, which addresses --share would use, and what
+the kernel lacks of all that xdpsock would use. That is concluded from what the kernel tells,
+and changes nothing. With --probe the interface is opened for a moment instead, which some
+drivers answer by taking the link down and up again.`,
 		Example: `  xdpsock info
   xdpsock info eth1
   sudo xdpsock info eth1 --probe --json`,
@@ -289,6 +290,7 @@ var needs = []struct {
 	{"CAP_NET_ADMIN", 1 << unix.CAP_NET_ADMIN},
 	{"CAP_NET_RAW", 1 << unix.CAP_NET_RAW},
 	{"CAP_BPF", 1<<unix.CAP_BPF | 1<<unix.CAP_SYS_ADMIN},
+	{"CAP_PERFMON", 1<<unix.CAP_PERFMON | 1<<unix.CAP_SYS_ADMIN},
 }
 
 // missingCaps lists those that this process has not got.

@@ -47,7 +47,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	var silent silentError
-	if !errors.As(err, &silent) {
+	switch {
+	case errors.As(err, &silent):
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintf(stderr, "%s: interrupted before it had begun\n", cmd.CommandPath())
+	default:
 		// One line, whatever a library below put into its error.
 		fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), strings.Join(strings.Fields(err.Error()), " "))
 	}

@@ -181,7 +181,7 @@ func (f *stackFlags) open(ctx context.Context, out *output) (st *socketapi.Stack
 		asked()
 		if err != nil {
 			give()
-			return nil, nil, err
+			return st, end, err
 		}
 		end = func() error { defer give(); return errors.Join(client.Close(), st.Close()) }
 	}
@@ -271,6 +271,9 @@ func (f *stackFlags) ownConfig() (host.Config, error) {
 		return cfg, err
 	}
 	for _, p := range cfg.Interfaces[0].Addrs {
+		if p.Addr().IsLoopback() { // no advice to share it, or to take it away
+			return cfg, usagef("address %s is a host's way to itself, which it need not be given", p)
+		}
 		if err := notKernels(p.Addr()); err != nil && !f.share {
 			return cfg, err
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi"
+	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
 const (
@@ -178,7 +179,7 @@ func runPing(ctx context.Context, out *output, flags *stackFlags, p pingFlags, t
 	x := newPinger(conn, target, p, out)
 	x.name = func(a netip.Addr) string { return shown(stack.Host(), a) }
 	began := time.Now()
-	err = x.run(ctx)
+	err = flags.noRoute(x.run(ctx), stack.Host(), target)
 	conn.Close()
 	t := traffic.Of(stack.Host())
 	s := x.summary(time.Since(began))
@@ -283,15 +284,25 @@ func (x *pinger) ask() error {
 	if errors.Is(err, unix.EMSGSIZE) {
 		return fmt.Errorf("%w: %d bytes do not fit into a packet: take a smaller -s", err, len(x.payload))
 	}
-	return noRoute(err, x.target)
+	return err
 }
 
 // noRoute says what helps where there is no route.
-func noRoute(err error, target netip.Addr) error {
-	if errors.Is(err, unix.ENETUNREACH) {
-		return fmt.Errorf("%w: no route to %s: give a router with --gateway", err, target)
+func (f *stackFlags) noRoute(err error, h *host.Host, target netip.Addr) error {
+	if !errors.Is(err, unix.ENETUNREACH) {
+		return err
 	}
-	return err
+	help := "give a router with --gateway"
+	switch {
+	case !slices.ContainsFunc(h.Addrs(), func(a host.Addr) bool {
+		own := a.Prefix.Addr()
+		return own.Is4() == target.Is4() && !own.IsLoopback() && (!own.IsLinkLocalUnicast() || own.Is4())
+	}):
+		help = fmt.Sprintf("the engine has no address of its family on %s", f.iface)
+	case f.share:
+		help = fmt.Sprintf("the kernel's routes are used, see 'ip route get %s oif %s'", target, f.iface)
+	}
+	return fmt.Errorf("%w: no route to %s: %s", err, target, help)
 }
 
 // listen judges replies until the time, or until nothing is missing at the end.

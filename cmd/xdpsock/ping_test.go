@@ -97,7 +97,8 @@ func TestPing(t *testing.T) {
 		args []string
 		says string
 	}{
-		"no route": {[]string{"192.0.2.1"}, "--gateway"},
+		"no route":   {[]string{"192.0.2.1"}, "--gateway"},
+		"no address": {[]string{"2001:db8::1"}, "no address of its family"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"ping", "-i", "server", "-a", engineAddr.String(), "-c", "1"}, test.args...)

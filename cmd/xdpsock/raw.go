@@ -35,15 +35,15 @@ type rawFlags struct {
 func (f *rawFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&f.iface, "interface", "i", "", "interface to open")
-	flags.IntVarP(&f.queue, "queue", "q", -1, "only this queue, from 0 on; the others stay with the kernel (default all)")
+	flags.IntVarP(&f.queue, "queue", "q", -1, "only this queue, from 0 on; the others stay with the kernel")
 	flags.StringVar(&f.mode, "mode", string(engine.ModeAuto), "how packets get here: auto, zerocopy, native, skb or packet")
 	flags.BoolVar(&f.busyPoll, "busy-poll", false, "run the driver from our own system calls (SO_PREFER_BUSY_POLL)")
 	flags.BoolVarP(&f.poll, "poll", "p", false, "sleep in poll(2) when there is nothing to do, instead of looking again")
 	flags.IntVarP(&f.batch, "batch", "b", rawBatchMax, "packets a turn, 1 to 64")
 	flags.DurationVar(&f.coalesce, "coalesce", 10*time.Microsecond, "how long to let frames gather after a turn of less than half a batch; 0: not at all")
-	flags.Float64VarP(&f.seconds, "duration", "d", 0, "seconds to run (default until Ctrl-C)")
+	flags.Float64VarP(&f.seconds, "duration", "d", 0, "seconds to run")
 	flags.Float64VarP(&f.interval, "interval", "n", 1, "seconds between two tables; 0: only the summary")
-	flags.Lookup("queue").DefValue, flags.Lookup("duration").DefValue = "", ""
+	flags.Lookup("queue").DefValue, flags.Lookup("duration").DefValue = "all", "until Ctrl-C"
 }
 
 // config checks the flags and says what to open.

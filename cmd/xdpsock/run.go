@@ -24,7 +24,8 @@ here: they reach it in the environment variable ` + socketapi.HostVariable + `, 
 that imports neither package runs as ever, on the kernel's sockets.
 
 The program takes the place of this command: its process, its standard streams, its exit
-code. The programs that it starts itself get no stack.`,
+code. The programs that it starts itself get no stack. 'xdpsock sockets' and the others that ask
+do not reach it.`,
 		Example: `  sudo xdpsock run -i eth1 -a 192.0.2.7/24 ./echo -port 7
   sudo xdpsock run -i eth1 -a 192.0.2.7/24 --gateway 192.0.2.1 -- ./server --verbose`,
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -158,6 +158,9 @@ func serve(ctx context.Context, out *output, stderr io.Writer, flags *stackFlags
 	defer group.Close()
 	setProcessors(len(stack.Host().Cores()))
 	if err := offer(group, stack, at); err != nil {
+		if flags.share && errors.Is(err, unix.EADDRINUSE) {
+			err = fmt.Errorf("%w: a program of the kernel's has the port, 'ss -lntup' says which", err)
+		}
 		return err
 	}
 	began := time.Now()

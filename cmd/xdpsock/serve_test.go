@@ -393,6 +393,12 @@ func TestServeKernelsAddress(t *testing.T) {
 		}
 		oneLine(t, args, stdout, stderr, serverAddr.Addr().String(), "on server", "ip address del")
 	}
+	args := []string{"serve", "-i", "server", "-a", "127.0.0.1/8"} // which nobody should be told to take away
+	code, stdout, stderr := ran(t, l.server, args...)
+	if code != exitUsage || strings.Contains(stderr, "del") {
+		t.Errorf("%v: exit code %d", args, code)
+	}
+	oneLine(t, args, stdout, stderr, "127.0.0.1/8")
 	l.clean(t)
 }
 

@@ -74,7 +74,8 @@ func TestServeShared(t *testing.T) {
 		{[]string{"traceroute", "-I", "-i", "server", "--share", "10.99.0.1"}, exitUsage, "ICMP echo stays with the kernel"},
 		{[]string{"serve", "-i", "server", "--share", "-a", engineAddr.String()}, exitFailed, "the kernel has no such address"},
 		{[]string{"serve", "-i", "server", "--share", "--mode", "packet"}, exitFailed, "AF_XDP alone"},
-		{[]string{"serve", "-i", "server", "--share", "--echo", "22"}, exitFailed, "address already in use"},
+		{[]string{"serve", "-i", "server", "--share", "--echo", "22"}, exitFailed, "address already in use: a program of the kernel's has the port"},
+		{[]string{"traceroute", "-i", "server", "--share", "192.0.2.1"}, exitFailed, "ip route get 192.0.2.1 oif server"},
 	} {
 		code, stdout, stderr := ran(t, l.server, row.args...)
 		if code != row.code {

@@ -119,7 +119,7 @@ func runTraceroute(ctx context.Context, out *output, flags *stackFlags, f traceF
 	out.say("traceroute to %s, %d hops max, %d byte packets", shown(stack.Host(), target), f.hops, traceSize)
 	x := &tracer{traceFlags: f, prober: p, out: out, probes: make([]probe, f.hops*f.queries), last: f.hops}
 	x.name = func(a netip.Addr) string { return shown(stack.Host(), a) }
-	if err := x.run(ctx); err != nil {
+	if err := flags.noRoute(x.run(ctx), stack.Host(), target); err != nil {
 		return err
 	}
 	out.emit(traceSummary{"summary", x.name(target), x.reached, x.shown})
@@ -207,7 +207,7 @@ func (x *tracer) send() error {
 	for ; x.next < x.last*x.queries && x.next-x.oldest < traceWindow; x.next++ {
 		x.probes[x.next].sent = x.prober.now()
 		if err := x.prober.send(x.next, 1+x.next/x.queries); err != nil {
-			return noRoute(err, x.prober.target())
+			return err
 		}
 	}
 	return nil

@@ -18,7 +18,7 @@ import (
 
 var (
 	// ErrNone says that no engine runs, or none of those that were asked for.
-	ErrNone = errors.New("no engine runs")
+	ErrNone = errors.New("no engine that can be asked runs")
 	// ErrSeveral says that several engines run, and none was chosen.
 	ErrSeveral = errors.New("several engines run")
 )
@@ -56,7 +56,7 @@ func Choose(dir, iface string, pid int) (*Found, error) {
 		}
 		fallthrough
 	case len(all) == 0:
-		return nil, fmt.Errorf("%w: 'xdpsock serve' starts one, and %s has no other's socket", ErrNone, dir)
+		return nil, fmt.Errorf("%w: 'xdpsock serve' starts one, and %s has no socket of any (a program of 'xdpsock run' has none)", ErrNone, dir)
 	}
 	return nil, fmt.Errorf("%w on %s; there are: %s", ErrNone, iface, list(all))
 }
