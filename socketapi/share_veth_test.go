@@ -371,6 +371,7 @@ func TestSharedAddressesComeAndGo(t *testing.T) {
 	if _, err := engine.bind(unix.SOCK_STREAM, more, 90, false); err != unix.EADDRNOTAVAIL {
 		t.Errorf("before there is such an address: %v", err)
 	}
+	besides := connectionsBesides(t, st, peer)
 	for range 2 {
 		ip(t, ours, "addr add "+more+"/24 dev va")
 		eventually(t, "the address is the engine's", func() bool { return st.Host().Local(later) })
@@ -390,11 +391,47 @@ func TestSharedAddressesComeAndGo(t *testing.T) {
 		engine.close(fd)
 		carry(t, st, peer, kernelAddr, 1000)
 	}
+	besides()
 	if err := st.Host().AddAddr(0, route.Addr{Prefix: netip.MustParsePrefix("10.99.0.8/24")}); !errors.Is(err, unix.EOPNOTSUPP) {
 		t.Errorf("an address of the engine's own beside them: %v", err)
 	}
 	fatal(t, l.Close())
 	<-served
+}
+
+// connectionsBesides opens connections to a kernel that must not notice what becomes of other addresses: all are waited for by end.
+func connectionsBesides(t *testing.T, st *Stack, peer *netlab.NS) (end func()) {
+	l, err := peer.Listen("tcp", kernelAddr+":0")
+	fatal(t, err)
+	served := serveEcho(l)
+	var over atomic.Bool
+	var all sync.WaitGroup
+	for range 20 {
+		c, err := st.Dial("tcp", l.Addr().String())
+		fatal(t, err)
+		all.Go(func() {
+			defer c.Close()
+			b := make([]byte, 100)
+			for last := false; !last; {
+				last = over.Load()
+				c.SetDeadline(time.Now().Add(longest))
+				_, err := c.Write(b)
+				if err == nil {
+					_, err = io.ReadFull(c, b)
+				}
+				if err != nil {
+					t.Errorf("a connection while other addresses come and go: %v", err)
+					return
+				}
+			}
+		})
+	}
+	return func() {
+		over.Store(true)
+		all.Wait()
+		l.Close()
+		<-served
+	}
 }
 
 // TestTwoSharedInterfaces: a wildcard hears by both, an address by the one that has it, and a link-local one that both have is each link's own.

@@ -131,15 +131,15 @@ func (k *kernelPorts) close(holds map[portKey][]*Hold) {
 			k.drop(h, false)
 		}
 	}
-	k.endIdle()
+	k.endIdle(nil)
 	k.namespace.close()
 }
 
-// endIdle closes what stands for connections.
-func (k *kernelPorts) endIdle() {
+// endIdle closes what stands for connections, except for some.
+func (k *kernelPorts) endIdle(except map[*kernelPort]bool) {
 	for _, list := range k.held {
 		for _, p := range slices.Clone(list) {
-			if p.uses == 0 {
+			if p.uses == 0 && !except[p] {
 				k.end(p)
 			}
 		}
@@ -225,7 +225,8 @@ func (p *kernelPort) sockaddr() unix.Sockaddr {
 }
 
 // share says which addresses the kernel has too. What is held already is held there as well from now on, unless a
-// program of the kernel's was first, and what need not be any more is given back.
+// program of the kernel's was first, and what need not be any more is given back: last, since a packet that came while nothing
+// stood for its connection would be the kernel's to reset.
 func (p *Ports) share(addrs map[netip.Addr]*engine.NIC) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -238,12 +239,11 @@ func (p *Ports) share(addrs map[netip.Addr]*engine.NIC) {
 		k.four, k.six = k.four || a.Is4(), k.six || a.Is6()
 	}
 	p.lending.Store(k.four || k.six)
-	k.endIdle()
 	for _, list := range p.held {
 		for _, h := range list {
 			name, ok := k.name(h)
 			if h.kernel != nil && (!ok || h.kernel.kernelName != name) {
-				k.drop(h, false)
+				k.drop(h, true)
 			}
 			if ok && h.kernel == nil {
 				k.take(h)
@@ -255,12 +255,23 @@ func (p *Ports) share(addrs map[netip.Addr]*engine.NIC) {
 			k.steer(held) // no room: the next change tries again
 		}
 	}
+	k.endIdle(p.forConnections())
+}
+
+// forConnections holds in the kernel what connections want held there, and returns what stands for them. mu is held.
+func (p *Ports) forConnections() map[*kernelPort]bool {
+	all := make(map[*kernelPort]bool)
 	for _, local := range p.connected() {
 		h := &Hold{Protocol: wire.ProtoTCP, Local: local}
-		if k.take(h) == 0 {
-			k.drop(h, p.keeps(local.Port()))
+		if p.kernel.take(h) == 0 && h.kernel != nil {
+			kept := p.keeps(local.Port())
+			if kept {
+				all[h.kernel] = true
+			}
+			p.kernel.drop(h, kept)
 		}
 	}
+	return all
 }
 
 // connected is where there are connections, if the kernel has any of our addresses. mu is held.

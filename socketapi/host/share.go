@@ -159,29 +159,37 @@ func (k *kernelPorts) rules(p *kernelPort) (want []portRule) {
 	return want
 }
 
-// steer gives a port its rules. It is ENOBUFS if a program has no room for one more.
+// steer gives a port its rules, and only then takes those that it had before. It is ENOBUFS if a program has no room for one more, and
+// then they are as they were.
 func (k *kernelPorts) steer(p *kernelPort) (errno unix.Errno) {
 	want := k.rules(p)
 	if slices.Equal(p.rules, want) {
 		return 0
 	}
-	p.unsteer()
+	before := p.rules
+	p.rules = nil
 	for _, r := range want {
 		if r.nic.AddPort(uint8(p.key.protocol), netip.AddrPortFrom(r.local, p.key.port)) != nil {
 			p.unsteer()
+			p.rules = before
 			return unix.ENOBUFS
 		}
 		p.rules = append(p.rules, r)
 	}
+	p.forsake(before)
 	return 0
 }
 
 // unsteer leaves the packets of a port to the kernel.
 func (p *kernelPort) unsteer() {
-	for _, r := range p.rules {
+	p.forsake(p.rules)
+	p.rules = nil
+}
+
+func (p *kernelPort) forsake(rules []portRule) {
+	for _, r := range rules {
 		r.nic.RemovePort(uint8(p.key.protocol), netip.AddrPortFrom(r.local, p.key.port)) // it fails when the interface has gone, and its rules with it
 	}
-	p.rules = nil
 }
 
 // connected says whether a program of the kernel's has connections that would come here with the port.
