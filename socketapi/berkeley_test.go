@@ -53,6 +53,7 @@ type env struct {
 	me, peer side
 	notes    []string
 	port     int // the last that the row has taken
+	portsEnd int // it takes those below
 
 	after  []func()       // what undoes what the row has done to its hosts, the last first
 	others sync.WaitGroup // goroutines that must end before the row's descriptors are closed
@@ -200,11 +201,19 @@ func (s *side) connected(to *side) (mine, theirs int) {
 // freePort is a port that no row has used before, the same on both stacks.
 func (e *env) freePort() int {
 	e.port++
+	if e.port >= e.portsEnd {
+		e.t.Fatalf("a row takes %d ports at most", portsOfRow-1)
+	}
 	return e.port
 }
 
-// portsOfRow is how many ports a row may take.
-const portsOfRow = 40
+// portsOfRow is how many ports a row may take, and its first one is below those that Linux chooses (ip_local_port_range): there is
+// room for 1388 rows.
+const (
+	portsOfRow  = 20
+	portsOfRows = 5000
+	portsChosen = 32768
+)
 
 // until waits for what must come.
 func (e *env) until(what string, f func() bool) {
@@ -385,7 +394,7 @@ func (linux) Recvmsg(fd int, p, oob []byte, flags int) (n, oobn, recvflags int, 
 
 // play runs a row on one of the stacks.
 func play(t *testing.T, r row, port int, me, peer side) []string {
-	e := &env{t: t, port: port, me: me, peer: peer}
+	e := &env{t: t, port: port, portsEnd: port + portsOfRow, me: me, peer: peer}
 	for _, s := range []*side{&e.me, &e.peer} {
 		s.e, s.fds = e, map[int]bool{}
 	}
@@ -510,6 +519,9 @@ func TestRowsInTheDocsExist(t *testing.T) {
 func TestBerkeley(t *testing.T) {
 	where := places(t)
 	seen := map[string]bool{}
+	if n := len(rows()); portsOfRows+n*portsOfRow > portsChosen {
+		t.Fatalf("%d rows of %d ports reach those that Linux chooses for others", n, portsOfRow)
+	}
 	for i, r := range rows() {
 		if seen[r.name] {
 			t.Fatalf("two rows are called %q", r.name)
@@ -520,7 +532,7 @@ func TestBerkeley(t *testing.T) {
 				t.Parallel()
 			}
 			for range *rowTimes {
-				everywhere(t, r, 5000+i*portsOfRow, where)
+				everywhere(t, r, portsOfRows+i*portsOfRow, where)
 			}
 		})
 	}
