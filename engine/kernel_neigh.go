@@ -32,7 +32,7 @@ type NeighbourWatcher struct {
 	follower
 	index  int
 	report func([]Neighbour)
-	news   []Neighbour // the watching goroutine's alone, as all is dump; kept for its memory
+	news   []Neighbour // the watching goroutine's alone, as all is; kept for its memory
 	all    bool        // something was lost: everything is to be asked for
 
 	mu     sync.Mutex

@@ -2,6 +2,7 @@ package socketapi
 
 import (
 	"net/netip"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -67,6 +68,18 @@ func TestUse(t *testing.T) {
 		t.Errorf("%q from %v, %v", p[:max(n, 0)], from, err)
 	}
 	fatal(t, Close(fd))
+}
+
+// Who wants no stack gets none, and nothing is opened to find that out.
+func TestUseOfNone(t *testing.T) {
+	before, openBefore := current.Load(), openGiven
+	defer func() { openGiven = openBefore; current.Store(before) }()
+	openGiven = func() error { t.Error("the stack of the environment is opened"); return nil }
+	complain = sync.Once{}
+	Use(nil)
+	if _, err := Socket(unix.AF_INET, unix.SOCK_STREAM, 0); err != unix.ENETDOWN {
+		t.Errorf("socket: %v, want ENETDOWN", err)
+	}
 }
 
 // TestAcceptWithoutADescriptor leaves the connection where it is, for the next accept.

@@ -59,10 +59,15 @@ func (t *Table) closeForeign(fd int) error {
 		return unix.EBADF
 	}
 	t.foreigners.mu.Lock()
-	if known := t.foreigners.of[fd]; known != nil && known.file == f {
+	known := t.foreigners.of[fd]
+	mine := known != nil && known.file == f // and no other goroutine's that closes it too
+	if mine {
 		delete(t.foreigners.of, fd)
 	}
 	t.foreigners.mu.Unlock()
+	if !mine {
+		return unix.EBADF
+	}
 	f.shut()
 	return nil
 }

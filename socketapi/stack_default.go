@@ -77,13 +77,15 @@ func firstTable() *Table {
 }
 
 // opened is table for a call that opens something. Without a stack it is ENETDOWN; why, is said on standard error,
-// once: the program knows the errno alone.
+// once: the program knows the errno alone. Who has called Use(nil) knows why.
 func opened() (*Table, error) {
 	t := table()
 	if t.host != nil {
 		return t, nil
 	}
-	complain.Do(func() { fmt.Fprintf(os.Stderr, "xdpsock: %v\n", openGiven()) })
+	if current.Load() == nil {
+		complain.Do(func() { fmt.Fprintf(os.Stderr, "xdpsock: %v\n", openGiven()) })
+	}
 	return nil, unix.ENETDOWN
 }
 
