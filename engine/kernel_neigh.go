@@ -87,17 +87,23 @@ func (w *NeighbourWatcher) Close() error {
 	return w.follower.Close()
 }
 
-// quiet reports what has been heard, and asks for what is wanted. The answers are heard like all the rest.
+// quiet tells what there is, and asks for everything if something was lost: not before, since one such question at a time is answered.
 func (w *NeighbourWatcher) quiet(now mono.Time) mono.Time {
-	if len(w.news) > 0 && !w.closed.Load() {
-		w.report(w.news)
-	}
-	w.news = w.news[:0]
+	w.tell()
 	if w.all {
 		if w.all = !w.send(neighbourDumped, unix.NLM_F_DUMP, unix.RTM_GETNEIGH, netip.Addr{}, 0, 0); w.all {
 			return now.Add(askAgain)
 		}
 	}
+	return mono.Never
+}
+
+// tell reports what has been heard, and asks for what is wanted. The answers are heard like all the rest.
+func (w *NeighbourWatcher) tell() {
+	if len(w.news) > 0 && !w.closed.Load() {
+		w.report(w.news)
+	}
+	w.news = w.news[:0]
 	w.mu.Lock()
 	wanted := w.wanted
 	w.wanted = nil
@@ -105,7 +111,6 @@ func (w *NeighbourWatcher) quiet(now mono.Time) mono.Time {
 	for _, a := range wanted {
 		w.send(neighbourAsked, 0, unix.RTM_GETNEIGH, a, 0, 0) // it does not go: asked for again in a second
 	}
-	return mono.Never
 }
 
 // heard takes apart what the kernel says of neighbours.
@@ -124,7 +129,7 @@ func (w *NeighbourWatcher) heard(b []byte) {
 		}
 	}
 	if len(w.news) >= neighboursTogether { // it may never be quiet while strangers flood the link
-		w.quiet(SystemClock.Now())
+		w.tell()
 	}
 }
 

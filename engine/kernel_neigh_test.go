@@ -139,3 +139,18 @@ func TestWatchNeighbours(t *testing.T) {
 	ip("neigh replace 10.99.0.12 dev va lladdr 02:00:00:00:00:0c nud reachable")
 	late.await(t, "the last of many", func() { close(let) }, func(n Neighbour) bool { return n.Addr == last && n.MAC == [6]byte{2, 5: 12} })
 }
+
+// In a flood all is reported, but not asked for: the kernel, which may be answering that already, would refuse (EBUSY).
+func TestNeighboursInAFlood(t *testing.T) {
+	told := 0
+	w := &NeighbourWatcher{follower: follower{fd: -1}, report: func(news []Neighbour) { told += len(news) }}
+	w.heard(nil)
+	w.news = make([]Neighbour, neighboursTogether)
+	w.heard([]byte{})
+	if told != neighboursTogether || len(w.news) != 0 {
+		t.Errorf("%d are reported, %d kept", told, len(w.news))
+	}
+	if !w.all {
+		t.Error("that something was lost is forgotten")
+	}
+}
