@@ -17,11 +17,12 @@ type pollerState struct {
 	parked bool   // a caller drives all the time; guarded by the core's mu
 	away   bool   // looks or sleeps without the lock, displaced or not; guarded by the core's mu
 	gate   chan struct{}
+	now    chan struct{} // capacity 1: this tick ends
 	done   chan struct{} // nil if there is no poller
 }
 
 func (p *pollerState) start(c *Core) {
-	p.gate = make(chan struct{}, 1)
+	p.gate, p.now = make(chan struct{}, 1), make(chan struct{}, 1)
 	p.done = make(chan struct{})
 	go c.poll()
 }
@@ -58,14 +59,27 @@ func (c *Core) poll() {
 	defer close(p.done)
 	var last uint64 // departures at the last tick
 	quiet := 0      // ticks without any
+	tick := time.NewTimer(pollTick)
+	defer tick.Stop()
 	for {
-		time.Sleep(pollTick)
+		left := false
+		select {
+		case <-tick.C:
+		case <-p.now:
+			left = true
+		}
+		tick.Reset(pollTick)
 		c.mu.Lock()
 		if c.closed {
 			c.mu.Unlock()
 			return
 		}
 		switch {
+		case left:
+			if c.driver == nil && c.coming.Load() == 0 {
+				quiet = 0
+				c.takeOver()
+			}
 		case c.departs.Load() != last:
 			quiet = 0
 		case c.driver == nil:
@@ -132,11 +146,15 @@ func (c *Core) handOver(w *Waiter) bool {
 }
 
 // Leave is for a caller that has closed what it waited for, and may never wait again: the one that parked last drives (a
-// server's Accept, more often than not), instead of somebody from the poller's next tick on. The lock is not held.
+// server's Accept, more often than not), or the poller if none is parked (who waits for several cores is not), instead of somebody from
+// the poller's next tick on. The lock is not held.
 func (c *Core) Leave() {
 	c.mu.Lock()
-	if !c.closed && c.driver == nil && c.coming.Load() == 0 {
-		c.handOver(c.parked.tail)
+	if !c.closed && c.driver == nil && c.coming.Load() == 0 && !c.handOver(c.parked.tail) {
+		select {
+		case c.poller.now <- struct{}{}: // of a core without a poller nobody takes it
+		default:
+		}
 	}
 	c.Unlock()
 }

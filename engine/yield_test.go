@@ -100,7 +100,14 @@ func TestLeaveGivesTheRoleToOneThatIsParked(t *testing.T) {
 	}
 	d.arrive([]byte{1})
 	want(t, "the first", accepted, got)
-	c.Leave() // nobody is parked
+	c.Leave() // nobody is parked, and there is no poller
+	c.poller.now = make(chan struct{}, 1)
+	for range 2 { // a second one finds the poller called already
+		c.Leave()
+	}
+	if len(c.poller.now) != 1 {
+		t.Error("nobody is parked, and the poller is not called")
+	}
 }
 
 // A yielder goes on while it pays, and tries now and then.
