@@ -108,6 +108,9 @@ func check(cfg *Config, over []int, devices [][]engine.Device) error {
 	if len(devices) == 0 {
 		return errors.New("host: no interface: a host needs at least one")
 	}
+	if cfg.Memory < 0 {
+		return fmt.Errorf("host: memory for %d bytes: no socket could queue any", cfg.Memory)
+	}
 	for i := range devices {
 		in, d := &cfg.Interfaces[i], devices[over[i]]
 		if in.Mirror != 0 && in.Name == "" {

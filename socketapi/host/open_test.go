@@ -62,3 +62,12 @@ func TestMTUMaxOfTheCarrier(t *testing.T) {
 		}
 	}
 }
+
+// A host whose sockets could queue nothing is refused, instead of a program's first send.
+func TestNegativeMemory(t *testing.T) {
+	h, err := Open(Config{Memory: -1, Interfaces: []Interface{{Devices: []engine.Device{engine.NewLoop()}}}})
+	if err == nil {
+		h.Close()
+		t.Error("a host without memory is opened")
+	}
+}
