@@ -40,6 +40,7 @@ type pipe struct {
 	rx, tx  atomic.Uint64
 	txBytes atomic.Uint64
 	rxBytes atomic.Uint64
+	lent    atomic.Int64            // frames that Peek has lent and Release has not had back
 	drop    func(frame []byte) bool // what Submit loses; set before the device is used
 }
 
@@ -73,10 +74,12 @@ func (p *pipe) Peek(frames []engine.Frame) int {
 		p.rxBytes.Add(uint64(p.in.lens[at]))
 	}
 	p.rx.Add(uint64(n))
+	p.lent.Add(int64(n))
 	return n
 }
 
 func (p *pipe) Release(frames []engine.Frame) {
+	p.lent.Add(-int64(len(frames)))
 	p.in.head.Add(uint64(len(frames)))
 	if p.in.starved.Load() && p.in.starved.Swap(false) {
 		p.other.Wake()
@@ -162,6 +165,14 @@ func (p *pipe) Close() error {
 }
 
 func (p *pipe) isClosed() bool { return p.closed.Load() }
+
+// isWhole fails a test if a frame of the pipe's is still lent: all others lie in its rings.
+func (p *pipe) isWhole(t testing.TB) {
+	t.Helper()
+	if n := p.lent.Load(); n != 0 {
+		t.Errorf("%s: %d frames are still lent", p.name, n)
+	}
+}
 
 // A memoryDevice is a device that says whether it was closed.
 type memoryDevice interface {

@@ -54,9 +54,11 @@ func at(addr string) *unix.SockaddrInet4 {
 }
 
 // TestManyAtOnce opens, uses and closes sockets from hundreds of goroutines.
-func TestManyAtOnce(t *testing.T) {
+func TestManyAtOnce(t *testing.T) { eachJoint(t, manyAtOnce) }
+
+func manyAtOnce(t *testing.T, j joint) {
 	before := runtime.NumGoroutine()
-	a, b := twoHosts(t)
+	a, b := j.open()
 	server, client := b.Table(), a.Table()
 
 	l, err := server.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
@@ -113,6 +115,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	fatal(t, a.Close())
 	fatal(t, b.Close())
+	j.whole()
 	sameGoroutines(t, before)
 }
 
@@ -202,15 +205,17 @@ const (
 )
 
 var (
-	meddleTime = commandline.Duration("meddle", 2*time.Second, "how long TestRandomCallsOnSharedDescriptors goes on")
+	meddleTime = commandline.Duration("meddle", time.Second, "how long TestRandomCallsOnSharedDescriptors goes on over each joint")
 	meddleSeed = commandline.Uint64("meddle-seed", 7, "what its calls are chosen by")
 )
 
 // TestRandomCallsOnSharedDescriptors lets thousands of goroutines call anything on descriptors that others are closing, polling
 // and duplicating. Any result will do; nothing may hang, race or be left.
-func TestRandomCallsOnSharedDescriptors(t *testing.T) {
+func TestRandomCallsOnSharedDescriptors(t *testing.T) { eachJoint(t, randomCallsOnSharedDescriptors) }
+
+func randomCallsOnSharedDescriptors(t *testing.T, j joint) {
 	before, kernels := runtime.NumGoroutine(), kernelDescriptors(t)
-	a, b := twoHosts(t)
+	a, b := j.open()
 	l, err := b.Listen("tcp", addrB+":7")
 	fatal(t, err)
 	defer l.Close()
@@ -306,6 +311,7 @@ func TestRandomCallsOnSharedDescriptors(t *testing.T) {
 	l.Close()
 	fatal(t, a.Close())
 	fatal(t, b.Close())
+	j.whole()
 	sameGoroutines(t, before)
 	for start := time.Now(); kernelDescriptors(t) > kernels; time.Sleep(time.Millisecond) {
 		if time.Since(start) > longest {
