@@ -18,6 +18,9 @@ import (
 //
 // The variable is taken out of the environment when the program starts: the programs that it executes would open the same
 // interfaces again.
+//
+// A program that has more privileges than who starts it (AT_SECURE of getauxval(3): set-user-ID, set-group-ID, file capabilities) does not
+// heed it: he would choose which of the machine's interfaces it takes. Such a program calls Use.
 const HostVariable = "XDPSOCK_HOST"
 
 var (
@@ -91,14 +94,32 @@ func opened() (*Table, error) {
 
 // hostVariable is what the environment says.
 type hostVariable struct {
-	text string
-	set  bool
+	text   string
+	set    bool
+	others bool // who started the program has fewer privileges than it
 }
 
 func takeHostVariable() (v hostVariable) {
-	v.text, v.set = os.LookupEnv(HostVariable)
-	os.Unsetenv(HostVariable)
+	if v.text, v.set = os.LookupEnv(HostVariable); v.set {
+		os.Unsetenv(HostVariable)
+		v.others = privileged()
+	}
 	return v
+}
+
+// privileged says whether the program has privileges that who started it has not. If that cannot be known, it has.
+func privileged() bool {
+	const secure = 23 // AT_SECURE, linux/auxvec.h
+	vector, err := unix.Auxv()
+	if err != nil {
+		return true
+	}
+	for _, entry := range vector {
+		if entry[0] == secure {
+			return entry[1] != 0
+		}
+	}
+	return false
 }
 
 var errNoDefault = errors.New("no stack: start the program by 'xdpsock run -i IF -a CIDR PROGRAM', or set " + HostVariable + ", or call socketapi.Use")
@@ -107,6 +128,9 @@ var errNoDefault = errors.New("no stack: start the program by 'xdpsock run -i IF
 func (v hostVariable) open() error {
 	if !v.set {
 		return errNoDefault
+	}
+	if v.others {
+		return fmt.Errorf("environment variable %s: not heeded by a program with privileges of its own (set-user-ID, file capabilities): it calls socketapi.Use", HostVariable)
 	}
 	cfg, err := host.ParseConfig([]byte(v.text))
 	if err != nil {

@@ -9,7 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/engine/netlab"
 )
@@ -132,6 +135,32 @@ func sorted(text string) string {
 	lines := strings.SplitAfter(text, "\n")
 	slices.Sort(lines)
 	return strings.Join(lines, "")
+}
+
+// TestRunWithPrivilegesOfItsOwn: who starts a set-user-ID program does not say which interfaces it takes.
+func TestRunWithPrivilegesOfItsOwn(t *testing.T) {
+	netlab.RequireRoot(t)
+	_, ours := imports(t)
+	for dir := filepath.Dir(ours); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(ours, 0o755|os.ModeSetuid); err != nil {
+		t.Fatal(err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(ours, &fs); err != nil || fs.Flags&unix.ST_NOSUID != 0 {
+		t.Skipf("set-user-ID does nothing in %s (%v)", filepath.Dir(ours), err)
+	}
+	c := exec.Command(ours)
+	c.Env = append(os.Environ(), "XDPSOCK_HOST="+`{"interfaces":[{"name":"nosuch0","addrs":["10.99.0.3/24"]}]}`)
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	c.Dir = "/"
+	out, err := c.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "XDPSOCK_HOST: not heeded by a program with privileges of its own") {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 // TestRunWithoutAStack: what is wrong is said once, and the program is given an errno.
