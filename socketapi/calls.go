@@ -23,7 +23,7 @@ const protocolMax = 263
 
 // Socket opens a socket: AF_INET or AF_INET6 with SOCK_STREAM, SOCK_DGRAM (UDP, or ICMP echo) or SOCK_RAW,
 // AF_PACKET with SOCK_RAW or SOCK_DGRAM, each with SOCK_NONBLOCK and SOCK_CLOEXEC (which says
-// nothing: these descriptors are not inherited). Any other family is opened in the kernel, in the network namespace
+// nothing: these descriptors are not inherited). SOCK_RAW and AF_PACKET want CAP_NET_RAW of the calling thread. Any other family is opened in the kernel, in the network namespace
 // of the calling thread.
 func (t *Table) Socket(domain, typ, proto int) (fd int, err error) {
 	if !engineFamily(domain) {
@@ -71,15 +71,14 @@ func (t *Table) open(domain, typ, proto int) (socket, unix.Errno) {
 }
 
 func (t *Table) openPacket(typ, proto int) (socket, unix.Errno) {
-	switch typ {
-	case unix.SOCK_RAW, unix.SOCK_DGRAM:
-		s, errno := newPacketSocket(t.host, typ, wire.EtherType(networkOrder(uint16(proto))))
-		return s, errno
-	}
 	if typ < 0 || typ > unix.SOCK_PACKET {
 		return nil, unix.EINVAL
 	}
-	return nil, unix.ESOCKTNOSUPPORT
+	s, errno := newPacketSocket(t.host, typ, wire.EtherType(networkOrder(uint16(proto))))
+	if errno != 0 {
+		return nil, errno
+	}
+	return s, 0
 }
 
 // install gives a socket a descriptor, or closes it.

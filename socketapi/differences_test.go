@@ -31,6 +31,10 @@ var differences = map[string]difference{
 		slices.Concat([]string{"linux packet 10: ok ok ok | engine packet 10: ESOCKTNOSUPPORT ESOCKTNOSUPPORT ESOCKTNOSUPPORT"},
 			notSpoken(unix.AF_INET), []string{"linux 2 SOCK_PACKET: ok ok ok | engine 2 SOCK_PACKET: EINVAL ESOCKTNOSUPPORT EINVAL"}, notSpoken(unix.AF_INET6)),
 	},
+	"family: the engine's, of a thread without CAP_NET_RAW": {
+		"a type of AF_INET that is never there is said to be so, whoever asks: SOCK_PACKET is AF_PACKET's",
+		packetOfInet(),
+	},
 	"family: every bit of the type": {
 		"SOCK_DGRAM with that bit is SOCK_PACKET",
 		[]string{"linux 2 2 bit 3: ok | engine 2 2 bit 3: ESOCKTNOSUPPORT", "linux 17 2 bit 3: ok | engine 17 2 bit 3: ESOCKTNOSUPPORT"},
@@ -118,6 +122,18 @@ var differences = map[string]difference{
 
 // signalTooMany is about SIGIO to who has shut a socket down himself.
 const signalTooMany = "who shuts a socket down is signalled as all are who watch it: he asks poll(2) and finds it shut down"
+
+// packetOfInet is SOCK_PACKET of AF_INET, without the right to it.
+func packetOfInet() (lines []string) {
+	for _, proto := range []int{-1, 0, unix.IPPROTO_ICMP, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMPV6, 99, unix.IPPROTO_RAW, 263} {
+		says := "ESOCKTNOSUPPORT"
+		if proto < 0 || proto >= protocolMax {
+			says = "EINVAL"
+		}
+		lines = append(lines, fmt.Sprintf("linux 2 10 %d: EPERM | engine 2 10 %d: %s", proto, proto, says))
+	}
+	return lines
+}
 
 // notSpoken is what a family of the internet has on Linux and not here.
 func notSpoken(family int) (lines []string) {

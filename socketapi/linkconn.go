@@ -31,7 +31,7 @@ var _ net.PacketConn = (*LinkConn)(nil)
 
 // ListenLink opens a packet socket for the frames of one type (0x0003: all) on the interface
 // with that index, which [host.Host.Index] says. Cooked frames are read and written without their
-// link header (SOCK_DGRAM), others with it (SOCK_RAW).
+// link header (SOCK_DGRAM), others with it (SOCK_RAW). It is EPERM for a thread without CAP_NET_RAW.
 func (st *Stack) ListenLink(index int, typ wire.EtherType, cooked bool) (*LinkConn, error) {
 	kind := unix.SOCK_RAW
 	if cooked {

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
 // Read first: socket(7) on SO_BINDTODEVICE; sock_bindtoindex in net/core/sock.c.
@@ -18,17 +20,22 @@ func getDevice(s socket, v *value) unix.Errno {
 // setDevice binds a socket to an interface by its name; none is all of them.
 func setDevice(s socket, v *value) unix.Errno {
 	c := s.common()
-	if v.text == "" {
-		c.device = 0
-		return 0
+	port := -1
+	if v.text != "" {
+		if port = slices.Index(c.host.Interfaces(), v.text); port < 0 {
+			return unix.ENODEV
+		}
 	}
-	port := slices.Index(c.host.Interfaces(), v.text)
-	if port < 0 {
-		return unix.ENODEV
+	if !mayLeaveDevice(c) {
+		return unix.EPERM
 	}
 	c.device = port + 1
 	return 0
 }
+
+// mayLeaveDevice says whether the calling thread may bind a socket to an interface, or to none, where it may be bound to one
+// already: that wants CAP_NET_RAW.
+func mayLeaveDevice(c *settings) bool { return c.device == 0 || host.Capable(unix.CAP_NET_RAW) }
 
 func getDeviceIndex(s socket, v *value) unix.Errno {
 	if c := s.common(); c.device != 0 {
@@ -40,6 +47,9 @@ func getDeviceIndex(s socket, v *value) unix.Errno {
 // setDeviceIndex is setDevice by an index; 0 is all of them.
 func setDeviceIndex(s socket, v *value) unix.Errno {
 	c := s.common()
+	if !mayLeaveDevice(c) {
+		return unix.EPERM
+	}
 	if v.n == 0 {
 		c.device = 0
 		return 0

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
 // writeOptions makes the document anew: go generate ./socketapi
@@ -92,6 +94,9 @@ func TestOptionsAreDocumented(t *testing.T) {
 
 // TestOptionsSaySockets checks the column of sockets against sockets.
 func TestOptionsSaySockets(t *testing.T) {
+	if !host.Capable(unix.CAP_NET_RAW) {
+		t.Skip("raw and packet sockets want CAP_NET_RAW")
+	}
 	a, _ := twoHosts(t)
 	s := a.Table()
 	kinds := []struct {

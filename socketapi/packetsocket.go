@@ -29,7 +29,14 @@ type packetSocket struct {
 // counted is how many frames there were for a socket, and how many of them it had no room for.
 type counted struct{ seen, dropped uint64 }
 
+// newPacketSocket makes a socket of either kind. It is EPERM for a thread without CAP_NET_RAW, whatever kind it asks for (packet_create).
 func newPacketSocket(h *host.Host, kind int, typ wire.EtherType) (*packetSocket, unix.Errno) {
+	if !host.Capable(unix.CAP_NET_RAW) {
+		return nil, unix.EPERM
+	}
+	if kind != unix.SOCK_RAW && kind != unix.SOCK_DGRAM {
+		return nil, unix.ESOCKTNOSUPPORT
+	}
 	d, errno := newDatagram(h, 0)
 	if errno != 0 {
 		return nil, errno

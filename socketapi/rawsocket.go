@@ -19,7 +19,11 @@ type rawSocket struct {
 	raw udp.Raw // what its ends are told; guarded by mu
 }
 
+// newRawSocket is EPERM for a thread without CAP_NET_RAW, as on Linux (inet_create).
 func newRawSocket(h *host.Host, family int, protocol wire.Protocol) (*rawSocket, unix.Errno) {
+	if !host.Capable(unix.CAP_NET_RAW) {
+		return nil, unix.EPERM
+	}
 	s := new(rawSocket)
 	s.raw.Header = family == unix.AF_INET && protocol == unix.IPPROTO_RAW
 	if family == unix.AF_INET6 && protocol == wire.ProtoICMPv6 {

@@ -47,6 +47,16 @@ func everyOptionRows() (rows []row) {
 		rows = append(rows, row{name, func(e *env) {
 			e.me.opening(func(socket socketCall) { e.tryOptions(k, socket) })
 		}})
+		unable := "options: every number, set by a thread without rights, of a socket of " + k.name
+		rows = append(rows, row{unable, func(e *env) {
+			e.me.opening(func(socket socketCall) { e.tryRights(k, socket) })
+		}})
+		if k.on == onTCP {
+			differences[unable] = difference{
+				"Linux asks for the right to TCP_AO_REPAIR before it says that there is none",
+				[]string{"linux 6 42: EPERM | engine 6 42: ENOPROTOOPT"},
+			}
+		}
 		d := difference{why: "each is in lackingOptions, with why it is not here"}
 		for _, at := range optionLevels {
 			for n := range optionMax + 1 {
@@ -94,6 +104,30 @@ func (e *env) tryOptions(k kindOfSocket, socket socketCall) {
 			}
 			if set == nil || there {
 				fd = fresh(fd)
+			}
+		}
+	}
+}
+
+// tryRights sets each option that the engine has, without the rights that an option can want.
+func (e *env) tryRights(k kindOfSocket, socket socketCall) {
+	fd, err := socket(k.domain, k.typ, k.proto)
+	e.must(err)
+	defer func() { e.me.api.Close(fd) }()
+	for _, at := range optionLevels {
+		for n := range optionMax + 1 {
+			if lacks(k.name, at.level, n) != nil {
+				continue
+			}
+			var set error
+			e.withoutRight(unix.CAP_NET_RAW, func() {
+				e.withoutRight(unix.CAP_NET_ADMIN, func() { set = e.me.api.SetsockoptInt(fd, at.level, n, 1) })
+			})
+			e.note(fmt.Sprint(at.level, " ", n), set)
+			if k.on != onPacket && set == nil {
+				e.must(e.me.api.Close(fd))
+				fd, err = socket(k.domain, k.typ, k.proto)
+				e.must(err)
 			}
 		}
 	}

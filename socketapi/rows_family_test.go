@@ -79,6 +79,18 @@ var familyRows = []row{
 			}
 		}
 	}),
+	matrix("family: the engine's, of a thread without CAP_NET_RAW", func(e *env, open func(family, typ, proto int) string) {
+		e.withoutRight(unix.CAP_NET_RAW, func() {
+			for _, typ := range typesOfSockets {
+				e.note(fmt.Sprint("packet ", typ), open(unix.AF_PACKET, typ, 0), open(unix.AF_PACKET, typ, unix.ETH_P_ALL))
+				for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+					for _, proto := range []int{-1, 0, unix.IPPROTO_ICMP, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMPV6, 99, unix.IPPROTO_RAW, 263} {
+						e.note(fmt.Sprint(family, " ", typ, " ", proto), open(family, typ, proto))
+					}
+				}
+			}
+		})
+	}),
 	matrix("family: every bit of the type", func(e *env, open func(family, typ, proto int) string) {
 		for _, family := range []int{unix.AF_INET, unix.AF_INET6, unix.AF_PACKET, unix.AF_UNIX, unix.AF_NETLINK, unix.AF_X25} {
 			for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM, unix.SOCK_RAW} {

@@ -120,6 +120,27 @@ var otherOptionRows = []row{
 		e.note("an index that is none", e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, 12345))
 		e.note("less than none", e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, -1))
 	}},
+	{"option: SO_BINDTODEVICE and SO_BINDTOIFINDEX of a thread without CAP_NET_RAW", func(e *env) {
+		byName := func(fd int, name string) error {
+			return e.me.api.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, name)
+		}
+		byIndex := func(fd, index int) error {
+			return e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, index)
+		}
+		for _, fd := range []int{e.me.tcp(), e.me.udp()} {
+			e.withoutRight(unix.CAP_NET_RAW, func() {
+				e.note("none of none", byName(fd, ""), byIndex(fd, 0), byIndex(fd, -1))
+				e.note("the first", byName(fd, "va"))
+				e.note("the same again", byName(fd, "va"), byIndex(fd, e.me.index))
+				e.note("one that is none", byName(fd, "nonesuch"), byIndex(fd, -1))
+				e.note("none any more", byName(fd, ""), byIndex(fd, 0))
+				is, err := e.me.api.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
+				e.note("get", is, err)
+			})
+			e.note("with the right", byName(fd, ""))
+			e.withoutRight(unix.CAP_NET_RAW, func() { e.note("by index", byIndex(fd, e.me.index), byIndex(fd, 0)) })
+		}
+	}},
 	{"option: unknown ones", func(e *env) {
 		for _, fd := range []int{e.me.tcp(), e.me.udp()} {
 			for _, level := range []int{unix.SOL_SOCKET, unix.IPPROTO_IP, unix.IPPROTO_TCP, unix.IPPROTO_UDP, 12345, -1} {
