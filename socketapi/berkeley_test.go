@@ -4,6 +4,7 @@ import (
 	"errors"
 	commandline "flag"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -334,11 +335,15 @@ func (k linux) Connect(fd int, sa unix.Sockaddr) error {
 	}
 }
 
-// restart is for calls that a signal interrupts: the Go runtime sends itself some, and those
-// with a time limit are not restarted by the kernel.
+// restart is for calls that a signal ends: the Go runtime sends itself some, those with a time limit are not restarted by the
+// kernel, and one that has received a part returns it. So the calling thread hears none meanwhile.
 func restart(f func() error) error {
+	var all unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = math.MaxUint64
+	}
 	for {
-		if err := f(); err != unix.EINTR {
+		if _, err := masked(&all, func() (int, error) { return 0, f() }); err != unix.EINTR {
 			return err
 		}
 	}
