@@ -282,7 +282,7 @@ func (p *Ports) connected() (list []netip.AddrPort) {
 	p.stop()
 	defer p.goOn()
 	for _, r := range p.registers {
-		for port, t := range r.conns.all() {
+		for port, t := range r.conns {
 			t.each(func(t *tenant) bool {
 				list = append(list, netip.AddrPortFrom(t.addr, port))
 				return false

@@ -88,7 +88,7 @@ func newPorts(r *rand.Rand) *Ports {
 
 // register returns the register of one more core.
 func (p *Ports) register() *register {
-	r := &register{ports: p}
+	r := &register{ports: p, conns: make(map[uint16]tenants)}
 	p.registers = append(p.registers, r)
 	return r
 }
@@ -109,7 +109,7 @@ func (p *Ports) goOn() {
 // tenants calls f for who has connections at a port of TCP until it is true, and says whether it was. The registers are stopped.
 func (p *Ports) tenants(port uint16, f func(*tenant) bool) bool {
 	for _, r := range p.registers {
-		if t := r.conns.at(port); t != nil && t.each(f) {
+		if t := r.conns[port]; t.each(f) {
 			return true
 		}
 	}

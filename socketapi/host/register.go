@@ -15,8 +15,8 @@ import (
 type register struct {
 	mu    sync.Mutex // the last of all locks
 	ports *Ports
-	conns byPort[tenants]
-	_     [64]byte // two of them do not share a cache line
+	conns map[uint16]tenants // by port
+	_     [64]byte           // two of them do not share a cache line
 }
 
 // tenants are the connections of one port, counted by what bind asks of them.
@@ -135,14 +135,19 @@ func (r *register) Leave(local netip.AddrPort, how tcp.Tenure) {
 // add and remove have mu held.
 
 func (r *register) add(local netip.AddrPort, how tcp.Tenure) {
-	r.conns.make(local.Port()).add(local.Addr(), how)
+	t := r.conns[local.Port()]
+	t.add(local.Addr(), how)
+	r.conns[local.Port()] = t
 }
 
 // remove says whether it was the last like it.
 func (r *register) remove(local netip.AddrPort, how tcp.Tenure) (last bool) {
-	t := r.conns.at(local.Port())
-	if last = t.remove(local.Addr(), how); last && !t.each(anybody) {
-		t.more = nil
+	t := r.conns[local.Port()]
+	last = t.remove(local.Addr(), how)
+	if last && !t.each(anybody) {
+		delete(r.conns, local.Port())
+		return true
 	}
+	r.conns[local.Port()] = t
 	return last
 }
