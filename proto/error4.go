@@ -25,7 +25,7 @@ func (s *Stack) inputError4(icmp wire.ICMP4) drop.Reason {
 		return drop.ICMP4UnknownType
 	}
 	return s.inputQuote(&quote{
-		protocol: quoted.Protocol(), length: quoted.TotalLen(), local: quoted.Src(), remote: quoted.Dst(), transport: quoted.Payload(),
+		protocol: quoted.Protocol(), length: quoted.TotalLen(), hops: quoted.TTL(), local: quoted.Src(), remote: quoted.Dst(), transport: quoted.Payload(),
 		hard: hard, mtu: icmp.MTU(), drops: &quoteDrops4,
 		err: udp.ExtendedError{
 			Errno: errno, Origin: udp.OriginICMP, Type: uint8(icmp.Type()), Code: icmp.Code(), Info: info4(icmp),

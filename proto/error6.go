@@ -34,7 +34,7 @@ func (s *Stack) inputError6(icmp wire.ICMP6) drop.Reason {
 		return drop.ICMP6QuoteUnknown
 	}
 	return s.inputQuote(&quote{
-		protocol: e.Protocol, length: wire.IPv6Len + quoted.PayloadLen(), local: local, remote: remote, transport: quoted[e.Offset:],
+		protocol: e.Protocol, length: wire.IPv6Len + quoted.PayloadLen(), hops: s.in.ttl, local: local, remote: remote, transport: quoted[e.Offset:],
 		hard: hard, mtu: int(min(icmp.MTU(), 1<<16)), drops: &quoteDrops6,
 		err: udp.ExtendedError{
 			Errno: errno, Origin: udp.OriginICMP6, Type: uint8(icmp.Type()), Code: icmp.Code(), Info: info6(icmp),

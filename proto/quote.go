@@ -18,6 +18,7 @@ type quote struct {
 	protocol      wire.Protocol
 	local, remote netip.Addr
 	length        int               // of that packet
+	hops          uint8             // that packet had left over IPv4, and over IPv6 the error itself has: see tcp.Hears
 	transport     []byte            // from the transport header on, as far as it is quoted
 	err           udp.ExtendedError // what the message itself says
 	hard          bool              // it does not pass by itself

@@ -88,7 +88,7 @@ func (s *Stack) inputTCP(b []byte, pseudo wire.Sum) drop.Reason {
 	if !(in.port.TrustUnfinished && wire.Unfinished(h.Checksum(), pseudo)) && h.Check(pseudo) != wire.ChecksumGood {
 		return drop.TCPChecksum
 	}
-	s.TCP.Arrives(uint32(s.via() + 1))
+	s.TCP.Arrives(uint32(s.via()+1), in.ttl)
 	if r := s.TCP.Input(in.dst, in.src, b, wire.ECN(in.tos&3), in.now); r != drop.None {
 		return r
 	}
@@ -105,6 +105,9 @@ func (s *Stack) errorTCP(local, remote netip.AddrPort, seq wire.Seq, q *quote) d
 		if s.missTCP(local, remote) {
 			return s.missed()
 		}
+	}
+	if !s.TCP.Hears(local, remote, q.hops) {
+		return drop.TCPMinTTL
 	}
 	believed := false
 	if q.redirect.IsValid() {

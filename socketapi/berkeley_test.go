@@ -500,7 +500,7 @@ func engineSide(t *testing.T, st *Stack, mac net.HardwareAddr, addr, addr6 strin
 func rows() []row {
 	return slices.Concat(socketRows, bindRows, portRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows, sockoptRows, callRows,
 		pollRows, epollRows, orderRows, descriptorRows, kernelRows, ioctlRows, vectorRows, fileRows, fastOpenRows, familyRows, flagRows, peekOffRows, signalRows, everyOptionRows(),
-		tcpOptionRows, tcpSYNRows, optionRows(),
+		tcpOptionRows, tcpSYNRows, optionRows(), guardRows,
 		overIPv6(slices.Concat(flagStreamRows, peekOffRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, pollRows, ioctlRows, vectorRows, tcpOptionRows, fastOpenRows)...))
 }
 
@@ -560,6 +560,7 @@ func waitsLong(row string) bool {
 var kernelPeers = map[string]string{
 	"udp: checksums,": "the peer sends UDP by a raw socket without a checksum, which the engine's computes or refuses",
 	"errors: of a connection that is being opened,": "the peer is made deaf by a packet filter of the kernel's",
+	"nearest: of errors about a connection,":        "the peer is made deaf by a packet filter of the kernel's",
 	"tcp option: TCP_INFO of both sides":            "the row is about the kernel's account beside ours, which counts joined segments",
 }
 

@@ -28,6 +28,7 @@ var ipOptions = []option{
 	{level: unix.IPPROTO_IP, name: unix.IP_LOCAL_PORT_RANGE, label: "IP_LOCAL_PORT_RANGE", get: getPortRange, set: setPortRange},
 	discover("IP_MTU_DISCOVER", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, func(s *settings) *udp.Discovery { return &s.discover }),
 	{level: unix.IPPROTO_IP, name: unix.IP_MTU, label: "IP_MTU", get: getMTU},
+	nearest("IP_MINTTL", unix.IPPROTO_IP, unix.IP_MINTTL, func(s *settings) *int { return &s.minTTL }),
 }
 
 // ipv6Options are those of IPPROTO_IPV6.
@@ -45,6 +46,7 @@ var ipv6Options = []option{
 	discover("IPV6_MTU_DISCOVER", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, func(s *settings) *udp.Discovery { return &s.discover6 }),
 	{level: unix.IPPROTO_IPV6, name: unix.IPV6_MTU, label: "IPV6_MTU", get: getMTU, set: setMTU6},
 	{level: unix.IPPROTO_IPV6, name: unix.IPV6_PATHMTU, label: "IPV6_PATHMTU", kind: kindBytes, get: getPathMTU},
+	nearest("IPV6_MINHOPCOUNT", unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT, func(s *settings) *int { return &s.minHops }),
 }
 
 // ipFlag is an option of a level of IP that is on or off.
@@ -116,6 +118,20 @@ func discover(label string, level, name int, of func(*settings) *udp.Discovery) 
 				return unix.EINVAL
 			}
 			*of(s.common()) = d
+			return 0
+		},
+	}
+}
+
+// nearest is IP_MINTTL or IPV6_MINHOPCOUNT: the fewest hops that what comes may have left (RFC 5082). Streams alone heed it, as on Linux.
+func nearest(label string, level, name int, of func(*settings) *int) option {
+	return option{level: level, name: name, label: label,
+		get: func(s socket, v *value) unix.Errno { v.n = *of(s.common()); return 0 },
+		set: func(s socket, v *value) unix.Errno {
+			if v.n < 0 || v.n > 255 {
+				return unix.EINVAL
+			}
+			*of(s.common()) = v.n
 			return 0
 		},
 	}

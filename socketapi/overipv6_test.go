@@ -122,7 +122,7 @@ func (tr translated) option(level, opt int) (int, int) {
 	}
 	six, ok := map[int]int{
 		unix.IP_TTL: unix.IPV6_UNICAST_HOPS, unix.IP_TOS: unix.IPV6_TCLASS, unix.IP_RECVERR: unix.IPV6_RECVERR,
-		unix.IP_MTU_DISCOVER: unix.IPV6_MTU_DISCOVER, unix.IP_MTU: unix.IPV6_MTU,
+		unix.IP_MTU_DISCOVER: unix.IPV6_MTU_DISCOVER, unix.IP_MTU: unix.IPV6_MTU, unix.IP_MINTTL: unix.IPV6_MINHOPCOUNT,
 	}[opt]
 	if !ok {
 		tr.e.t.Errorf("option %d of IPv4 has no counterpart here", opt)

@@ -125,7 +125,7 @@ var listenRows = []row{
 		ints := []struct{ level, opt, n int }{
 			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1}, {unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}, {unix.SOL_SOCKET, unix.SO_RCVBUF, 50000},
 			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 77}, {unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 7777},
-			{unix.IPPROTO_IP, unix.IP_TTL, 33}, {unix.IPPROTO_IP, unix.IP_TOS, 16},
+			{unix.IPPROTO_IP, unix.IP_TTL, 33}, {unix.IPPROTO_IP, unix.IP_TOS, 16}, {unix.IPPROTO_IP, unix.IP_MINTTL, 64},
 		}
 		for _, o := range ints {
 			e.me.set(l, o.level, o.opt, o.n)

@@ -98,8 +98,8 @@ func pointed[T any](call func(sockopts, int, int, int) (*T, error)) func(sockopt
 var ofEveryKind = [][2]int{
 	{unix.SOL_SOCKET, unix.SO_REUSEADDR}, {unix.SOL_SOCKET, unix.SO_LINGER}, {unix.SOL_SOCKET, unix.SO_RCVTIMEO}, {unix.SOL_SOCKET, unix.SO_TYPE},
 	{unix.SOL_SOCKET, unix.SO_PEERCRED}, {unix.SOL_SOCKET, 9999},
-	{unix.IPPROTO_IP, unix.IP_TTL}, {unix.IPPROTO_IP, unix.IP_MULTICAST_IF}, {unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP}, {unix.IPPROTO_IP, 9999},
-	{unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS}, {unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP}, {unix.IPPROTO_IPV6, unix.IPV6_PATHMTU},
+	{unix.IPPROTO_IP, unix.IP_TTL}, {unix.IPPROTO_IP, unix.IP_MINTTL}, {unix.IPPROTO_IP, unix.IP_MULTICAST_IF}, {unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP}, {unix.IPPROTO_IP, 9999},
+	{unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS}, {unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT}, {unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP}, {unix.IPPROTO_IPV6, unix.IPV6_PATHMTU},
 	{unix.IPPROTO_TCP, unix.TCP_NODELAY}, {unix.IPPROTO_TCP, unix.TCP_CONGESTION}, {unix.IPPROTO_TCP, unix.TCP_CC_INFO}, tcpInfo, {unix.IPPROTO_TCP, 9999},
 	{unix.IPPROTO_UDP, 9999}, {unix.IPPROTO_ICMPV6, unix.ICMPV6_FILTER}, {unix.SOL_RAW, icmpFilterName},
 	{unix.SOL_PACKET, unix.PACKET_STATISTICS}, {unix.SOL_PACKET, unix.PACKET_AUXDATA}, {unix.SOL_CAN_RAW, unix.CAN_RAW_FILTER}, {12345, 1},

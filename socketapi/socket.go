@@ -81,6 +81,8 @@ type settings struct {
 	ttl       int // 0: the default
 	tos       int
 
+	minTTL, minHops int // IP_MINTTL, IPV6_MINHOPCOUNT
+
 	noCheck bool // SO_NO_CHECK
 	device  int  // SO_BINDTODEVICE: the stack's port counted from 1, 0: all
 
@@ -117,6 +119,7 @@ func (s *settings) inherit(l *settings) {
 	s.linger, s.rcvBuf, s.sndBuf, s.rcvLowat, s.ttl, s.tos = l.linger, l.rcvBuf, l.sndBuf, l.rcvLowat, l.ttl, l.tos
 	s.recvErr, s.recvErr6, s.discover, s.discover6, s.freeBind = l.recvErr, l.recvErr6, l.discover, l.discover6, l.freeBind
 	s.noPort, s.ports = l.noPort, l.ports
+	s.minTTL, s.minHops = l.minTTL, l.minHops
 	s.only6, s.hops, s.hasHops, s.tclass, s.device, s.dontFragment = l.only6, l.hops, l.hasHops, l.tclass, l.device, l.dontFragment
 	s.wants.set(l.wants.load(), true)
 	s.stamping = l.stamping

@@ -207,7 +207,7 @@ func (o *option) parseChar(p []byte) (v value, errno unix.Errno) {
 }
 
 // neverNothing are the numbers of IPPROTO_IP that are at least a char.
-var neverNothing = []int{unix.IP_TTL, unix.IP_MULTICAST_TTL, unix.IP_MULTICAST_LOOP, unix.IP_MULTICAST_ALL}
+var neverNothing = []int{unix.IP_TTL, unix.IP_MULTICAST_TTL, unix.IP_MULTICAST_LOOP, unix.IP_MULTICAST_ALL, unix.IP_MINTTL}
 
 // setOption sets an option that the socket has.
 func (f *file) setOption(o *option, v *value) unix.Errno {

@@ -464,6 +464,7 @@ func (s *tcpSocket) options(four bool) tcp.Options {
 		o.Came = &s.came
 	}
 	o.Errors = &s.errors
+	o.MinTTL, o.MinHops = uint8(s.minTTL), uint8(s.minHops)
 	if !four {
 		o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.hops), uint8(s.tclass), uint8(s.discover6), s.recvErr6
 	}

@@ -154,6 +154,7 @@ const (
 	TCPFlagsBad
 	TCPPortZero
 	TCPNotUnicast
+	TCPMinTTL
 
 	// TCP: finding its connection.
 	TCPNoListener

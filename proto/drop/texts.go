@@ -130,6 +130,7 @@ var texts = [reasons]struct{ name, explain string }{
 	TCPFlagsBad:   {"tcp-flags-bad", "The TCP flags make no sense together, such as SYN with RST or none at all."},
 	TCPPortZero:   {"tcp-port-zero", "The source or destination port of the TCP segment is 0."},
 	TCPNotUnicast: {"tcp-not-unicast", "The TCP segment is addressed to or from a broadcast or multicast address."},
+	TCPMinTTL:     {"tcp-min-ttl", "The segment, or the ICMP error about one, has come further than the socket allows (IP_MINTTL, IPV6_MINHOPCOUNT)."},
 
 	TCPNoListener:      {"tcp-no-listener", "A SYN came for a port on which nobody listens; it is answered by a reset."},
 	TCPNoConnection:    {"tcp-no-connection", "The segment belongs to no connection; it is answered by a reset unless it is one."},

@@ -103,6 +103,8 @@ var scripts = []struct {
 	{"TestRFC7413_4_2_ServerRefuses", TestRFC7413_4_2_ServerRefuses},
 	{"TestRFC7413_5_1_PendingLimit", TestRFC7413_5_1_PendingLimit},
 	{"TestRFC7413_ServerSendsAgain", TestRFC7413_ServerSendsAgain},
+	// guard_test.go
+	{"TestMinTTL", TestMinTTL},
 	// info_test.go
 	{"TestDeliveredCE", TestDeliveredCE},
 	{"TestInfoOfAnEndedConnection", TestInfoOfAnEndedConnection},

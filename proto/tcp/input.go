@@ -60,6 +60,9 @@ func (t *TCP) gone(c *Conn) {
 
 // arrived takes a segment of c.
 func (c *Conn) arrived(h wire.TCP, ecn wire.ECN, now mono.Time) drop.Reason {
+	if c.t.guarded && !c.hears(c.t.hops) {
+		return drop.TCPMinTTL
+	}
 	c.segsIn++
 	if len(h.Payload()) > 0 {
 		c.tally.dataIn++

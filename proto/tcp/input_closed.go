@@ -27,6 +27,8 @@ func (t *TCP) inputClosed(k *key, local, remote netip.Addr, s *segment, now mono
 			return drop.TCPNoListener
 		}
 		return drop.TCPNoConnection
+	case !l.hears(k):
+		return drop.TCPMinTTL
 	case s.flags&wire.RST != 0: // §3.10.7.2, first
 		return drop.TCPNoConnection
 	case s.flags&wire.ACK != 0: // second

@@ -162,8 +162,8 @@ func (l *Listener) Close(now mono.Time) {
 	}
 }
 
-// Arrives says by which port of the stack, counted from 1, the segments of the next Input come.
-func (t *TCP) Arrives(port uint32) { t.arrival = port }
+// Arrives says by which port of the stack, counted from 1, the segment of the next Input comes, and its TTL or hop limit.
+func (t *TCP) Arrives(port uint32, hops uint8) { t.arrival, t.hops = port, hops }
 
 // listening returns who listens at an address: the one at this very address before the one at any, then
 // the one of an interface, then the one of the address's family (Linux: compute_score in

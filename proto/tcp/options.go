@@ -48,6 +48,9 @@ type Options struct {
 	TTL uint8 // IP_TTL, 0: the stack's default: for whoever writes the IP header
 	TOS uint8 // IP_TOS, likewise
 
+	// What comes with less is dropped (IP_MINTTL over IPv4, IPV6_MINHOPCOUNT over IPv6): see near.
+	MinTTL, MinHops uint8
+
 	// Discover is what package udp calls a Discovery (IP_MTU_DISCOVER, IPV6_MTU_DISCOVER): for
 	// whoever writes the IP header. Device is the stack's port that segments leave by and a
 	// listener's connections come in by, counted from 1; 0: any (SO_BINDTODEVICE).
@@ -90,6 +93,7 @@ func (c *Conn) SetOptions(o Options, now mono.Time) unix.Errno {
 	old, held := c.opt, c.tenure()
 	o.Sharing |= old.Sharing & Bound
 	c.opt = &o
+	c.t.guard(&o)
 	c.reregister(held)
 	if o.Came != nil && old.Came == nil && c.rx.Len() > 0 {
 		o.Came.Mark(c.rx.Tail(), int64(c.lastData)) // what came before a program had it, with the last of that
@@ -144,6 +148,7 @@ func (t *TCP) share(o Options) *Options {
 	if o == noOptions {
 		return &noOptions
 	}
+	t.guard(&o)
 	p := new(Options)
 	*p = o
 	return p

@@ -85,6 +85,8 @@ type TCP struct {
 	progress bool // see Progress
 	last     lastConn
 	arrival  uint32 // see Arrives
+	hops     uint8  // likewise
+	guarded  bool   // a socket has asked for how near segments come from: see guard
 	pressure bool   // see pressed
 
 	challengeEpoch mono.Time // the second that challenges are counted in

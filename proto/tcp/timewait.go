@@ -200,6 +200,9 @@ func (w *twSlab) reopen(i uint32, s *segment, now mono.Time) drop.Reason {
 	k, iss := e.key, w.t.reissue(&e.key, e.sndNxt, now)
 	w.drop(i)
 	w.t.stats.TimeWaitRecycled++
+	if !l.hears(&k) {
+		return drop.TCPMinTTL
+	}
 	return l.inputListen(&k, s, &iss, now)
 }
 
