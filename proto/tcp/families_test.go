@@ -105,6 +105,7 @@ var scripts = []struct {
 	{"TestRFC7413_ServerSendsAgain", TestRFC7413_ServerSendsAgain},
 	// guard_test.go
 	{"TestMinTTL", TestMinTTL},
+	{"TestMinTTLIsOfOneFamily", TestMinTTLIsOfOneFamily},
 	// info_test.go
 	{"TestDeliveredCE", TestDeliveredCE},
 	{"TestInfoOfAnEndedConnection", TestInfoOfAnEndedConnection},

@@ -49,7 +49,11 @@ func TestMinTTL(t *testing.T) {
 func TestMinTTLIsOfOneFamily(t *testing.T) {
 	s := newScript(t, Params{})
 	s.listen(5)
-	s.l.SetOptions(Options{MinHops: 255})
+	if s.remote.Is4() {
+		s.l.SetOptions(Options{MinHops: 255})
+	} else {
+		s.l.SetOptions(Options{MinTTL: 255})
+	}
 	s.from(1)
 	s.in("S 0:0(0) win 1000 <mss 1000>")
 	s.out("S. 0:0(0) ack 1 <mss 1460>")
