@@ -99,7 +99,7 @@ func (s *datagram) table(c *host.Core) *udp.Table {
 // sharing is what a socket that is bound says about others at its address.
 type sharing struct {
 	reuseAddr, reusePort bool
-	uid                  int            // whose it is
+	user                 uint32         // whose it is
 	ports                host.PortRange // that a port is chosen from
 	freeBind             bool           // the address need not be the host's
 	noPort               bool           // none is chosen before the socket needs it
@@ -156,7 +156,7 @@ func (s *datagram) bindLocked(local netip.AddrPort, how sharing) unix.Errno {
 	}
 	hold := &host.Hold{
 		Protocol: s.protocol, Local: local, Mapped: how.six && local.Addr().Is4(), Only6: s.only6 || only6At(local.Addr()),
-		ReuseAddr: how.reuseAddr, ReusePort: how.reusePort, Device: s.device(), UID: how.uid, Range: how.ports,
+		ReuseAddr: how.reuseAddr, ReusePort: how.reusePort, Device: s.device(), User: how.user, Range: how.ports,
 	}
 	if !s.raw { // those of one protocol are in nobody's way
 		if errno := s.host.Ports.Take(hold); errno != 0 {

@@ -96,13 +96,6 @@ var differences = map[string]difference{
 			"linux PACKET_TX_RING: ok | engine PACKET_TX_RING: ENOPROTOOPT",
 		},
 	},
-	"port: SO_REUSEPORT of another user, beside a connection": {
-		"what has a connection is not asked whose it is, only what it lets others do; a socket that is bound is",
-		[]string{
-			"linux beside the connection: EADDRINUSE | engine beside the connection: ok",
-			"linux mine: ok | engine mine: EADDRINUSE",
-		},
-	},
 	"port: one that is bound where a connection was whose port was chosen": {
 		"connect chooses no port that a socket is bound to; Linux forgets that one is when it takes the place of a connection whose port was chosen (inet_bind2_bucket_destroy)",
 		[]string{"linux chosen then: ok | engine chosen then: EADDRNOTAVAIL"},

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -320,71 +319,4 @@ var portRows = []row{
 			e.me.close(all)
 		}
 	}},
-	{"port: SO_REUSEPORT of another user", func(e *env) {
-		for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
-			port := e.freePort()
-			open := func(uid int) int { return e.me.sharer(uid, typ) }
-			mine, again := open(0), open(0)
-			others := [2]int{open(1234), open(1234)}
-			e.note("mine", e.me.api.Bind(mine, e.me.at(port)), e.me.api.Bind(again, e.me.at(port)))
-			e.note("another's", e.me.api.Bind(others[0], e.me.at(port)))
-			e.note("another's, at all", e.me.api.Bind(others[0], &unix.SockaddrInet4{Port: port}))
-			e.me.close(mine)
-			e.me.close(again)
-			e.note("another's alone", e.me.api.Bind(others[0], e.me.at(port)), e.me.api.Bind(others[1], e.me.at(port)))
-			mine = open(0)
-			e.note("mine then", e.me.api.Bind(mine, e.me.at(port)))
-			e.me.set(others[0], unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-			e.me.set(others[1], unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-			e.me.set(mine, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-			e.note("mine with SO_REUSEADDR", e.me.api.Bind(mine, e.me.at(port)))
-		}
-	}},
-	{"port: SO_REUSEPORT of another user, beside a connection", func(e *env) {
-		port := e.freePort()
-		l := e.me.sharer(0, unix.SOCK_STREAM)
-		e.must(e.me.api.Bind(l, e.me.at(port)))
-		e.must(e.me.api.Listen(l, 1))
-		e.must(e.peer.api.Connect(e.peer.tcp(), e.me.at(port)))
-		e.me.accept(l)
-		e.note("beside the listener", e.me.api.Bind(e.me.sharer(1234, unix.SOCK_STREAM), e.me.at(port)))
-		e.me.close(l)
-		e.note("beside the connection", e.me.api.Bind(e.me.sharer(1234, unix.SOCK_STREAM), e.me.at(port)))
-		e.note("mine", e.me.api.Bind(e.me.sharer(0, unix.SOCK_STREAM), e.me.at(port)))
-	}},
-}
-
-// sharer is a socket of a user's with SO_REUSEPORT.
-func (s *side) sharer(uid, typ int) int {
-	s.e.t.Helper()
-	fd := s.openAs(uid, unix.AF_INET, typ)
-	s.set(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-	return fd
-}
-
-// openAs opens a socket on a thread whose files are another user's.
-func (s *side) openAs(uid, domain, typ int) (fd int) {
-	s.e.t.Helper()
-	open := func() (err error) {
-		before, err := unix.SetfsuidRetUid(uid)
-		if err != nil {
-			return err
-		}
-		defer unix.Setfsuid(before)
-		switch s.api.(type) {
-		case *Table:
-			fd, err = s.api.Socket(domain, typ, 0)
-		default:
-			fd, err = unix.Socket(domain, typ|unix.SOCK_CLOEXEC, 0)
-		}
-		return err
-	}
-	if k, ok := s.api.(linux); ok {
-		s.e.must(k.ns.Do(open))
-		return s.keep(fd, nil)
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	s.e.must(open())
-	return s.keep(fd, nil)
 }

@@ -137,11 +137,7 @@ func (s *sharer) open(i int, o *ours) {
 	if o.six = s.one(2); o.six {
 		family = unix.AF_INET6
 	}
-	uid := 0
-	if s.typ == unix.SOCK_DGRAM && s.one(4) { // of streams differences has it: "port: SO_REUSEPORT of another user, beside a connection"
-		uid = 1234
-	}
-	*o = ours{fd: s.e.me.openAs(uid, family, s.typ), six: o.six, state: "open", theirs: -1}
+	*o = ours{fd: s.e.me.openAs(s.user(), family, s.typ), six: o.six, state: "open", theirs: -1}
 	s.e.must(s.e.me.api.SetsockoptInt(o.fd, unix.SOL_IP, unix.IP_LOCAL_PORT_RANGE, s.e.port<<16|s.e.port))
 	s.e.note(fmt.Sprintf("%d is a socket", i), o.six)
 	if o.six && s.one(3) {
@@ -150,6 +146,14 @@ func (s *sharer) open(i int, o *ours) {
 	for range s.IntN(3) {
 		s.option(i, o)
 	}
+}
+
+// user is whose a socket is.
+func (s *sharer) user() int {
+	if s.one(4) {
+		return 1234
+	}
+	return 0
 }
 
 // option changes an option.
@@ -297,7 +301,9 @@ func (s *sharer) incoming(i int, o *ours) {
 		p.close(fd)
 		return
 	}
-	*child = ours{fd: s.e.me.accept(o.fd), six: o.six, state: "connected", theirs: fd, to: -1, mapped: o.six && a == engineAddr}
+	accepted := -1
+	s.e.as(s.user(), func() { accepted = s.e.me.accept(o.fd) })
+	*child = ours{fd: accepted, six: o.six, state: "connected", theirs: fd, to: -1, mapped: o.six && a == engineAddr}
 	s.note(at, child, "is accepted", nil)
 }
 

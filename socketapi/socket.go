@@ -58,10 +58,10 @@ type received struct {
 // settings is what socket(2) and the SOL_SOCKET and IPPROTO_IP options say of a socket.
 type settings struct {
 	host   *host.Host
-	family int // unix.AF_INET, AF_INET6
-	kind   int // unix.SOCK_STREAM, SOCK_DGRAM
-	proto  int // unix.IPPROTO_TCP, IPPROTO_UDP
-	uid    int // whose it is: see owner
+	family int    // unix.AF_INET, AF_INET6
+	kind   int    // unix.SOCK_STREAM, SOCK_DGRAM
+	proto  int    // unix.IPPROTO_TCP, IPPROTO_UDP
+	user   uint32 // whose it is: see owner
 
 	mu        sync.Mutex // guards what follows, and the socket's state; before a core's lock
 	closed    bool
@@ -112,7 +112,7 @@ type settings struct {
 // inherit copies what an accepted connection has of its listener. Both are locked or
 // nobody else's.
 func (s *settings) inherit(l *settings) {
-	s.host, s.family, s.kind, s.proto, s.uid = l.host, l.family, l.kind, l.proto, l.uid
+	s.host, s.family, s.kind, s.proto, s.user = l.host, l.family, l.kind, l.proto, l.user
 	s.reuseAddr, s.reusePort, s.broadcast, s.keepAlive = l.reuseAddr, l.reusePort, l.broadcast, l.keepAlive
 	s.oobInline, s.debug = l.oobInline, l.debug
 	s.errorsUrgent.Store(l.errorsUrgent.Load())
@@ -132,14 +132,14 @@ func (s *settings) inherit(l *settings) {
 func (s *settings) claim(protocol wire.Protocol, local netip.AddrPort) *host.Hold {
 	return &host.Hold{
 		Protocol: protocol, Local: local, Mapped: s.family == unix.AF_INET6 && local.Addr().Is4(), Only6: s.only6 || only6At(local.Addr()),
-		ReuseAddr: s.reuseAddr, ReusePort: s.reusePort, Device: uint32(s.device), UID: s.uid, Range: s.ports,
+		ReuseAddr: s.reuseAddr, ReusePort: s.reusePort, Device: uint32(s.device), User: s.user, Range: s.ports,
 	}
 }
 
 // owner is the user of the calling thread, as files that it opens are its own (Linux: sk_uid; setfsuid(2) of no user changes nothing).
-func owner() int {
+func owner() uint32 {
 	uid, _ := unix.SetfsuidRetUid(-1)
-	return uid
+	return uint32(uid)
 }
 
 // allowed says whether the calling thread may ask for a port. Bind asks that over IPv6 before it looks at the address, over IPv4

@@ -53,7 +53,7 @@ func newTCPSocket(h *host.Host, family int) (*tcpSocket, unix.Errno) {
 	}
 	s := &tcpSocket{quick: true}
 	s.multicast4.Joined = family == unix.AF_INET6
-	s.host, s.family, s.kind, s.proto, s.uid = h, family, unix.SOCK_STREAM, unix.IPPROTO_TCP, owner()
+	s.host, s.family, s.kind, s.proto, s.user = h, family, unix.SOCK_STREAM, unix.IPPROTO_TCP, owner()
 	return s, 0
 }
 
@@ -198,10 +198,12 @@ func (s *tcpSocket) acceptFrom(l *listener, flags int, until mono.Time) (*tcpSoc
 	c.opt, c.quick, c.paced = s.opt, s.quick, s.paced
 	c.bare, c.locked = conn.local, s.locked
 	s.mu.Unlock()
+	c.user = owner() // Linux: sock_graft. It was the listener's until now
 	c.peekOff.set(s.peekOff.at())
 	conn.lowat.Store(int64(c.rcvLowat))
 	c.conn.Store(conn)
-	if c.tie(conn.remote.Addr()) || c.wants.has(wantTimes) { // of a link: Linux: tcp_v6_init_req
+	tied := c.tie(conn.remote.Addr()) // of a link: Linux: tcp_v6_init_req
+	if tied || c.wants.has(wantTimes) || c.reusePort && c.user != s.user {
 		c.apply() // the times are its own. It may have ended: then there is nothing to hear of
 	}
 	c.lookout.move(&conn.waiting)
@@ -459,6 +461,9 @@ func (s *tcpSocket) options(four bool) tcp.Options {
 	o.KeepAlive, o.OOBInline, o.RcvLow = s.keepAlive, s.oobInline, s.rcvLowat
 	o.RcvBuf, o.SndBuf = s.rcvBuf/2, s.sndBuf/2 // half of it is taken for overhead, as tcp_adv_win_scale does
 	o.Device, o.Sharing = uint32(s.device), s.sharing()
+	if s.reusePort {
+		o.User = s.user
+	}
 	o.TTL, o.TOS, o.Discover, o.RecvErr = uint8(s.ttl), uint8(s.tos), uint8(s.discover), s.recvErr
 	if s.wants.has(wantTimes) {
 		o.Came = &s.came

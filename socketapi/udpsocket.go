@@ -30,7 +30,7 @@ func newUDPSocket(h *host.Host, family int) (*udpSocket, unix.Errno) {
 
 // open makes the socket what it is to be.
 func (s *udpSocket) open(h *host.Host, family, kind int, protocol wire.Protocol) (errno unix.Errno) {
-	s.host, s.family, s.kind, s.proto, s.uid = h, family, kind, int(protocol), owner()
+	s.host, s.family, s.kind, s.proto, s.user = h, family, kind, int(protocol), owner()
 	s.multicast4.Joined = family == unix.AF_INET6                    // Linux: inet6_create does not say IP_MULTICAST_ALL
 	s.reuseAddr = protocol != wire.ProtoUDP || kind == unix.SOCK_RAW // INET_PROTOSW_REUSE
 	if s.d, errno = newDatagram(h, protocol); errno == 0 {
@@ -76,7 +76,7 @@ func (s *udpSocket) bind(local netip.AddrPort) unix.Errno {
 // terms is what the options say of sharing an address. mu is held, or nobody knows the socket.
 func (s *udpSocket) terms() sharing {
 	return sharing{
-		reuseAddr: s.reuseAddr, reusePort: s.reusePort, uid: s.uid, ports: s.ports, freeBind: s.freeBind,
+		reuseAddr: s.reuseAddr, reusePort: s.reusePort, user: s.user, ports: s.ports, freeBind: s.freeBind,
 		noPort: s.noPort && s.class() == onUDP, six: s.family == unix.AF_INET6,
 	}
 }

@@ -86,15 +86,16 @@ func (c *Conn) Close(now mono.Time) {
 		c.abort(0, now)
 		return
 	}
-	c.counted = true
+	c.counted = asOrphan
 	c.t.orphans++
 	c.endSend()
 	if c.state == FinWait2 {
 		if c.opt.Linger2 < 0 {
 			c.abort(0, now)
-			return
+		} else {
+			c.armFinWait2(now)
 		}
-		c.armFinWait2(now)
+		return
 	}
 	c.t.ready(c)
 }
@@ -146,10 +147,13 @@ func (c *Conn) end(errno unix.Errno, now mono.Time) {
 func (c *Conn) finish(errno unix.Errno, now mono.Time) {
 	t := c.t
 	t.unready(c)
-	if c.counted {
-		c.counted = false
+	switch c.counted {
+	case asOrphan:
 		t.orphans--
+	case asLapsing:
+		t.lapsing--
 	}
+	c.counted = 0
 	c.fastEnded(now)
 	c.setState(Closed)
 	c.want = 0

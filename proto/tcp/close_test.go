@@ -252,6 +252,70 @@ func TestFinWait2Timeout(t *testing.T) {
 	s.gone()
 }
 
+// As on Linux it is kept for two losses of the FIN at least, and one that is to last for longer than TIME-WAIT lasts for twice as much as
+// it would be longer (tcp_fin_time, tcp_keepalive_timer).
+func TestFinWait2Lasts(t *testing.T) {
+	for _, c := range []struct{ timeout, rto, want time.Duration }{
+		{5 * time.Second, 0, 5 * time.Second},
+		{time.Second, time.Second, 3500 * time.Millisecond},
+		{5 * time.Second, 3 * time.Second, 10500 * time.Millisecond},
+		{timeWait, 0, timeWait},
+		{61 * time.Second, time.Second, 4500 * time.Millisecond},
+		{100 * time.Second, 0, 80 * time.Second},
+		{120 * time.Second, 0, 120 * time.Second},
+	} {
+		s := newScript(t, Params{FinTimeout: c.timeout}).established(60000)
+		s.c.SetOptions(Options{RTOMin: c.rto}, s.now)
+		closeHalf(s)
+		s.after(c.want - soon)
+		s.state(FinWait2)
+		s.after(2 * soon)
+		s.state(Closed)
+		s.gone()
+	}
+}
+
+// What waits for the peer's FIN alone is among what is in TIME-WAIT, and not among the orphans.
+func TestFinWait2IsCounted(t *testing.T) {
+	s := newScript(t, Params{MaxOrphans: 1, MaxTimeWait: 2}).established(60000)
+	for i := range 4 {
+		if i > 0 {
+			s.rport++
+			s.in("S 0:0(0) win 5000 <mss 1000>")
+			s.out("S. 0:0(0) ack 1")
+			s.in(". 1:1(0) ack 1 win 5000")
+			s.accept()
+		}
+		if i < 3 {
+			s.c.Close(s.now)
+		} else {
+			s.c.Shutdown(unix.SHUT_WR, s.now)
+		}
+		s.out("F. 1:1(0) ack 1")
+		s.in(". 1:1(0) ack 2 win 60000")
+		if i == 3 {
+			s.state(FinWait2)
+			s.c.Close(s.now)
+		}
+		if i == 1 {
+			s.in("F. 1:1(0) ack 2 win 60000") // which has its place
+			s.out(". 2:2(0) ack 2")
+			s.timeWait(1)
+		}
+		if s.h.tcp.orphans != 0 || s.h.tcp.lapsing+s.h.tcp.tw.n != min(i+1, 2) {
+			t.Errorf("%d: %d orphans, %d that lapse, %d in TIME-WAIT", i, s.h.tcp.orphans, s.h.tcp.lapsing, s.h.tcp.tw.n)
+		}
+		if i >= 2 { // there is no place for it
+			s.state(Closed)
+		}
+	}
+	s.after(time.Minute + soon)
+	if s.h.tcp.lapsing+s.h.tcp.tw.n != 0 {
+		t.Errorf("%d lapse, %d are in TIME-WAIT for ever", s.h.tcp.lapsing, s.h.tcp.tw.n)
+	}
+	s.gone()
+}
+
 // But half-closed it may last.
 func TestFinWait2WithProgram(t *testing.T) {
 	s := newScript(t, Params{}).established(60000)

@@ -120,9 +120,9 @@ type Conn struct {
 	listed      bool  // on its lane's list
 	parked      bool  // waits for its neighbour
 	orphan      bool  // the program has closed it
-	counted     bool  // as an orphan
-	accepted    bool  // a program has it
-	tsOK        bool  // timestamps in both directions
+	counted     counted
+	accepted    bool // a program has it
+	tsOK        bool // timestamps in both directions
 	sackOK      bool
 	scaleOK     bool
 	finSent     bool // the last number before snd.nxt is our FIN's
@@ -145,6 +145,14 @@ type Conn struct {
 	idleShift      uint8  // doublings of idleReclaim until the buffers are looked at again
 	lastSize       uint16 // payload of the last segment, if it may be a full one though smaller than rcv.mss
 }
+
+// counted is which of its TCP's counts a connection is in that its program has closed.
+type counted uint8
+
+const (
+	asOrphan  counted = iota + 1
+	asLapsing         // see lapse
+)
 
 // want is what a connection has been asked to say beside data.
 type want uint8

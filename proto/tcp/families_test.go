@@ -50,6 +50,8 @@ var scripts = []struct {
 	{"TestFINACKsOurFIN", TestFINACKsOurFIN},
 	{"TestFINBehindZeroWindow", TestFINBehindZeroWindow},
 	{"TestFINIsSentAgain", TestFINIsSentAgain},
+	{"TestFinWait2IsCounted", TestFinWait2IsCounted},
+	{"TestFinWait2Lasts", TestFinWait2Lasts},
 	{"TestFinWait2Timeout", TestFinWait2Timeout},
 	{"TestFinWait2WithProgram", TestFinWait2WithProgram},
 	{"TestOrphanLimit", TestOrphanLimit},
@@ -65,6 +67,7 @@ var scripts = []struct {
 	{"TestConnectFromFinWait2", TestConnectFromFinWait2},
 	// register_test.go
 	{"TestRegister", TestRegister},
+	{"TestRegisterUser", TestRegisterUser},
 	// cookie_test.go
 	{"TestSYNCookie", TestSYNCookie},
 	{"TestSYNCookieForged", TestSYNCookieForged},

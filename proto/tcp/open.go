@@ -32,7 +32,7 @@ func (t *TCP) Connect(local, remote netip.AddrPort, opt Options, now mono.Time) 
 			return nil, unix.EADDRNOTAVAIL
 		}
 	}
-	held := Tenure{opt.Device, opt.Sharing}
+	held := Tenure{opt.Device, opt.User, opt.Sharing}
 	if !t.enter(&k, held) {
 		return nil, unix.EADDRNOTAVAIL
 	}

@@ -57,8 +57,10 @@ type Options struct {
 	Discover uint8
 	Device   uint32
 
-	// Sharing says who may be bound to the connection's port beside it. Bound stays what Connect was told.
+	// Sharing says who may be bound to the connection's port beside it. Bound stays what Connect was told. User is whose the
+	// connection is, where that counts: with ReusePort. Else it is 0.
 	Sharing Sharing
+	User    uint32
 
 	// RecvErr makes ICMP errors about an established connection the program's at once, which
 	// goes on all the same (IP_RECVERR, IPV6_RECVERR).

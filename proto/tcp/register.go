@@ -12,7 +12,7 @@ type Register interface {
 	// Enter counts a connection. It is false, and counts nothing, if the connection would share a port that Connect chose,
 	// and it has been bound to.
 	Enter(local netip.AddrPort, t Tenure) bool
-	// Change is for a connection whose program has changed its options.
+	// Change is for a connection whose program has changed its options, or whose it is no more.
 	Change(local netip.AddrPort, from, to Tenure)
 	// Leave takes back an Enter, with the Tenure that it has changed to.
 	Leave(local netip.AddrPort, t Tenure)
@@ -21,8 +21,12 @@ type Register interface {
 // A Tenure is how a connection holds its port.
 type Tenure struct {
 	Device uint32 // the stack's port that it is bound to, counted from 1; 0: any
+	User   uint32 // see Options.User; Anybody
 	Sharing
 }
+
+// Anybody is the User of a connection that has none any more: with ReusePort it is as if it were whoever's asks.
+const Anybody uint32 = 1<<32 - 1
 
 // Sharing says who else may have the port.
 type Sharing uint8
@@ -36,9 +40,22 @@ const (
 
 // tenure is how c holds its port.
 func (c *Conn) tenure() Tenure {
-	t := Tenure{c.opt.Device, c.opt.Sharing}
+	t := Tenure{c.opt.Device, c.opt.User, c.opt.Sharing}
 	if c.passive {
 		t.Sharing |= Bound
+	}
+	if c.counted == asLapsing {
+		return t.left()
+	}
+	return t
+}
+
+// left is how a connection holds its port when little more than its addresses and numbers is kept: in TIME-WAIT, and when it
+// lapses. Whose it was is not known any more.
+func (t Tenure) left() Tenure {
+	t.User = 0
+	if t.Sharing&ReusePort != 0 {
+		t.User = Anybody
 	}
 	return t
 }
@@ -49,15 +66,21 @@ func (c *Conn) registered() bool {
 	return c.state != Closed && (c.state != SynReceived || !c.passive || c.tfo&fastTaken != 0)
 }
 
-// reregister is for c whose options were others until now.
+// reregister is for c whose tenure was another until now.
 func (c *Conn) reregister(from Tenure) {
-	if to := c.tenure(); to != from && c.registered() && c.t.cfg.Register != nil {
-		c.t.cfg.Register.Change(c.Local(), from, to)
+	if c.registered() {
+		c.t.change(&c.key, from, c.tenure())
 	}
 }
 
 func (t *TCP) enter(k *key, how Tenure) bool {
 	return t.cfg.Register == nil || t.cfg.Register.Enter(t.localOf(k), how)
+}
+
+func (t *TCP) change(k *key, from, to Tenure) {
+	if to != from && t.cfg.Register != nil {
+		t.cfg.Register.Change(t.localOf(k), from, to)
+	}
 }
 
 func (t *TCP) leave(k *key, how Tenure) {

@@ -93,7 +93,8 @@ type TCP struct {
 	challenges     int
 
 	states  [TimeWait + 1]int // connections in each state
-	orphans int               // that their programs have closed, TIME-WAIT not included
+	orphans int               // that their programs have closed, TIME-WAIT and those that lapse not included
+	lapsing int               // see Conn.lapse
 	stats   Stats
 }
 

@@ -93,7 +93,7 @@ func (c *Conn) expireRetransmit(now mono.Time) {
 	case c.state == SynSent || c.state == SynReceived:
 		c.expireSYN(now)
 	case c.state == FinWait2:
-		c.end(0, now)
+		c.expireFinWait2(now)
 	case c.persisting:
 		c.expirePersist(now)
 	case c.flight != nil:
@@ -330,11 +330,6 @@ func (c *Conn) expireKeepalive(now mono.Time) {
 	c.want |= wantProbe
 	c.t.ready(c)
 	c.arm(timerKeepalive, now.Add(orDefault(c.opt.KeepInterval, c.t.params.KeepInterval)))
-}
-
-// armFinWait2 limits how long a connection that its program has closed waits for the peer's FIN.
-func (c *Conn) armFinWait2(now mono.Time) {
-	c.arm(timerRetransmit, now.Add(orDefault(c.opt.Linger2, c.t.params.FinTimeout)))
 }
 
 // armIdle sees to it that the buffers are looked at when the connection has been silent.

@@ -21,9 +21,12 @@ type twEntry struct {
 	next, prev uint32 // in order of ends, or free: index plus one
 	wnd        uint16 // as the last acknowledgement offered it
 	tsOK       bool
-	sharing    Sharing // with device, the Tenure
+	sharing    Sharing // with device, what tenure says
 	device     uint32
 }
+
+// tenure is how e holds its port.
+func (e *twEntry) tenure() Tenure { return Tenure{Device: e.device, Sharing: e.sharing}.left() }
 
 // twSlab holds the entries of a core. All of them last equally long, so they end in the order in which
 // they began, and one timer serves all.
@@ -93,18 +96,18 @@ func (w *twSlab) drop(i uint32) {
 	e := w.at(i)
 	w.t.table.remove(&e.key, refTimeWait|ref(i))
 	w.t.disclaim(&e.key)
-	w.t.leave(&e.key, Tenure{e.device, e.sharing})
+	w.t.leave(&e.key, e.tenure())
 	w.unlink(i)
 	*e = twEntry{next: w.free}
 	w.free = i
 	w.n--
 }
 
-// alloc returns the number of an unused entry, 0 if there are as many as may be.
+// full says whether there are as many as may be, with what lapses.
+func (w *twSlab) full() bool { return w.n+w.t.lapsing >= w.t.params.MaxTimeWait }
+
+// alloc returns the number of an unused entry.
 func (w *twSlab) alloc() uint32 {
-	if w.n >= w.t.params.MaxTimeWait {
-		return 0
-	}
 	if w.free == 0 {
 		base := uint32(len(w.slabs) * slabConns)
 		slab := new([slabConns]twEntry)
@@ -124,18 +127,18 @@ func (w *twSlab) alloc() uint32 {
 // one, the connection ends at once, as it does on Linux.
 func (c *Conn) enterTimeWait(now mono.Time) {
 	w := &c.t.tw
-	i := w.alloc()
-	if i == 0 {
+	if c.counted != asLapsing && w.full() {
 		c.end(0, now)
 		return
 	}
-	held := c.tenure()
+	i, held := w.alloc(), c.tenure()
 	*w.at(i) = twEntry{
 		key: c.key, sharing: held.Sharing, device: held.Device, sndNxt: c.snd.nxt, rcvNxt: c.rcv.nxt,
 		recent: c.ts.recent, tsOffset: c.ts.offset, tsOK: c.tsOK,
 		wnd: uint16(min(max(0, c.rcv.adv.Sub(c.rcv.nxt))>>c.rcv.scale, windowMax)),
 	}
 	w.link(i, now)
+	c.t.change(&c.key, held, w.at(i).tenure())
 	ack := c.want&wantACK != 0
 	c.t.table.replace(&c.key, ref(c.index+1), refTimeWait|ref(i))
 	c.t.gone(c)
@@ -225,18 +228,13 @@ func (t *TCP) replace(r ref, bound bool, now mono.Time) (iss wire.Seq, ok bool) 
 		return t.tw.reuse(uint32(r&^refTimeWait), bound, now)
 	}
 	c := t.conn(uint32(r) - 1)
-	if !bound || !c.tsOK || !c.waits(now) {
+	if !bound || !c.tsOK || c.counted != asLapsing {
 		return iss, false
 	}
 	iss = t.reissue(&c.key, c.snd.nxt, now)
 	c.end(0, now)
 	t.stats.TimeWaitRecycled++
 	return iss, true
-}
-
-// waits says whether c is what Linux keeps as it keeps TIME-WAIT: closed by its program, in FIN-WAIT-2, and with no longer to go.
-func (c *Conn) waits(now mono.Time) bool {
-	return c.orphan && c.state == FinWait2 && c.due[timerRetransmit].Sub(now) <= timeWait
 }
 
 // reuse ends a TIME-WAIT for Connect. A port that it has chosen is one of many, so tcp_tw_reuse is asked, and a

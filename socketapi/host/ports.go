@@ -67,7 +67,7 @@ type Hold struct {
 	// nobody listens on. ReusePort lets any share it that ask for it too. Both and Device are guarded by Ports.mu once it is taken.
 	ReuseAddr, ReusePort bool
 	Device               uint32    // SO_BINDTODEVICE: the interface's number counted from 1, 0: all
-	UID                  int       // whose it is: SO_REUSEPORT is for sockets of one user
+	User                 uint32    // whose it is: SO_REUSEPORT is for sockets of one user
 	Range                PortRange // that a port is chosen from
 
 	at        netip.Addr  // where a connected socket is, not valid: where it was bound to; guarded by Ports.mu
@@ -119,7 +119,7 @@ func (p *Ports) tenants(port uint16, f func(*tenant) bool) bool {
 // claim is what h says now. Ports.mu is held.
 func (h *Hold) claim() claim {
 	c := claim{
-		addr: h.Local.Addr(), mapped: h.Mapped, only6: h.Only6, device: h.Device, uid: h.UID,
+		addr: h.Local.Addr(), mapped: h.Mapped, only6: h.Only6, device: h.Device, user: h.User,
 		reuseAddr: h.ReuseAddr, reusePort: h.ReusePort, listening: h.listening,
 	}
 	if h.at.IsValid() {
@@ -239,7 +239,6 @@ func (p *Ports) may(a *claim, h *Hold, key portKey, m manner) bool {
 	}
 	return !p.tenants(key.port, func(t *tenant) bool {
 		b := t.claim()
-		b.uid = a.uid // a connection is anybody's
 		return a.meets(&b) && a.clash(&b, m)
 	})
 }

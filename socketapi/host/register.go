@@ -28,7 +28,7 @@ type tenants struct {
 type tenant struct {
 	addr netip.Addr
 	how  tcp.Tenure
-	n    int // 0: nobody
+	n    int32 // 0: nobody
 }
 
 func (t *tenant) is(addr netip.Addr, how tcp.Tenure) bool {
@@ -38,7 +38,7 @@ func (t *tenant) is(addr netip.Addr, how tcp.Tenure) bool {
 // claim is what a tenant's connections say.
 func (t *tenant) claim() claim {
 	return claim{
-		addr: t.addr, device: t.how.Device, only6: t.how.Sharing&tcp.Only6 != 0,
+		addr: t.addr, device: t.how.Device, user: t.how.User, only6: t.how.Sharing&tcp.Only6 != 0,
 		reuseAddr: t.how.Sharing&tcp.ReuseAddr != 0, reusePort: t.how.Sharing&tcp.ReusePort != 0,
 	}
 }

@@ -1,6 +1,10 @@
 package host
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/xdpsock/xdpsock/proto/tcp"
+)
 
 // Read first: inet_bind_conflict, inet_csk_bind_conflict, sk_reuseport_match and inet_rcv_saddr_equal in
 // net/ipv4/inet_connection_sock.c; udp_lib_lport_inuse in net/ipv4/udp.c; __inet6_bind in net/ipv6/af_inet6.c.
@@ -12,14 +16,16 @@ type claim struct {
 	mapped    bool // IPv4's address of a socket for IPv6
 	only6     bool // one bound to an address of IPv6 other than [::] is, too
 	device    uint32
-	uid       int
+	user      uint32
 	reuseAddr bool
 	reusePort bool
 	listening bool
 }
 
 // together says whether both have SO_REUSEPORT, and are one user's.
-func (a *claim) together(b *claim) bool { return a.reusePort && b.reusePort && a.uid == b.uid }
+func (a *claim) together(b *claim) bool {
+	return a.reusePort && b.reusePort && (a.user == b.user || b.user == tcp.Anybody)
+}
 
 func (a *claim) apart(b *claim) bool {
 	return a.device != b.device && a.device != 0 && b.device != 0
@@ -73,7 +79,7 @@ type club struct {
 
 // takes says whether a belongs to the club.
 func (c *club) takes(a *claim) bool {
-	if !c.open || !a.reusePort || a.uid != c.uid {
+	if !c.open || !a.reusePort || a.user != c.user {
 		return false
 	}
 	x, y := c.addr, a.addr
