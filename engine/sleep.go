@@ -161,6 +161,9 @@ func (c *Core) await(until mono.Time) {
 		letRun()
 		away = c.clock.Now().Sub(began)
 	}
+	if left := until.Sub(began); left <= napMin {
+		spin = max(spin, left)
+	}
 	if !s.spins || !c.look(began.Add(away), spin, until, gen) {
 		c.doze(until, gen)
 	}
@@ -181,6 +184,9 @@ func (c *Core) await(until mono.Time) {
 // lookPause is after how many looks the clock is read: a look is some 2 ns, the
 // clock 40 ns.
 const lookPause = 16
+
+// napMin is the shortest sleep: falling asleep and waking take longer.
+const napMin = 50 * time.Microsecond
 
 // spinYield is how long a driver looks before it lets other goroutines run.
 const spinYield = time.Millisecond

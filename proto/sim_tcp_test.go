@@ -46,11 +46,11 @@ func TestEveryByteArrivesBothWaysOnARoughPath(t *testing.T) {
 	})
 }
 
-func TestWithoutTimestampsAndSACK(t *testing.T) {
+func TestOtherParams(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f *family) {
 		for _, params := range []tcp.Params{
 			{NoSACK: true}, {NoTimestamps: true}, {NoSACK: true, NoTimestamps: true, NoWindowScaling: true},
-			{Congestion: tcp.NewReno},
+			{Congestion: tcp.NewReno}, {Piggyback: 40 * time.Microsecond},
 		} {
 			s := f.sim(t, 5, rough, params, nil)
 			c := s.listen(s.b, s.a, 80).dial(200_000, 200_000)

@@ -312,7 +312,7 @@ func (s *Stack) Advance(now mono.Time) (work int) {
 		s.moved = false
 		work++
 	}
-	return work + s.wheel.Advance(now)
+	return work + s.TCP.Advance(now) + s.wheel.Advance(now)
 }
 
 // Deadline is when Advance has something to do next.
@@ -320,7 +320,7 @@ func (s *Stack) Deadline() mono.Time {
 	if s.moved {
 		return 0 // the turn that follows asks all ports again
 	}
-	return s.wheel.Deadline()
+	return min(s.wheel.Deadline(), s.TCP.Deadline())
 }
 
 // Busy says whether something that was accepted from a program is still to be sent, or

@@ -316,5 +316,5 @@ func (s *Stack) failTCP(e *neigh.Entry, now mono.Time) {
 // arrived: in every state that a close leads to, but those where it has.
 func (s *Stack) busyTCP() bool {
 	t := s.TCP
-	return t.Replies() || t.Count(tcp.FinWait1)+t.Count(tcp.Closing)+t.Count(tcp.LastAck) > 0
+	return t.Replies() || t.Deadline() != mono.Never || t.Count(tcp.FinWait1)+t.Count(tcp.Closing)+t.Count(tcp.LastAck) > 0
 }

@@ -52,8 +52,8 @@ func TestLossInARecoveryIsTheNextOnes(t *testing.T) {
 func TestLostRepairAfterATimeout(t *testing.T) {
 	s := newScript(t, Params{Congestion: NewReno}).sent(10)
 	for s.drain(); s.c.flight.phase != phaseLoss; s.drain() {
-		s.now = s.h.wheel.Deadline()
-		s.h.wheel.Advance(s.now)
+		s.now = s.h.deadline()
+		s.h.advance(s.now)
 	}
 	threshold := s.c.cc.ssthresh
 	again := s.c.retrans

@@ -54,8 +54,8 @@ func TestNoAllocationPerSegment(t *testing.T) {
 	now := int64(10e9)
 	step := func() {
 		now += 1e6
-		a.wheel.Advance(mtime(now))
-		b.wheel.Advance(mtime(now))
+		a.advance(mtime(now))
+		b.advance(mtime(now))
 		ca.Write(data)
 		ca.Kick(mtime(now))
 		exchange(a, b, buf, now)
@@ -88,8 +88,8 @@ func BenchmarkRequestResponse(b *testing.B) {
 	b.ReportAllocs()
 	for range b.N {
 		now += 20e3
-		ha.wheel.Advance(mtime(now))
-		hb.wheel.Advance(mtime(now))
+		ha.advance(mtime(now))
+		hb.advance(mtime(now))
 		ca.Write(data)
 		ca.Kick(mtime(now))
 		hand(ha, hb, buf, now)
@@ -117,8 +117,8 @@ func BenchmarkBulk(b *testing.B) {
 			b.ReportAllocs()
 			for range b.N {
 				now += 50e3
-				ha.wheel.Advance(mtime(now))
-				hb.wheel.Advance(mtime(now))
+				ha.advance(mtime(now))
+				hb.advance(mtime(now))
 				for off := 0; off < len(data); {
 					n, errno, _ := ca.Write(data[off:])
 					if n == 0 && errno != unix.EAGAIN {
@@ -170,8 +170,8 @@ func BenchmarkConnectClose(b *testing.B) {
 	b.ReportAllocs()
 	for i := range b.N {
 		now += 100e3
-		w.a.wheel.Advance(mtime(now))
-		w.b.wheel.Advance(mtime(now))
+		w.a.advance(mtime(now))
+		w.b.advance(mtime(now))
 		ca, errno := w.a.tcp.Connect(w.a.at(uint16(1024+i%60000)), w.b.at(80), Options{}, mtime(now))
 		if errno != 0 {
 			now += 2e9 // its pair is in TIME-WAIT: a second makes it free again

@@ -36,8 +36,8 @@ func TestBugEstablishedForEverAtWindowZero(t *testing.T) {
 				s.c.Close(s.now)
 			}
 			for {
-				s.now = max(s.now, s.h.wheel.Deadline())
-				s.h.wheel.Advance(s.now)
+				s.now = max(s.now, s.h.deadline())
+				s.h.advance(s.now)
 				h := s.pull()
 				if h == nil {
 					continue
@@ -81,7 +81,7 @@ func TestBugSynReceivedZombies(t *testing.T) {
 			s.l.SetBacklog(0)
 			for end := s.now.Add(5 * time.Minute); s.now < end; {
 				s.now = s.now.Add(700 * time.Millisecond)
-				s.h.wheel.Advance(s.now)
+				s.h.advance(s.now)
 				for s.pull() != nil {
 				}
 				if c.again != "" && s.h.tcp.Count(SynReceived) > 0 {

@@ -14,7 +14,7 @@ import (
 // has read all there is and more cannot be expected, or when the delay is over. The delay follows the time between
 // segments. A program that answers what it reads is in "pingpong": then only the first two and the last count. Where
 // the peer may have a small window, since it begins, was silent or sends again what has come, the next few segments are
-// acknowledged at once, each.
+// acknowledged at once, each; where Piggyback says so, a moment later with what the program answers.
 
 // sizeCame takes in the payload of a segment, n bytes: the delay ends with the second one of the largest size. One that is
 // smaller may be full nevertheless, if it looks like that and is as long as the one before: the path has become narrower.
@@ -76,6 +76,9 @@ func (c *Conn) acknowledged() {
 		}
 	}
 	c.want &^= wantACK
+	if c.status.Has(statusSoon) {
+		c.status.Clear(statusSoon)
+	}
 	if waited {
 		c.disarm(timerDelayedACK)
 		c.status.Clear(statusPushed)
@@ -120,9 +123,16 @@ func (c *Conn) scheduleACK(s *segment, n int, now mono.Time) {
 		pushed = c.sizeCame(s, n)
 		c.dataCame(now)
 	}
-	due := c.rcv.nxt.Sub(c.rcv.wup) > int(c.rcv.mss) || c.quick > 0 && !c.pingpong
-	if due || c.want&wantACK != 0 {
+	if c.rcv.nxt.Sub(c.rcv.wup) > int(c.rcv.mss) || c.want&wantACK != 0 || n > 0 && c.status.Has(statusSoon) {
 		c.ackNow()
+		return
+	}
+	if c.quick > 0 && !c.pingpong {
+		if pushed || n == 0 { // a request, most often, or a FIN alone
+			c.ackSoon(now)
+		} else {
+			c.ackNow()
+		}
 		return
 	}
 	if pushed && !c.pingpong {
@@ -139,6 +149,48 @@ func (c *Conn) scheduleACK(s *segment, n int, now mono.Time) {
 		return
 	}
 	c.arm(timerDelayedACK, min(now.Add(delay), c.due[timerDelayedACK]))
+}
+
+// ackSoon has an acknowledgement that would leave at once wait for Piggyback: the program that this turn wakes runs meanwhile, and
+// what it answers, or that it closes, goes out in the same segment.
+func (c *Conn) ackSoon(now mono.Time) {
+	if c.t.params.Piggyback == 0 {
+		c.ackNow()
+		return
+	}
+	if !c.status.Has(statusSoon) {
+		c.status.Or(statusSoon)
+		c.t.soon = append(c.t.soon, soonACK{c.index, now.Add(c.t.params.Piggyback)})
+	}
+}
+
+// A soonACK is an acknowledgement that waits.
+type soonACK struct {
+	index uint32 // of the connection, which may be another's by then
+	due   mono.Time
+}
+
+// Advance acknowledges what has waited for the program's answer for long enough, and says how much that was.
+func (t *TCP) Advance(now mono.Time) (work int) {
+	n := 0
+	for ; n < len(t.soon) && t.soon[n].due.Due(now); n++ {
+		if c := t.conn(t.soon[n].index); c.status.Has(statusSoon) { // it was not acknowledged with something else
+			c.ackNow()
+			work++
+		}
+	}
+	if n > 0 {
+		t.soon = t.soon[:copy(t.soon, t.soon[n:])]
+	}
+	return work
+}
+
+// Deadline is when Advance has something to do.
+func (t *TCP) Deadline() mono.Time {
+	if len(t.soon) == 0 {
+		return mono.Never
+	}
+	return t.soon[0].due
 }
 
 // drained is told that the program has read everything.

@@ -142,6 +142,8 @@ var scripts = []struct {
 	// receive_test.go
 	{"TestACKRange", TestACKRange},
 	{"TestACKRidesOnData", TestACKRidesOnData},
+	{"TestQuickACKRidesOnData", TestQuickACKRidesOnData},
+	{"TestACKOfAFINThatMayWait", TestACKOfAFINThatMayWait},
 	{"TestChallengeLimit", TestChallengeLimit},
 	{"TestEmptyFINOutOfOrder", TestEmptyFINOutOfOrder},
 	{"TestFINOutOfOrder", TestFINOutOfOrder},

@@ -45,13 +45,13 @@ func TestFastOpenPausesAtABlackHole(t *testing.T) {
 		s.out("S 0:0(0) <mss 1460,sackOK,TS _ 0,wscale 10>")
 		s.c.Abort(s.now)
 		s.now = began.Add(pause - time.Second)
-		s.h.wheel.Advance(s.now)
+		s.h.advance(s.now)
 		s.drain()
 		if !s.h.tcp.fastPaused(s.now) {
 			t.Fatalf("the pause is shorter than %v", pause)
 		}
 		s.now = began.Add(pause + time.Second)
-		s.h.wheel.Advance(s.now)
+		s.h.advance(s.now)
 		s.drain()
 	}
 	swallowed(100 * time.Second)

@@ -85,8 +85,8 @@ func TestRFC7413_ServerSendsAgain(t *testing.T) {
 	s.in(". 11:11(0) ack 1 win 5000")
 	for range 20 { // the data comes again, then the FIN
 		if s.h.tcp.Front(0) == nil {
-			s.now = max(s.now, s.h.wheel.Deadline())
-			s.h.wheel.Advance(s.now)
+			s.now = max(s.now, s.h.deadline())
+			s.h.advance(s.now)
 		}
 		h := s.pull()
 		if h == nil {

@@ -138,7 +138,7 @@ func TestTrainsFollow(t *testing.T) {
 				}
 				f.output()
 				f.now = now
-				f.h.wheel.Advance(now)
+				f.h.advance(now)
 				f.output()
 			}
 			wrote = at.c.snd.nxt.Sub(at.c.snd.iss) - 1

@@ -66,7 +66,7 @@ func (z *fuzzer) word() int { return z.byte()<<8 | z.byte() }
 
 func runFuzz(t *testing.T, script []byte) {
 	z := &fuzzer{t: t, script: script, now: 1e9, remote: netip.MustParseAddr("192.0.2.2"), edges: map[*Conn]wire.Seq{}, buf: make([]byte, 1480)}
-	p := Params{MaxConns: 12, MaxTimeWait: 4, SynRetries: 2, Retries2: 3, FinTimeout: 3 * time.Second}
+	p := Params{MaxConns: 12, MaxTimeWait: 4, SynRetries: 2, Retries2: 3, FinTimeout: 3 * time.Second, Piggyback: 40 * time.Microsecond}
 	z.h = newHost(t, "192.0.2.1", z.now, 1, p)
 	account(t, z.h)
 	z.listen()
@@ -81,12 +81,12 @@ func runFuzz(t *testing.T, script []byte) {
 	}
 	for range 100000 {
 		z.drain()
-		d := z.h.wheel.Deadline()
+		d := z.h.deadline()
 		if d == mono.Never {
 			break
 		}
 		z.now = max(z.now, d)
-		z.h.wheel.Advance(z.now)
+		z.h.advance(z.now)
 	}
 	if z.h.tcp.Len() != 0 || z.h.tcp.table.used != 0 || z.h.pool.Used() != 0 {
 		t.Fatalf("left: %d connections (%s), %d entries, %d bytes", z.h.tcp.Len(), z.h.states(), z.h.tcp.table.used, z.h.pool.Used())
@@ -114,7 +114,7 @@ func (z *fuzzer) step() {
 		}
 	case 2:
 		z.now = z.now.Add(time.Duration(z.word()) * time.Duration(z.word()+1) * time.Microsecond / 10)
-		z.h.wheel.Advance(z.now)
+		z.h.advance(z.now)
 	case 3, 4:
 		z.program()
 	case 5:

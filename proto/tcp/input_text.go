@@ -158,7 +158,11 @@ func (c *Conn) peerFIN(now mono.Time) {
 	c.dropHoles()
 	c.status.Or(statusDone)
 	c.rx.Seal()
-	c.ackNow()
+	if c.state == Established {
+		c.ackSoon(now)
+	} else {
+		c.ackNow()
+	}
 	ev := ring.In
 	if c.tx.Sealed() {
 		ev |= ring.Hup

@@ -235,7 +235,7 @@ func (z *modeled) retire(state State) {
 	z.c, z.got, z.left = nil, 0, 0
 	z.prog = reader{inline: z.prog.inline}
 	z.m.orphan = state == TimeWait
-	z.h.wheel.Advance(z.now)
+	z.h.advance(z.now)
 }
 
 // state is the TCP's.
@@ -296,9 +296,9 @@ func (z *modeled) pass() {
 		d = time.Second
 	}
 	for until := z.now.Add(d); ; {
-		next := min(z.h.wheel.Deadline(), until)
+		next := min(z.h.deadline(), until)
 		z.now = max(z.now, next)
-		z.h.wheel.Advance(z.now)
+		z.h.advance(z.now)
 		got := z.state()
 		if ended := got == Closed || got == Listen; ended && got != z.m.state {
 			if z.m.state == TimeWait {

@@ -390,7 +390,7 @@ func TestDeferAccept(t *testing.T) {
 	s = deferred()
 	for range 200 {
 		s.now = s.now.Add(time.Second)
-		s.h.wheel.Advance(s.now)
+		s.h.advance(s.now)
 		for s.pull() != nil {
 		}
 	}

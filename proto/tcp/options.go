@@ -164,7 +164,7 @@ func (c *Conn) QuickACK(n int, now mono.Time) {
 		return
 	}
 	c.pingpong = false
-	if c.due[timerDelayedACK] != mono.Never {
+	if c.due[timerDelayedACK] != mono.Never || c.status.Has(statusSoon) {
 		c.ackNow()
 		c.pingpong = n&1 == 0
 	}

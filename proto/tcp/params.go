@@ -58,6 +58,10 @@ type Params struct {
 	MinRTTWindow    time.Duration // tcp_min_rtt_wlen
 	RTOMax          time.Duration // tcp_rto_max_ms
 	Congestion      Algorithm     // tcp_congestion_control
+
+	// Piggyback is how long an acknowledgement that would leave at once waits for what the program answers, to go out with it: of a
+	// segment that ends a burst, and of the peer's FIN. 0 is not at all; Linux has no such wait.
+	Piggyback time.Duration
 }
 
 // Memory is the least, the usual and the largest size of something.

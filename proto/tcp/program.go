@@ -130,8 +130,11 @@ func (c *Conn) reopened() bool {
 	return c.wider()
 }
 
-// wider is reopened but for an acknowledgement that waits.
+// wider is reopened but for an acknowledgement that waits for the program to read. One that waits for its answer says it soon.
 func (c *Conn) wider() bool {
+	if c.status.Has(statusSoon) {
+		return false
+	}
 	room := c.rx.Room()
 	offered := int(c.edge.Load() - c.rx.Tail())
 	return offered >= 0 && room >= 2*offered && room-offered >= c.news()

@@ -136,6 +136,67 @@ func TestACKRidesOnData(t *testing.T) {
 	s.after(time.Second)
 }
 
+// Where the quick acknowledgements at the start may wait a moment, they go out with what the program answers then.
+func TestQuickACKRidesOnData(t *testing.T) {
+	const moment = 40 * time.Microsecond
+	s := newScript(t, Params{Piggyback: moment}).established(60000)
+	s.in("P. 1:101(100) ack 1 win 60000")
+	s.none()
+	s.read(100) // the window is no reason for a segment of its own
+	s.none()
+	s.write(50)
+	s.out("P. 1:51(50) ack 101")
+	s.after(10 * moment)
+	s.none()
+
+	s.c.pingpong = false
+	s.in("P. 101:201(100) ack 51 win 60000") // no answer
+	s.after(moment)
+	s.out(". 51:51(0) ack 201")
+	s.in("P. 201:301(100) ack 51 win 60000")
+	s.none()
+	s.in("P. 301:401(100) ack 51 win 60000") // the second one waits for nobody
+	s.out(". 51:51(0) ack 401")
+	s.in(". 401:1401(1000) ack 51 win 60000") // nor does one that more is to follow
+	s.out(". 51:51(0) ack 1401")
+	s.in("P. 1401:1501(100) ack 51 win 60000")
+	s.c.QuickACK(1, s.now) // nor what the program wants acknowledged
+	s.out(". 51:51(0) ack 1501")
+	s.read(1400)
+
+	s.in("P. 1501:1601(100) ack 51 win 60000")
+	s.in("F. 1601:1601(0) ack 51 win 60000")
+	s.none()
+	s.read(100)
+	s.readFails(0)
+	s.c.Close(s.now)
+	s.out("F. 51:51(0) ack 1602")
+	s.in(". 1602:1602(0) ack 52 win 60000")
+	s.gone()
+	s.after(10 * moment)
+}
+
+// A FIN that the program does not answer is acknowledged after the moment, one that ends the connection at once.
+func TestACKOfAFINThatMayWait(t *testing.T) {
+	const moment = 40 * time.Microsecond
+	s := newScript(t, Params{Piggyback: moment}).established(60000)
+	s.in("F. 1:1(0) ack 1 win 60000")
+	s.after(moment)
+	s.out(". 1:1(0) ack 2")
+	s.c.Close(s.now)
+	s.out("F. 1:1(0) ack 2")
+	s.in(". 2:2(0) ack 2 win 60000")
+	s.gone()
+
+	s = newScript(t, Params{Piggyback: moment}).established(60000)
+	s.c.Close(s.now)
+	s.out("F. 1:1(0) ack 1")
+	s.in("F. 1:1(0) ack 2 win 60000")
+	s.out(". 2:2(0) ack 2")
+	s.timeWait(1)
+	s.gone()
+}
+
 func TestOutOfOrderDataAndSACK(t *testing.T) {
 	s := newScript(t, Params{}).establishedSACK(5000)
 	s.in(". 1001:2001(1000) ack 1 win 5000")
@@ -448,8 +509,8 @@ func TestIdleHoldsNothing(t *testing.T) {
 	}
 	s.read(10)
 	s.after(70 * time.Second)
-	if s.h.pool.Used() != 0 || s.h.wheel.Deadline() < s.now.Add(time.Hour) {
-		t.Errorf("%d bytes are held, the next timer is in %v", s.h.pool.Used(), s.h.wheel.Deadline().Sub(s.now))
+	if s.h.pool.Used() != 0 || s.h.deadline() < s.now.Add(time.Hour) {
+		t.Errorf("%d bytes are held, the next timer is in %v", s.h.pool.Used(), s.h.deadline().Sub(s.now))
 	}
 	s.in("P. 11:21(10) ack 11 win 5000")
 	s.read(10)

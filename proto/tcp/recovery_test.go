@@ -321,8 +321,8 @@ func TestFRTOSpurious(t *testing.T) {
 			s.pull()
 		}
 		for s.h.tcp.Stats().Timeouts == 0 {
-			s.now = max(s.now, s.h.wheel.Deadline())
-			s.h.wheel.Advance(s.now)
+			s.now = max(s.now, s.h.deadline())
+			s.h.advance(s.now)
 			if s.h.tcp.Stats().LossProbes == 0 && s.h.tcp.Stats().Timeouts == 0 {
 				s.pull() // the probe
 			}
@@ -494,8 +494,8 @@ func TestRFC5681_3_1_SackedBeforeATimeout(t *testing.T) {
 	for s.pull() != nil { // the repair, which is lost, and some that is new
 	}
 	for s.h.tcp.Stats().Timeouts == 0 {
-		s.now = max(s.now, s.h.wheel.Deadline())
-		s.h.wheel.Advance(s.now)
+		s.now = max(s.now, s.h.deadline())
+		s.h.advance(s.now)
 	}
 	for s.pull() != nil {
 	}
@@ -521,8 +521,8 @@ func TestRFC5682_3_1_DuplicateBeforeTheAnswer(t *testing.T) {
 			s.pull()
 		}
 		for s.h.tcp.Stats().Timeouts == 0 {
-			s.now = max(s.now, s.h.wheel.Deadline())
-			s.h.wheel.Advance(s.now)
+			s.now = max(s.now, s.h.deadline())
+			s.h.advance(s.now)
 			if s.h.tcp.Stats().LossProbes == 0 && s.h.tcp.Stats().Timeouts == 0 {
 				s.pull() // the probe
 			}

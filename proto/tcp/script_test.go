@@ -336,12 +336,12 @@ func (s *script) after(d time.Duration) {
 	s.none()
 	end := s.now.Add(d)
 	for {
-		next := s.h.wheel.Deadline()
+		next := s.h.deadline()
 		if next > end {
 			break
 		}
 		s.now = max(s.now, next)
-		s.h.wheel.Advance(s.now)
+		s.h.advance(s.now)
 		s.check()
 		if s.now < end-20*timerSlack {
 			s.none()
@@ -356,12 +356,12 @@ func (s *script) timeout(d time.Duration) {
 	s.none()
 	start := s.now
 	for s.h.tcp.Front(0) == nil && !s.h.tcp.Replies() {
-		next := s.h.wheel.Deadline()
+		next := s.h.deadline()
 		if next > start.Add(d+4*timerSlack) {
 			s.t.Fatalf("nothing was sent after %v, the next timer is in %v", d, next.Sub(s.now))
 		}
 		s.now = max(s.now, next)
-		s.h.wheel.Advance(s.now)
+		s.h.advance(s.now)
 		s.check()
 	}
 	if took := s.now.Sub(start); took < d-2*timerSlack {
@@ -517,8 +517,8 @@ func (s *script) gone() {
 		s.l.Close(s.now)
 	}
 	s.after(120 * time.Second)
-	if s.h.tcp.Len() != 0 || s.h.tcp.table.used != 0 || s.h.pool.Used() != 0 || s.h.wheel.Deadline() != mono.Never {
-		s.t.Fatalf("left: %d connections, %d entries, %d bytes, timer %v", s.h.tcp.Len(), s.h.tcp.table.used, s.h.pool.Used(), s.h.wheel.Deadline())
+	if s.h.tcp.Len() != 0 || s.h.tcp.table.used != 0 || s.h.pool.Used() != 0 || s.h.deadline() != mono.Never {
+		s.t.Fatalf("left: %d connections, %d entries, %d bytes, timer %v", s.h.tcp.Len(), s.h.tcp.table.used, s.h.pool.Used(), s.h.deadline())
 	}
 }
 

@@ -148,8 +148,8 @@ func TestRetransmissionGivesUp(t *testing.T) {
 	s.out("P. 1:11(10) ack 1")
 	start := s.now
 	for s.c.State() == Established && s.now < start.Add(time.Hour) {
-		s.now = max(s.now, s.h.wheel.Deadline())
-		s.h.wheel.Advance(s.now)
+		s.now = max(s.now, s.h.deadline())
+		s.h.advance(s.now)
 		s.pull()
 	}
 	s.state(Closed)
@@ -387,8 +387,8 @@ func TestRFC9293_3_8_6_ShrunkToNothing(t *testing.T) {
 		s.pull()
 		s.in(". 1:1(0) ack 1001 win 0")
 		for end := s.now.Add(2 * time.Hour); s.now < end && s.c.State() == Established; {
-			s.now = max(s.now, s.h.wheel.Deadline())
-			s.h.wheel.Advance(s.now)
+			s.now = max(s.now, s.h.deadline())
+			s.h.advance(s.now)
 			for s.pull() != nil {
 				if c.answers && s.c.State() == Established {
 					s.in(". 1:1(0) ack 1001 win 0")
@@ -533,8 +533,8 @@ func TestICMP(t *testing.T) {
 	}
 	s.state(Established)
 	for s.c.State() == Established {
-		s.now = max(s.now, s.h.wheel.Deadline())
-		s.h.wheel.Advance(s.now)
+		s.now = max(s.now, s.h.deadline())
+		s.h.advance(s.now)
 		s.pull()
 	}
 	s.readFails(unix.EHOSTUNREACH)

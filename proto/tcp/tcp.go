@@ -92,6 +92,8 @@ type TCP struct {
 	challengeEpoch mono.Time // the second that challenges are counted in
 	challenges     int
 
+	soon []soonACK // in the order of their times: delay.go
+
 	states  [TimeWait + 1]int // connections in each state
 	orphans int               // that their programs have closed, TIME-WAIT and those that lapse not included
 	lapsing int               // see Conn.lapse

@@ -139,7 +139,7 @@ func (c *Conn) enterTimeWait(now mono.Time) {
 	}
 	w.link(i, now)
 	c.t.change(&c.key, held, w.at(i).tenure())
-	ack := c.want&wantACK != 0
+	ack := c.want&wantACK != 0 || c.status.Has(statusSoon)
 	c.t.table.replace(&c.key, ref(c.index+1), refTimeWait|ref(i))
 	c.t.gone(c)
 	c.finish(0, now)

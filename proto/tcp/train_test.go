@@ -71,8 +71,8 @@ func TestTrainsDoNotAllocate(t *testing.T) {
 	now, tr, trains := int64(10e9), Train{Most: trainMost}, 0
 	step := func() {
 		now += 1e6
-		a.wheel.Advance(mtime(now))
-		b.wheel.Advance(mtime(now))
+		a.advance(mtime(now))
+		b.advance(mtime(now))
 		ca.Write(data[:20_000])
 		ca.Kick(mtime(now))
 		for c := a.tcp.Front(0); c != nil; c = a.tcp.Front(0) {

@@ -144,6 +144,11 @@ func (h *Host) openInterface(in *Interface) ([]engine.Device, error) {
 }
 
 // makeCores makes the cores, each with one device of every interface.
+// piggyback is how long quick acknowledgements wait for the program's answer: longer than it takes to run a goroutine that a turn
+// has woken, shorter than a peer that waits for them would notice. A connection for each request
+// is answered with three segments then instead of five (SYN-ACK, answer, FIN).
+const piggyback = 40 * time.Microsecond
+
 func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 	seed := cfg.Seed
 	if seed == nil {
@@ -181,6 +186,7 @@ func (h *Host) makeCores(cfg *Config, devices [][]engine.Device) error {
 		c.mail.frames.Init(ring.NewPool(mailMax), mailMax)
 		c.mail.scratch = make([]byte, frameMax)
 		pcfg := proto.Config{Start: h.clock.Now(), Seed: [2]uint64{random.Uint64(), random.Uint64()}, Secret: secret, Memory: cfg.Memory, Core: i, Cores: count}
+		pcfg.TCP.Piggyback = piggyback
 		if count > 1 {
 			pcfg.Peers = (*peers)(c)
 		}
