@@ -76,7 +76,7 @@ func (s *Stack) output(p *port, buf []byte, now mono.Time) int {
 // outputDirect writes the datagram on offer.
 func (s *Stack) outputDirect(buf []byte) int {
 	d := &s.direct
-	d.offered = false
+	d.offered = len(d.rest) > 0
 	if d.sock.Link != nil {
 		s.tapped = d.sock
 		return d.putFrame(buf)
@@ -89,6 +89,7 @@ func (s *Stack) outputDirect(buf []byte) int {
 	if d.stamp&udp.StampAny != 0 {
 		s.stamp(d.sock, d.stamp, d.key, d.ip.src, buf[:n], d.now)
 	}
+	d.next()
 	return n
 }
 

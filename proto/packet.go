@@ -124,7 +124,7 @@ type LinkMessage struct {
 func (s *Stack) OfferFrame(sock *udp.Socket, m *LinkMessage) (port int, errno unix.Errno) {
 	p := &s.ports[m.Port]
 	d := &s.direct
-	d.port, d.path, d.sock, d.payload, d.linkLen, d.back = p, nil, sock, m.Payload, 0, false
+	d.port, d.path, d.sock, d.payload, d.rest, d.linkLen, d.back = p, nil, sock, m.Payload, nil, 0, false
 	d.to = uint16(m.Port)
 	d.ip.src, d.ip.dst = netip.Addr{}, netip.Addr{}
 	most := p.MTU

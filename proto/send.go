@@ -32,6 +32,7 @@ type direct struct {
 
 	discover udp.Discovery
 	payload  []byte // the program's
+	rest     []byte // what follows it in datagrams of as many bytes, the last of fewer: see train
 	now      mono.Time
 	piece    int // bytes of its fragments, if it is cut
 	stamp    udp.Stamp
@@ -62,6 +63,9 @@ func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Me
 	if to.Port() == 0 && protocol == wire.ProtoUDP && sock.Raw == nil && to != sock.Remote {
 		return -1, unix.EINVAL
 	}
+	if to.Addr().Is4() && len(m.Payload) > 0xffff { // of which nobody is told, other than of less (udp_sendmsg, raw_sendmsg, ping_common_sendmsg)
+		return -1, unix.EMSGSIZE
+	}
 	if sock.Raw != nil {
 		if errno := checkRaw(sock.Raw, m); errno != 0 {
 			return -1, errno
@@ -86,7 +90,13 @@ func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Me
 	d.ip.ttl, d.ip.tos, d.discover = sock.Terms(m, w.ttl, w.group)
 	d.stamp, d.key = m.Stamp, m.Key
 	n, limit := d.len(), w.limit(d.discover)
-	d.piece = sock.Piece(to.Addr(), limit)
+	d.piece, d.rest = sock.Piece(to.Addr(), limit), nil
+	if size := sock.SegmentOf(m); size != 0 {
+		if errno := s.divide(d, size, to); errno != 0 {
+			return -1, errno
+		}
+		n = d.len()
+	}
 	if n > d.piece && !d.discover.Fragments() || n > limit && n > longest(to.Addr()) {
 		return -1, s.tooLong(sock, to, d.piece, now)
 	}
@@ -95,7 +105,9 @@ func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Me
 		d.back = protocol == wire.ProtoUDP && s.comesBack(w, sock, from, to.Addr())
 		if w.group && staysHere(to.Addr(), d.ip.ttl) {
 			if d.back {
-				s.bringBack(d)
+				for s.bringBack(d); d.next(); {
+					s.bringBack(d)
+				}
 			}
 			return -1, 0
 		}
@@ -152,6 +164,36 @@ func (s *Stack) Settle() unix.Errno {
 	}
 	s.direct.offered = false
 	return s.queue(&s.direct)
+}
+
+// divide has a message leave as datagrams of size bytes, of which the first is d's payload then. The errors are those of
+// udp_send_skb and, where all of it is longer than a packet can be, of ip_append_data.
+func (s *Stack) divide(d *direct, size int, to netip.AddrPort) unix.Errno {
+	whole := d.payload
+	d.payload = whole[:min(size, len(whole))]
+	switch n := d.len(); {
+	case n-len(d.payload)+len(whole) > longest(to.Addr()):
+		return s.tooLong(d.sock, to, longest(to.Addr()), d.now)
+	case n > d.piece:
+		return unix.EMSGSIZE
+	case len(whole) > size*udp.SegmentsMax, d.sock.NoCheck && d.ip.dst.Is4():
+		return unix.EINVAL
+	}
+	d.rest = whole[len(d.payload):]
+	return 0
+}
+
+// next makes d the next datagram of its message. It is false if there is none. Who wants to hear of a message's being sent hears of
+// its first.
+func (d *direct) next() bool {
+	if len(d.rest) == 0 {
+		return false
+	}
+	n := min(len(d.payload), len(d.rest))
+	d.payload, d.rest = d.rest[:n:n], d.rest[n:]
+	d.stamp = 0
+	d.len()
+	return true
 }
 
 // len is the length of the IP packet. It notes what of that is payload.
@@ -227,6 +269,15 @@ func (s *Stack) queue(d *direct) unix.Errno {
 		s.bringBack(d)
 	}
 	s.enlist(d.port, d.sock)
+	for d.next() { // a message has room, or has none
+		n := s.put(d, s.scratch)
+		if !d.sock.Send.Add(d.record(), s.scratch[:n]) {
+			return unix.ENOBUFS
+		}
+		if d.back {
+			s.bringBack(d)
+		}
+	}
 	return 0
 }
 
@@ -261,9 +312,11 @@ func (s *Stack) enlist(p *port, sock *udp.Socket) {
 // park lets a datagram wait for its neighbour. A full parking ring drops it: the
 // sender's socket must not wait for one dead address.
 func (s *Stack) park(d *direct) unix.Errno {
-	n := s.put(d, s.scratch)
-	if !d.path.entry.Parked.Put(d.record(), s.scratch[:n]) {
-		s.Count.Count(drop.NeighbourParkingFull)
+	for more := true; more; more = d.next() {
+		n := s.put(d, s.scratch)
+		if !d.path.entry.Parked.Put(d.record(), s.scratch[:n]) {
+			s.Count.Count(drop.NeighbourParkingFull)
+		}
 	}
 	return 0
 }

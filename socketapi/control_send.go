@@ -13,9 +13,8 @@ import (
 // Read first: cmsg(3), ip(7), ipv6(7), RFC 3542 §6; ip_cmsg_send in net/ipv4/ip_sockglue.c,
 // ip6_datagram_send_ctl in net/ipv6/datagram.c.
 
-// sendControl reads the control messages of a datagram. Those of a level that the destination's
-// family does not have say nothing, as on Linux; an unknown one of its own is EINVAL.
-func sendControl(m *udp.Message, oob []byte, s *settings) unix.Errno {
+// eachControl calls f for the control messages of a message until it says that one is wrong.
+func eachControl(oob []byte, f func(level, typ int32, data []byte) unix.Errno) unix.Errno {
 	for len(oob) >= unix.SizeofCmsghdr {
 		whole := word(oob)
 		if whole < unix.SizeofCmsghdr || whole > uint64(len(oob)) {
@@ -23,25 +22,48 @@ func sendControl(m *udp.Message, oob []byte, s *settings) unix.Errno {
 		}
 		level := int32(binary.NativeEndian.Uint32(oob[wordLen:]))
 		typ := int32(binary.NativeEndian.Uint32(oob[wordLen+4:]))
-		data := oob[unix.SizeofCmsghdr:whole]
-		four := m.To.IsValid() && m.To.Addr().Is4()
-		errno := unix.Errno(0)
-		switch {
-		case level == unix.SOL_SOCKET:
-			errno = sendControlSocket(m, typ, data)
-		case !m.To.IsValid(): // a stream heeds none
-		case level == unix.IPPROTO_IPV6 && (!four || s.family == unix.AF_INET6 && typ == unix.IPV6_PKTINFO):
-			errno = sendControl6(m, typ, data, s)
-		case level == unix.IPPROTO_IP && four:
-			errno = sendControl4(m, typ, data, s)
-		}
-		if errno != 0 {
+		if errno := f(level, typ, oob[unix.SizeofCmsghdr:whole]); errno != 0 {
 			return errno
 		}
 		next := (int(whole) + wordLen - 1) &^ (wordLen - 1)
 		oob = oob[min(next, len(oob)):]
 	}
 	return 0
+}
+
+// sendControlUDP reads those of UDP, before the others are looked at (udp_cmsg_send).
+func sendControlUDP(m *udp.Message, oob []byte) unix.Errno {
+	return eachControl(oob, func(level, typ int32, data []byte) unix.Errno {
+		switch {
+		case level != unix.IPPROTO_UDP:
+			return 0
+		case typ != unix.UDP_SEGMENT || len(data) != segmentLen:
+			return unix.EINVAL
+		}
+		m.Segment, m.HasSegment = int(binary.NativeEndian.Uint16(data)), true
+		return 0
+	})
+}
+
+// segmentLen is the length of what the control message UDP_SEGMENT says.
+const segmentLen = 2
+
+// sendControl reads the other control messages of a datagram. Those of a level that the destination's
+// family does not have say nothing, as on Linux; an unknown one of its own is EINVAL.
+func sendControl(m *udp.Message, oob []byte, s *settings) unix.Errno {
+	return eachControl(oob, func(level, typ int32, data []byte) unix.Errno {
+		four := m.To.IsValid() && m.To.Addr().Is4()
+		switch {
+		case level == unix.SOL_SOCKET:
+			return sendControlSocket(m, typ, data)
+		case !m.To.IsValid(): // a stream heeds none
+		case level == unix.IPPROTO_IPV6 && (!four || s.family == unix.AF_INET6 && typ == unix.IPV6_PKTINFO):
+			return sendControl6(m, typ, data, s)
+		case level == unix.IPPROTO_IP && four:
+			return sendControl4(m, typ, data, s)
+		}
+		return 0
+	})
 }
 
 // sendControlSocket is what a message of SOL_SOCKET is taken for: those that pass rights between processes

@@ -45,6 +45,9 @@ func (s *udpSocket) sendCorked(p, oob []byte, to netip.AddrPort, flags int) (int
 		if errno := s.d.bound(); errno != 0 {
 			return 0, errno
 		}
+		if !m.HasSegment { // of the first piece, as where it goes
+			m.Segment, m.HasSegment = int(s.segment.Load()), true
+		}
 		c.m = m
 		c.some.Store(true)
 	}
@@ -79,6 +82,19 @@ var udpOptions = []option{
 		get: func(s socket, v *value) unix.Errno { v.n = number(s.(*udpSocket).cork.on.Load()); return 0 },
 		set: setUDPCork,
 	},
+	{level: unix.IPPROTO_UDP, name: unix.UDP_SEGMENT, label: "UDP_SEGMENT", on: onUDP,
+		get: func(s socket, v *value) unix.Errno { v.n = int(s.(*udpSocket).segment.Load()); return 0 },
+		set: setUDPSegment,
+	},
+}
+
+// setUDPSegment has messages leave as datagrams of so many bytes each; 0: as one.
+func setUDPSegment(s socket, v *value) unix.Errno {
+	if v.n < 0 || v.n > udpDataMax {
+		return unix.EINVAL
+	}
+	s.(*udpSocket).segment.Store(int32(v.n))
+	return 0
 }
 
 // setUDPCork holds datagrams back, or lets the one that is held back go.

@@ -16,8 +16,10 @@ import (
 // A udpSocket is a Berkeley datagram socket of either family.
 type udpSocket struct {
 	settings
-	d    *datagram
-	cork cork
+	d       *datagram
+	cork    cork
+	segment atomic.Int32 // UDP_SEGMENT
+
 	keys atomic.Uint32 // SOF_TIMESTAMPING_OPT_ID: of the datagram that is sent next
 
 	peerPort atomic.Uint32 // what connect called the peer's port where there are none
@@ -230,7 +232,13 @@ func (s *udpSocket) address(m *message, oob []byte, to netip.AddrPort) unix.Errn
 	if len(oob) == 0 {
 		return 0
 	}
-	errno := sendControl(&m.Message, oob, &s.settings)
+	errno := unix.Errno(0)
+	if s.class() == onUDP {
+		errno = sendControlUDP(&m.Message, oob)
+	}
+	if errno == 0 {
+		errno = sendControl(&m.Message, oob, &s.settings)
+	}
 	if a := to.Addr(); errno == 0 && a.Is4() && a.IsUnspecified() && m.Source.IsValid() {
 		m.To = s.thisHost(to, m.Source)
 	}
@@ -270,7 +278,7 @@ func (s *udpSocket) apply() unix.Errno {
 		end.HopLimit, end.HasHops, end.TClass = uint8(s.hops), s.hasHops, uint8(s.tclass)
 		end.NoCheck, end.ReusePort, end.Device = s.noCheck, s.reusePort, uint32(s.device)
 		end.DontFragment, end.MTU6 = s.dontFragment, s.mtu6
-		end.Discover, end.Discover6 = s.discover, s.discover6
+		end.Discover, end.Discover6, end.Segment = s.discover, s.discover6, int(s.segment.Load())
 		end.RecvErr, end.RecvErr6 = s.recvErr, s.recvErr6
 		end.Multicast4, end.Multicast6 = s.multicast4, s.multicast6
 	})

@@ -113,6 +113,9 @@ func (d *Datagrams) Put(m *Datagram, payload []byte) bool {
 	return true
 }
 
+// Add is Put of what belongs to a datagram that was put just now, and is queued whatever the limit of the queue is.
+func (d *Datagrams) Add(m *Datagram, payload []byte) bool { return d.putAcross(m, payload, nil) }
+
 // PutParts is Put of a payload in two pieces.
 func (d *Datagrams) PutParts(m *Datagram, head, rest []byte) bool {
 	return d.Room(len(head)+len(rest)) && d.putAcross(m, head, rest)

@@ -16,9 +16,15 @@ type Message struct {
 	HasTOS       bool
 	DontFragment bool // IPV6_DONTFRAG
 
+	Segment    int // UDP_SEGMENT: bytes of each of the datagrams that Payload is cut into, but for the last; 0: it is one
+	HasSegment bool
+
 	Stamp Stamp  // what is to be heard of its being sent, by the error queue
 	Key   uint32 // that it is known by there (SOF_TIMESTAMPING_OPT_ID)
 }
+
+// SegmentsMax is UDP_MAX_SEGMENTS, how many datagrams one message is cut into at most: 64 before Linux 6.9.
+const SegmentsMax = 128
 
 // A Stamp says what a program wants to hear of a datagram's way out (SO_TIMESTAMPING).
 type Stamp uint8
@@ -64,6 +70,14 @@ func (s *Socket) Terms(m *Message, ttl uint8, group bool) (uint8, uint8, Discove
 		tos = m.TOS
 	}
 	return ttl, tos, discover
+}
+
+// SegmentOf returns how long the datagrams are that a message is cut into, 0: it is one.
+func (s *Socket) SegmentOf(m *Message) int {
+	if m.HasSegment {
+		return m.Segment
+	}
+	return s.Segment
 }
 
 // Piece returns how long the fragments of a packet to dst may be that does not fit a path's limit. As on

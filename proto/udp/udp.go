@@ -43,6 +43,7 @@ type Socket struct {
 	DontFragment bool   // IPV6_DONTFRAG
 	MTU6         int    // IPV6_MTU: bytes of fragments; 0: by the path alone. See Piece
 	Device       uint32 // SO_BINDTODEVICE: the stack's port counted from 1, 0: all
+	Segment      int    // UDP_SEGMENT: see Message
 
 	Discover  Discovery // IP_MTU_DISCOVER
 	Discover6 Discovery // IPV6_MTU_DISCOVER
