@@ -141,7 +141,7 @@ func (q *inquiry) question(message []byte) {
 const lengthLen = 2
 
 // reply looks at what a server says. What has another question or number is not its, and net.Resolver does not take it either.
-func (q *inquiry) reply(message []byte) {
+func (q *inquiry) reply(message []byte, whole bool) {
 	var p dnsmessage.Parser
 	h, err := p.Start(message)
 	if err != nil || h.ID != q.id || !h.Response {
@@ -156,7 +156,7 @@ func (q *inquiry) reply(message []byte) {
 	case q.replies == nil:
 	case h.RCode == dnsmessage.RCodeFormatError:
 		q.replies.malformed.Store(true)
-	case h.RCode == dnsmessage.RCodeSuccess:
+	case h.RCode == dnsmessage.RCodeSuccess && (whole || !h.Truncated): // what is cut off is asked again over TCP
 		q.replies.known.Store(true)
 		if p.SkipAllQuestions() == nil {
 			q.replies.follow(&p, q.asked.Name)
@@ -184,7 +184,7 @@ func (c *datagramInquiry) Write(p []byte) (int, error) {
 
 func (c *datagramInquiry) Read(p []byte) (int, error) {
 	n, err := c.UDPConn.Read(p)
-	c.reply(p[:n])
+	c.reply(p[:n], false)
 	return n, err
 }
 
@@ -209,7 +209,7 @@ func (c *streamInquiry) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)
 	if len(c.said) < c.wanted() {
 		if c.said = append(c.said, p[:n]...); len(c.said) >= c.wanted() {
-			c.reply(c.said[lengthLen:c.wanted()])
+			c.reply(c.said[lengthLen:c.wanted()], true)
 		}
 	}
 	return n, err

@@ -30,19 +30,19 @@ func newLibc(t *testing.T) *libc {
 	return l
 }
 
-// ask asks questions in a namespace, nil for the test's own. Each is a line of the program's input.
-func (l *libc) ask(t *testing.T, ns *netlab.NS, questions []string) (answers []string) {
+// ask asks questions in a namespace, nil for the test's own, by an environment with more in it. Each is a line of the program's input.
+func (l *libc) ask(t *testing.T, ns *netlab.NS, questions []string, env ...string) (answers []string) {
 	t.Helper()
 	input := strings.NewReader(strings.Join(questions, "\n") + "\n")
 	var out []byte
 	var err error
 	if ns == nil {
 		ask := exec.Command(l.program)
-		ask.Stdin, ask.Stderr = input, os.Stderr
+		ask.Stdin, ask.Stderr, ask.Env = input, os.Stderr, append(os.Environ(), env...)
 		out, err = ask.Output()
 	} else {
 		ask := ns.Command(l.program)
-		ask.Stdin, ask.Stderr = input, os.Stderr
+		ask.Stdin, ask.Stderr, ask.Env = input, os.Stderr, append(os.Environ(), env...)
 		out, err = ask.Output()
 	}
 	fatal(t, err)

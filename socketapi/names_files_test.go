@@ -7,11 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -151,63 +148,31 @@ func serversOfItsOwn(t *testing.T, a, _ *Stack, s *nameServer) {
 	}
 }
 
-// TestNamesByFiles resolves by files of its own instead of those in /etc: each kind in a process of its own, which has them in
-// a mount namespace. The server is at the same address for the stack and for glibc, and knows the same.
+// TestNamesByFiles resolves by files of its own instead of those in /etc. The server is at the same address for the stack and for
+// glibc, and knows the same.
 func TestNamesByFiles(t *testing.T) {
-	if name := os.Getenv(nameFileOf); name != "" {
+	if name, c := isAlone(t); name != "" {
 		for i := range nameFiles {
 			if f := &nameFiles[i]; f.name == name {
-				f.resolve(t, os.Getenv(nameFileDir))
+				f.resolve(t, c)
 			}
 		}
 		return
 	}
 	netlab.RequireRoot(t)
+	c := newLibc(t)
+	own, err := os.Hostname()
+	fatal(t, err)
 	for _, f := range nameFiles {
 		t.Run(strings.ReplaceAll(f.name, " ", "_"), func(t *testing.T) {
 			t.Parallel() // they wait for servers that do not answer
-			dir := t.TempDir()
-			own, err := os.Hostname()
-			fatal(t, err)
-			for name, text := range map[string]string{"resolv.conf": f.resolv, "hosts": strings.ReplaceAll(f.hosts, "HOSTNAME", own), "nsswitch.conf": "hosts: files dns\nservices: files\n"} {
-				fatal(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
-			}
-			self := exec.Command(os.Args[0], "-test.run=^TestNamesByFiles$", "-test.v", "-test.timeout=60s")
-			self.Env = append(os.Environ(), nameFileOf+"="+f.name, nameFileDir+"="+dir)
-			self.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-			out, err := self.CombinedOutput()
-			if err != nil || testing.Verbose() {
-				t.Logf("%s", out)
-			}
-			if err != nil {
-				t.Error(err)
-			}
+			alone(t, f.name, c, map[string]string{"resolv.conf": f.resolv, "hosts": strings.ReplaceAll(f.hosts, "HOSTNAME", own), "nsswitch.conf": "hosts: files dns\nservices: files\n"}, false)
 		})
 	}
 }
 
-const (
-	nameFileOf  = "XDPSOCK_TEST_NAME_FILE"
-	nameFileDir = "XDPSOCK_TEST_NAME_DIR"
-)
-
-// resolve does the rows, in a process whose mounts are its own.
-func (f *nameFile) resolve(t *testing.T, dir string) {
-	for _, name := range []string{"resolv.conf", "hosts", "nsswitch.conf"} {
-		at := filepath.Join("/etc", name)
-		to, err := filepath.EvalSymlinks(at)
-		switch {
-		case err != nil && name == "nsswitch.conf":
-			continue // files and then DNS is what there is without it
-		case err != nil:
-			t.Skipf("there is no %s to mount another over: %v", at, err)
-		default:
-			at = to
-		}
-		if err := unix.Mount(filepath.Join(dir, name), at, "", unix.MS_BIND, ""); err != nil {
-			t.Fatalf("%s: %v", at, err)
-		}
-	}
+// resolve does the rows, in a process whose files are its own.
+func (f *nameFile) resolve(t *testing.T, c *libc) {
 	z := testZone()
 	for name, records := range searchZone {
 		z[name] = records
@@ -241,17 +206,13 @@ func (f *nameFile) resolve(t *testing.T, dir string) {
 	if f.after != nil {
 		f.after(t, a, b, s)
 	}
-	if f.glibc {
-		f.glibcs(t, z)
+	if f.glibc && c != nil {
+		f.glibcs(t, c, z)
 	}
 }
 
 // glibcs compares with what glibc says over the kernel's sockets.
-func (f *nameFile) glibcs(t *testing.T, z zone) {
-	libc := newLibc(t)
-	if libc == nil {
-		return
-	}
+func (f *nameFile) glibcs(t *testing.T, libc *libc, z zone) {
 	var opts []netlab.Option
 	if f.only4 {
 		opts = append(opts, netlab.NoIPv6())
