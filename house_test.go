@@ -46,11 +46,12 @@ var rooms = map[string][]string{
 	"proto/autoconf": {"proto/wire", "proto/mono", "proto/drop", "proto/timer", "proto/route"},
 
 	"socketapi/host": {"engine", "proto", "proto/..."},
-	"socketapi":      {"engine", "socketapi/host", "proto", "proto/..."},
+	"socketapi":      {"engine", "socketapi/host", "socketapi/internal/ifreq", "proto", "proto/..."},
 	"socketapi/dhcp": {"socketapi", "socketapi/host", "proto", "proto/..."},
 	"socketapi/unix": {"socketapi"},
 
 	"socketapi/unix/internal/generate": {},
+	"socketapi/internal/ifreq":         {},
 
 	"cmd/...":      {"..."},
 	"examples/...": {"socketapi", "socketapi/host", "socketapi/unix", "examples/certificate"},
@@ -73,6 +74,8 @@ var outside = map[string][]string{
 	"socketapi/dhcp": {"github.com/insomniacslk/dhcp/..."},
 	"socketapi/unix": {"golang.org/x/sys/unix"},
 
+	"socketapi/internal/ifreq": {"golang.org/x/sys/unix"},
+
 	"cmd/...":      {"..."},
 	"examples/...": {"golang.org/x/sys/unix"},
 }
@@ -82,7 +85,7 @@ var outside = map[string][]string{
 var (
 	maySync   = []string{"xsk", "bpf", "engine", "engine/...", "proto/ring", "socketapi", "socketapi/...", "cmd/..."}
 	mayAtomic = []string{"xsk", "engine", "engine/...", "proto/ring", "socketapi", "socketapi/...", "cmd/..."}
-	mayUnsafe = []string{"xsk", "bpf", "engine", "engine/...", "socketapi/unix"} // the last for the signatures of package unix alone
+	mayUnsafe = []string{"xsk", "bpf", "engine", "engine/...", "socketapi/unix", "socketapi/internal/ifreq"} // the last two for the signatures of package unix alone
 	mayGo     = []string{"engine", "engine/...", "socketapi", "socketapi/...", "cmd/...", "examples/..."}
 )
 

@@ -99,7 +99,10 @@ func checkRaw(r *udp.Raw, m *udp.Message) unix.Errno {
 	case n > 0xffff:
 		return unix.EMSGSIZE
 	case r.Header && m.To.Addr().Is4():
-		if n < wire.IPv4Len || int(m.Payload[0]&15)*4 > n {
+		if n < wire.IPv4Len {
+			return unix.EINVAL
+		}
+		if head := int(m.Payload[0]&15) * 4; head < wire.IPv4Len || head > n {
 			return unix.EINVAL
 		}
 	case r.Sum && r.SumAt+2 > n:
@@ -120,9 +123,7 @@ func (s *Stack) putIncluded(d *direct, b []byte) int {
 	if h.ID() == 0 {
 		h.SetID(s.idents.Next4(d.ip.src, d.ip.dst, d.ip.protocol, d.now))
 	}
-	if h.HeaderLen() >= wire.IPv4Len {
-		h.Seal()
-	}
+	h.Seal()
 	return n
 }
 

@@ -335,6 +335,8 @@ func (t *Table) send(f *file, p, oob []byte, to unix.Sockaddr, flags int) (n int
 					errno = cmp.Or(s.refusesRequest(p, flags), errno)
 				} else if flags&unix.MSG_OOB != 0 {
 					errno = unix.EOPNOTSUPP
+				} else if errno == unix.EAFNOSUPPORT && c.family == unix.AF_INET6 && c.class() == onUDP {
+					errno = unix.EINVAL // udpv6_sendmsg
 				}
 			}
 		}

@@ -126,8 +126,11 @@ func sendControl6(m *udp.Message, typ int32, data []byte, s *settings) unix.Errn
 		if len(data) < unix.SizeofInet6Pktinfo {
 			return unix.EINVAL
 		}
-		index := int(binary.NativeEndian.Uint32(data[16:]))
-		return pin(m, index, netip.AddrFrom16([16]byte(data[:16])).Unmap(), s)
+		index, source := int(binary.NativeEndian.Uint32(data[16:])), netip.AddrFrom16([16]byte(data[:16]))
+		if m.To.Addr().Is4() && !source.Is4In6() {
+			return unix.EINVAL // ip_cmsg_send
+		}
+		return pin(m, index, source.Unmap(), s)
 	case unix.IPV6_HOPLIMIT:
 		if !ok || n < -1 || n > 255 {
 			return unix.EINVAL

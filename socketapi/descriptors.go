@@ -14,11 +14,11 @@ func (t *Table) Dup(oldfd int) (fd int, err error) { return t.dup(oldfd, 0, fals
 // dup is Dup to the lowest free number from least on.
 func (t *Table) dup(oldfd, least int, closeOnExec bool) (fd int, err error) {
 	f := t.lookup(oldfd)
-	if f != nil && t.isForeign(oldfd) {
-		return t.dupForeign(oldfd, closeOnExec)
-	}
-	if f == nil || !t.own(oldfd) { // nobody closes the standard three
+	switch {
+	case f == nil, oldfd >= lentBase:
 		return -1, unix.EBADF
+	case !t.own(oldfd):
+		return t.dupForeign(oldfd, closeOnExec)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -37,14 +37,22 @@ func (t *Table) dup(oldfd, least int, closeOnExec bool) (fd int, err error) {
 // Dup2 is Dup3 without flags. Both the same is EINVAL, as of the function of package unix and not as of dup2(2).
 func (t *Table) Dup2(oldfd, newfd int) error { return t.Dup3(oldfd, newfd, 0) }
 
-// Dup3 makes newfd another descriptor of what oldfd refers to, with O_CLOEXEC; what it was is closed. 0 to
-// 2 are EBADF as either: they are the kernel's. In the table of [Use] these, and all below 512, can be given what else is the kernel's.
+// Dup3 makes newfd another descriptor of what oldfd refers to, with O_CLOEXEC; what it was is closed. A newfd of 0 to
+// 2 is EBADF: they are the kernel's. In the table of [Use] these, and all below 512, can be given what else is the kernel's.
 func (t *Table) Dup3(oldfd, newfd, flags int) error {
 	if flags&^unix.O_CLOEXEC != 0 || oldfd == newfd {
 		return unix.EINVAL
 	}
 	if newfd >= 0 && t.slot(newfd) < 0 && t.base.Load() != descriptorBase { // the kernel's, as all below the table's are
 		return t.WithKernel(oldfd, unix.EBADF, func(oldfd int) error { return unix.Dup3(oldfd, newfd, flags) })
+	}
+	if t.lookup(oldfd) != nil && t.slot(oldfd) < 0 { // the table's own of it comes there
+		fd, err := t.dup(oldfd, 0, false)
+		if err != nil {
+			return err
+		}
+		defer t.Close(fd)
+		oldfd = fd
 	}
 	old, errno := t.replace(oldfd, newfd, flags&unix.O_CLOEXEC != 0)
 	if errno != 0 {

@@ -157,6 +157,11 @@ func (t *Table) ioctlInterface(f *file, req uint, ifr []byte) unix.Errno {
 		if f.common().family == unix.AF_INET6 { // whose addresses have no room in the structure (inet6_ioctl)
 			return unix.ENOTTY
 		}
+	case unix.SIOCGIFPFLAGS: // which nobody has ever had (devinet_ioctl)
+		if f.common().family == unix.AF_INET {
+			return unix.EINVAL
+		}
+		return unix.ENOTTY
 	case unix.SIOCGIFNAME:
 		port, ok := t.host.PortOf(int(int32(binary.NativeEndian.Uint32(answer))))
 		if !ok {
@@ -184,6 +189,8 @@ func (t *Table) ioctlInterface(f *file, req uint, ifr []byte) unix.Errno {
 		binary.NativeEndian.PutUint32(answer, 0)
 	case unix.SIOCGIFTXQLEN:
 		binary.NativeEndian.PutUint32(answer, txQueueLen)
+	case unix.SIOCGIFSLAVE: // of a kind of bond that is long gone
+		return unix.EINVAL
 	case unix.SIOCGIFMAP: // of its hardware's memory and lines, which it has none of
 		clear(answer)
 	case unix.SIOCGIFHWADDR:

@@ -8,6 +8,7 @@ import (
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/tcp"
+	"github.com/xdpsock/xdpsock/socketapi/internal/ifreq"
 )
 
 // Read first: ioctl(2), tcp(7) and udp(7) on ioctls, ioctl_tty(2) on FIONREAD; sock_ioctl in net/socket.c, tcp_ioctl
@@ -76,41 +77,20 @@ func (t *Table) IoctlSetInt(fd int, req uint, value int) error {
 	return unix.ENOTTY
 }
 
-// IoctlIfreq asks for an interface by its name: SIOCGIFADDR, SIOCGIFNETMASK, SIOCGIFBRDADDR, SIOCGIFDSTADDR,
-// SIOCGIFFLAGS, SIOCGIFMTU, SIOCGIFINDEX, SIOCGIFMETRIC. On a socket of the engine's the interfaces are the engine's, of
-// which none can be changed so (EPERM).
+// IoctlIfreq is IoctlBytes of a struct ifreq: any SIOCGIF* asks for an interface by its name, SIOCGIFNAME by its index. On a
+// socket of the engine's the interfaces are the engine's, of which none can be changed so (EPERM).
 func (t *Table) IoctlIfreq(fd int, req uint, value *unix.Ifreq) error {
-	f := t.lookup(fd)
-	switch {
-	case f == nil:
-		return unix.EBADF
-	case value == nil:
-		return unix.EFAULT
-	case f.kernel != nil:
-		return other{k: f.kernel}.do(func(fd int) error { return unix.IoctlIfreq(fd, req, value) })
-	case f.socket == nil:
-		return unix.ENOTTY
+	if k := t.kernel(fd); k != nil {
+		return other{k: k}.do(func(fd int) error { return unix.IoctlIfreq(fd, req, value) })
 	}
-	var b [ifreqLen]byte
-	copy(b[:], value.Name())
-	if errno := t.ioctlInterface(f, req, b[:]); errno != 0 {
-		return errno
+	if value == nil {
+		return t.IoctlBytes(fd, req, nil)
 	}
-	answer := b[unix.IFNAMSIZ:]
-	switch req {
-	case unix.SIOCGIFADDR, unix.SIOCGIFNETMASK, unix.SIOCGIFBRDADDR, unix.SIOCGIFDSTADDR:
-		return value.SetInet4Addr(answer[4:8])
-	case unix.SIOCGIFFLAGS:
-		value.SetUint16(binary.NativeEndian.Uint16(answer))
-	default:
-		value.SetUint32(binary.NativeEndian.Uint32(answer))
-	}
-	return nil
+	return t.IoctlBytes(fd, req, ifreq.Bytes(value))
 }
 
 // IoctlBytes is any of the ioctls of a socket of the engine's, with the structure that the kernel is given
-// the address of: four bytes for a number, 40 for a struct ifreq, which is how SIOCGIFHWADDR
-// and SIOCGIFNAME are asked. On others it is ENOTTY: of their requests nobody here knows the size.
+// the address of: four bytes for a number, 40 for a struct ifreq. On others it is ENOTTY: of their requests nobody here knows the size.
 func (t *Table) IoctlBytes(fd int, req uint, arg []byte) error {
 	f := t.lookup(fd)
 	switch {
@@ -162,7 +142,7 @@ func ioctlSize(req uint) int {
 	case FIONBIO, FIOASYNC, FIONREAD, FIOSETOWN, FIOGETOWN, unix.SIOCSPGRP, unix.SIOCGPGRP, unix.SIOCOUTQ, unix.SIOCOUTQNSD, unix.SIOCATMARK:
 		return intLen
 	case unix.SIOCGIFADDR, unix.SIOCGIFNETMASK, unix.SIOCGIFBRDADDR, unix.SIOCGIFDSTADDR, unix.SIOCGIFFLAGS, unix.SIOCGIFMTU,
-		unix.SIOCGIFINDEX, unix.SIOCGIFMETRIC, unix.SIOCGIFHWADDR, unix.SIOCGIFNAME, unix.SIOCGIFTXQLEN, unix.SIOCGIFMAP,
+		unix.SIOCGIFINDEX, unix.SIOCGIFMETRIC, unix.SIOCGIFHWADDR, unix.SIOCGIFNAME, unix.SIOCGIFTXQLEN, unix.SIOCGIFMAP, unix.SIOCGIFSLAVE, unix.SIOCGIFPFLAGS,
 		unix.SIOCSIFADDR, unix.SIOCSIFNETMASK, unix.SIOCSIFBRDADDR, unix.SIOCSIFDSTADDR, unix.SIOCSIFFLAGS, unix.SIOCSIFMTU, unix.SIOCSIFHWADDR, unix.SIOCSIFNAME:
 		return ifreqLen
 	}

@@ -124,6 +124,9 @@ func (s *packetSocket) sendLink(p, oob []byte, sa unix.Sockaddr, flags int) (int
 			return 0, unix.EINVAL // it does not say whom to
 		}
 	case *unix.SockaddrLinklayer:
+		if int(to.Halen) > len(to.Addr) {
+			return 0, unix.EINVAL
+		}
 		port, errno := s.portOf(to.Ifindex, -1)
 		if errno != 0 {
 			return 0, errno

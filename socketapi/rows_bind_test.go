@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"fmt"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -152,6 +153,23 @@ var bindRows = []row{
 	{"bind: an address of another family", func(e *env) {
 		for _, fd := range []int{e.me.tcp(), e.me.udp()} {
 			e.note("bind", e.me.api.Bind(fd, &unix.SockaddrInet6{}))
+		}
+	}},
+	{"bind: an address of a family that is not the internet's", func(e *env) {
+		for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
+			for _, fd := range []int{e.me.socket(typ), e.me.inet6(typ)} {
+				for i, sa := range []unix.Sockaddr{
+					&unix.SockaddrUnix{Name: "/short"}, &unix.SockaddrUnix{Name: "/more/than/twenty-four/bytes"}, &unix.SockaddrUnix{Name: "/fourteen/byte"},
+					&unix.SockaddrUnix{Name: "@fourteen/byte"}, &unix.SockaddrUnix{Name: "@fourteen/by"}, &unix.SockaddrUnix{Name: "/fourteen/by"},
+					&unix.SockaddrLinklayer{Ifindex: e.me.index}, &unix.SockaddrNetlink{}, &unix.SockaddrVM{},
+				} {
+					e.note(fmt.Sprint("bind ", i), e.me.api.Bind(fd, sa))
+					e.note(fmt.Sprint("connect ", i), e.me.api.Connect(fd, sa))
+					if typ == unix.SOCK_DGRAM {
+						e.note(fmt.Sprint("sendto ", i), e.me.api.Sendto(fd, []byte("x"), 0, sa))
+					}
+				}
+			}
 		}
 	}},
 	{"bind: a port that is taken", func(e *env) {

@@ -27,6 +27,27 @@ var descriptorRows = []row{
 		_, err = e.me.api.Dup(a)
 		e.note("dup", err)
 	}},
+	{"descriptor: of the standard ones", func(e *env) {
+		for fd := range 3 {
+			other, err := e.me.api.Dup(fd)
+			e.me.keep(other, err)
+			_, err = e.me.api.FcntlInt(uintptr(other), unix.F_GETFL, 0)
+			e.note("dup", other > 2, err)
+			e.me.close(other)
+			n, err := e.me.api.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+			e.me.keep(n, err)
+			flag, err := e.me.api.FcntlInt(uintptr(n), unix.F_GETFD, 0)
+			e.note("F_DUPFD_CLOEXEC", flag, err)
+			u := e.me.udp()
+			e.note("dup2 over a socket", e.me.api.Dup2(fd, u))
+			_, err = e.me.api.Getsockname(u)
+			e.note("what it was is gone", err)
+			_, err = e.me.api.FcntlInt(uintptr(u), unix.F_GETFL, 0)
+			e.note("what it is", err)
+			_, err = e.me.api.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+			e.note("the other stays", err)
+		}
+	}},
 	{"descriptor: close with several", func(e *env) {
 		mine, theirs := e.me.connected(&e.peer)
 		other, err := e.me.api.Dup(mine)

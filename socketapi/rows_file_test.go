@@ -137,6 +137,11 @@ var fileRows = []row{
 		a, _ := e.sockets(unix.SOCK_STREAM)
 		e.sendfile("of a socket pair", mine, a, nowhere, 1)
 		e.sendfile("of a socket pair with an offset", mine, a, 0, 1)
+		dir, err := unix.Open(e.t.TempDir(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		e.must(err)
+		dir = e.me.keep(e.me.api.Adopt(dir))
+		e.sendfile("of a directory", mine, dir, nowhere, 1)
+		e.sendfile("of a directory with an offset", mine, dir, 0, 1)
 		e.sendfile("of a connection", mine, mine, nowhere, 1)
 		e.sendfile("of a connection with an offset", mine, mine, 0, 1)
 		e.sendfile("of a fresh socket", mine, e.me.tcp(), nowhere, 1)
@@ -272,6 +277,20 @@ var fileRows = []row{
 		e.note("what it did not take", p[:max(n, 0)], err)
 		e.me.close(w)
 		splice("of a pipe that has ended", r, mine, 9, 0)
+	}},
+	{"splice: datagrams", func(e *env) {
+		mine, theirs := e.peers()
+		r, w := e.pipe(0)
+		_, err := e.me.api.Write(w, []byte("abc"))
+		e.must(err)
+		m, err := e.me.api.Splice(r, nil, mine, nil, 9, unix.SPLICE_F_NONBLOCK)
+		e.note("into one", m, err)
+		e.must(e.peer.api.Sendto(theirs, []byte("def"), 0, e.me.name(mine)))
+		e.awaits("one", &e.me, mine, unix.POLLIN)
+		m, err = e.me.api.Splice(mine, nil, w, nil, 9, unix.SPLICE_F_NONBLOCK)
+		e.note("of one", m, err)
+		m, err = e.me.api.Splice(mine, nil, w, nil, 0, -1)
+		e.note("nothing, with flags that are none", m, err)
 	}},
 	{"splice: among the kernel's", func(e *env) {
 		r, w := e.pipe(0)

@@ -1,9 +1,12 @@
 package socketapi
 
 import (
+	"bytes"
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/xdpsock/xdpsock/socketapi/internal/ifreq"
 )
 
 // ifreq is an ioctl about an interface of this side.
@@ -94,6 +97,36 @@ var ioctlRows = []row{
 			}
 			ifr, err = e.me.ifreq(fd, unix.SIOCGIFINDEX, name)
 			e.note(name+" index", name == "va" && ifr.Uint32() == uint32(e.me.index), err)
+		}
+	}},
+	{"ioctl: every request of an interface", func(e *env) {
+		for _, fd := range []int{e.me.udp(), e.me.tcp(), e.me.inet6(unix.SOCK_DGRAM), e.me.open(unix.AF_PACKET, unix.SOCK_DGRAM, 0)} {
+			for _, name := range []string{"va", "none"} {
+				for _, req := range []uint{
+					unix.SIOCGIFNAME, unix.SIOCGIFFLAGS, unix.SIOCGIFADDR, unix.SIOCGIFDSTADDR, unix.SIOCGIFNETMASK, unix.SIOCGIFMETRIC, unix.SIOCGIFMEM,
+					unix.SIOCGIFMTU, unix.SIOCGIFHWADDR, unix.SIOCGIFENCAP, unix.SIOCGIFINDEX, unix.SIOCGIFSLAVE, unix.SIOCGIFPFLAGS,
+					unix.SIOCGIFTXQLEN, unix.SIOCGIFMAP, unix.SIOCGIFCOUNT, 0, 0x7777,
+				} {
+					ifr, err := unix.NewIfreq(name)
+					e.must(err)
+					if req == unix.SIOCGIFNAME {
+						ifr.SetUint32(uint32(e.me.index))
+						err = e.me.api.IoctlIfreq(fd, req, ifr)
+						e.note("SIOCGIFNAME", ifr.Name(), err)
+						continue
+					}
+					err = e.me.api.IoctlIfreq(fd, req, ifr)
+					b := ifreq.Bytes(ifr)[unix.IFNAMSIZ:]
+					switch {
+					case err == nil && req == unix.SIOCGIFHWADDR:
+						e.note("SIOCGIFHWADDR", bytes.Equal(b[2:8], e.me.mac), b[:2], b[8:])
+					case err == nil && req == unix.SIOCGIFINDEX:
+						e.note("SIOCGIFINDEX", ifr.Uint32() == uint32(e.me.index))
+					default:
+						e.note(fmt.Sprintf("%s %x", name, req), b, err)
+					}
+				}
+			}
 		}
 	}},
 }

@@ -3,6 +3,7 @@ package socketapi
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -220,7 +221,18 @@ var messageRows = concatRows(
 			e.note(c.name, n, err)
 		}
 	}),
-	[]row{{"message: when it came", func(e *env) {
+	[]row{{"message: IPv6's source to an address of IPv4", func(e *env) {
+		fd := e.me.inet6(unix.SOCK_DGRAM)
+		_, at := e.peer.datagram()
+		to := &unix.SockaddrInet6{Port: at.Port, Addr: netip.AddrFrom4(at.Addr).As16()}
+		for _, source := range []netip.Addr{netip.AddrFrom16(e.me.ip6), netip.IPv6Unspecified(), netip.MustParseAddr("::ffff:0.0.0.0"), netip.AddrFrom16(netip.AddrFrom4(e.me.ip).As16())} {
+			info := make([]byte, unix.SizeofInet6Pktinfo)
+			b := source.As16()
+			copy(info, b[:])
+			n, err := e.me.api.SendmsgN(fd, []byte("x"), cmsg(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, info), to, 0)
+			e.note("send", n, err)
+		}
+	}}, {"message: when it came", func(e *env) {
 		for _, opt := range []int{unix.SO_TIMESTAMP_OLD, unix.SO_TIMESTAMPNS_OLD, unix.SO_TIMESTAMP_NEW, unix.SO_TIMESTAMPNS_NEW} {
 			mine, at := e.me.datagram()
 			theirs := e.peer.udp()

@@ -380,6 +380,10 @@ var pollRows = concatRows([]row{
 		e.note("a time before", err)
 		_, err = e.me.api.Select(-1, &r, nil, nil, nil)
 		e.note("a number that is none", err)
+		var sets [3]unix.FdSet
+		sets[0].Set(mine)
+		n, err = e.me.api.Select(1<<20, &sets[0], &sets[1], &sets[2], &timeout)
+		e.note("more than there can be", n, err, sets[0].IsSet(mine))
 		n, err = e.me.api.Select(0, nil, nil, nil, &unix.Timeval{Usec: 5000})
 		e.note("nothing but time", n, err)
 	}},

@@ -375,6 +375,9 @@ var rawRows = concatRows(
 			e.note("less than a header", e.me.api.Sendto(fd, b[:19], 0, at))
 			b[0] = 0x4f
 			e.note("a header longer than the packet", e.me.api.Sendto(fd, b, 0, at))
+			b[0] = 0x44
+			e.note("a header shorter than one", e.me.api.Sendto(fd, b, 0, at))
+			e.note("nothing", e.me.api.Sendto(fd, nil, 0, at))
 			e.note("longer than the MTU", e.me.api.Sendto(fd, append([]byte{0x45}, make([]byte, 1500)...), 0, at))
 			e.receives("receives nothing", &e.me, fd, 9, unix.MSG_DONTWAIT, nil)
 		}},
@@ -448,6 +451,7 @@ var rawRows = concatRows(
 			e.note("without an address", e.me.api.Sendto(mine, []byte("x"), 0, nil))
 			e.note("without a station", e.me.api.Sendto(mine, []byte("x"), 0, &unix.SockaddrLinklayer{Ifindex: e.me.index, Protocol: networkOrder(typ)}))
 			e.note("without an interface", e.me.api.Sendto(mine, []byte("x"), 0, &unix.SockaddrLinklayer{Halen: 6}))
+			e.note("an address longer than there is room for", e.me.api.Sendto(mine, []byte("x"), 0, &unix.SockaddrLinklayer{Ifindex: e.me.index, Halen: 9}))
 			e.note("too long", e.me.api.Sendto(mine, make([]byte, 1501), 0, to))
 			raw := e.me.open(unix.AF_PACKET, unix.SOCK_RAW, 0)
 			e.note("less than a header", e.me.api.Sendto(raw, make([]byte, 13), 0, to))

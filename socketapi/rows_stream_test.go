@@ -96,6 +96,36 @@ var streamRows = []row{
 		e.reads("read", &e.me, mine, 9, unix.MSG_WAITALL)
 		e.reads("read", &e.me, mine, 9, unix.MSG_WAITALL)
 	}},
+	{"stream: less comes than a read waits for", func(e *env) {
+		limit := func(fd int) {
+			e.must(e.me.api.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 200000}))
+		}
+		for _, flags := range []int{0, unix.MSG_WAITALL, unix.MSG_WAITALL | unix.MSG_PEEK} {
+			mine, theirs := e.me.connected(&e.peer)
+			limit(mine)
+			e.me.set(mine, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 9)
+			e.soon(func() { e.peer.api.Sendto(theirs, []byte("abc"), 0, nil) })
+			e.reads("within the time", &e.me, mine, 9, flags)
+			e.reads("then", &e.me, mine, 9, unix.MSG_DONTWAIT)
+			n, err := e.me.api.GetsockoptInt(mine, unix.SOL_SOCKET, unix.SO_ERROR)
+			e.note("SO_ERROR", n, err)
+		}
+		mine, theirs := e.me.connected(&e.peer)
+		limit(mine)
+		e.soon(func() { e.peer.api.Sendto(theirs, []byte("abcde"), 0, nil) })
+		n, err := e.me.api.Readv(mine, [][]byte{make([]byte, 2), make([]byte, 2)})
+		e.note("in pieces", n, err)
+		e.soon(func() {
+			e.peer.api.Sendto(theirs, []byte("fgh"), 0, nil)
+			time.Sleep(20 * time.Millisecond)
+			e.peer.api.SetsockoptLinger(theirs, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			e.peer.close(theirs)
+		})
+		e.must(e.me.api.SetsockoptTimeval(mine, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10}))
+		e.reads("before a reset", &e.me, mine, 9, unix.MSG_WAITALL)
+		e.reads("then", &e.me, mine, 9, 0)
+		e.reads("then", &e.me, mine, 9, 0)
+	}},
 	{"stream: MSG_TRUNC throws away", func(e *env) {
 		mine, theirs := e.me.connected(&e.peer)
 		e.sends("the peer sends", &e.peer, theirs, "abcdef", 0)

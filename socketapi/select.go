@@ -37,11 +37,12 @@ func (t *Table) Pselect(nfd int, r, w, e *unix.FdSet, timeout *unix.Timespec, si
 
 func (t *Table) selectFor(nfd int, r, w, e *unix.FdSet, d time.Duration) (n int, err error) {
 	switch {
-	case nfd < 0 || nfd > unix.FD_SETSIZE:
+	case nfd < 0:
 		return -1, unix.EINVAL
 	case t.host == nil:
 		return -1, unix.ENETDOWN
 	}
+	nfd = min(nfd, unix.FD_SETSIZE) // as the kernel cuts it off at the process's table: programs pass all that there could be
 	p := newPoller(t.host, t.untilOf(d))
 	defer p.free()
 	sets := [3]struct {

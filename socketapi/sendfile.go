@@ -58,8 +58,11 @@ func (t *Table) sendFrom(out *file, from int, at int64, count int) (written int,
 	for written < count {
 		want := min(count-written, scratchLen)
 		n, err := unix.Pread(from, p[:want], at+int64(written))
-		if err == unix.EINTR {
+		switch err {
+		case unix.EINTR:
 			continue
+		case unix.EISDIR:
+			err = unix.EINVAL // nothing that splice(2) could take from
 		}
 		if err != nil || n == 0 {
 			return written, err

@@ -2,6 +2,7 @@ package socketapi
 
 import (
 	"net/netip"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -43,8 +44,33 @@ func addrOf(sa unix.Sockaddr, family int) (netip.AddrPort, unix.Errno) {
 			return netip.AddrPortFrom(addr, uint16(a.Port)), 0
 		}
 	}
+	if tooShort(sa, family) {
+		return netip.AddrPort{}, unix.EINVAL
+	}
 	return netip.AddrPort{}, unix.EAFNOSUPPORT
 }
+
+// tooShort says whether an address of another family is too short to be looked at by a socket of this one, as package unix writes it.
+func tooShort(sa unix.Sockaddr, family int) bool {
+	least := unix.SizeofSockaddrInet4
+	if family == unix.AF_INET6 {
+		least = sockaddrInet6Least
+	}
+	switch a := sa.(type) {
+	case *unix.SockaddrUnix: // its family, its name, and a zero if that is a path
+		return a != nil && 2+len(a.Name)+number(!strings.HasPrefix(a.Name, "@")) < least
+	case *unix.SockaddrLinklayer:
+		return unix.SizeofSockaddrLinklayer < least
+	case *unix.SockaddrNetlink:
+		return unix.SizeofSockaddrNetlink < least
+	case *unix.SockaddrVM:
+		return unix.SizeofSockaddrVM < least
+	}
+	return false
+}
+
+// sockaddrInet6Least is an address of RFC 2133, without a scope (SIN6_LEN_RFC2133).
+const sockaddrInet6Least = 24
 
 // linkScope says whether an IPv6 address means something on one link alone, so that a scope has to say
 // which.

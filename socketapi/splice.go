@@ -16,10 +16,10 @@ import (
 func (t *Table) Splice(rfd int, roff *int64, wfd int, woff *int64, len int, flags int) (n int64, err error) {
 	r, w := t.lookup(rfd), t.lookup(wfd)
 	switch {
-	case flags&^(unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MORE|spliceGift) != 0:
-		return -1, unix.EINVAL
 	case len == 0:
 		return 0, nil
+	case flags&^(unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MORE|spliceGift) != 0:
+		return -1, unix.EINVAL
 	case r == nil || w == nil:
 		return -1, unix.EBADF
 	case r.kernel != nil && !r.kernel.mode(unix.O_RDONLY), w.kernel != nil && !w.kernel.mode(unix.O_WRONLY):

@@ -213,7 +213,10 @@ func (s *stream) readAs(p []byte, flags int, until mono.Time, how reading) (n in
 			if flags&unix.MSG_PEEK != 0 { // what has been seen is still there
 				more = how.skip + least
 			}
-			errno = s.wait(ring.In, need{bytes: more}, &s.waiting.read, until)
+			if errno = s.wait(ring.In, need{bytes: more}, &s.waiting.read, until); errno != 0 { // and what came was not enough
+				m, _ := s.tryRead(p[n:], how.skip+n, flags, how.came)
+				n += m
+			}
 		}
 		if errno != 0 {
 			return s.partly(n, errno)
