@@ -129,13 +129,14 @@ type Stack struct {
 	sending *udp.Socket               // whose queue Output is at, nil: none's
 	waiting map[*neigh.Entry][]parked // connections by the neighbour that they wait for
 
-	taps   []*udp.Socket // packet sockets
-	tapped *udp.Socket   // the one whose frame Output is writing
-	direct direct        // the datagram that Offer has offered
-	train  Train         // the last that Output has written the headers of
-	begun  bool          // it is what Output has written last
-	record ring.Datagram
-	ndp    wire.NDPOptions // of the message in Input
+	taps      []*udp.Socket // packet sockets
+	gathering []*udp.Socket // those that hold what the batch in Input has brought them: see Gathered
+	tapped    *udp.Socket   // the one whose frame Output is writing
+	direct    direct        // the datagram that Offer has offered
+	train     Train         // the last that Output has written the headers of
+	begun     bool          // it is what Output has written last
+	record    ring.Datagram
+	ndp       wire.NDPOptions // of the message in Input
 	// handedOver says that the packet in Input has been handed over once: it is answered
 	// here, whatever the directory says now.
 	handedOver bool

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/xdpsock/xdpsock/proto/drop"
+	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
 
@@ -47,5 +48,26 @@ func (s *Stack) inputUDP(b []byte, pseudo wire.Sum) drop.Reason {
 		s.sendPortUnreachable() // RFC 1122 §4.1.3.1, RFC 4443 §3.1
 		return drop.UDPNoSocket
 	}
+	if sock.GRO != nil && h.Checksum() != 0 && !in.fragment {
+		return s.gather(sock, h.Payload())
+	}
 	return sock.Deliver(s.arrival(), h.Payload(), s.Wakes)
+}
+
+// gather queues a datagram at a socket that takes several as one (UDP_GRO).
+func (s *Stack) gather(sock *udp.Socket, payload []byte) drop.Reason {
+	if !sock.Gathering() {
+		s.gathering = append(s.gathering, sock)
+	}
+	return sock.Gather(s.arrival(), payload, headerLen(s.in.dst)+wire.UDPLen, s.Wakes)
+}
+
+// Gathered has programs see what the datagrams of a batch were put together to. It is called behind the last Input of a batch, with
+// the lock held that was held before the first.
+func (s *Stack) Gathered() {
+	for i, sock := range s.gathering {
+		sock.Release()
+		s.gathering[i] = nil
+	}
+	s.gathering = s.gathering[:0]
 }

@@ -37,6 +37,7 @@ const (
 	wantOrigDst6
 	wantAuxData // PACKET_AUXDATA
 	wantInq     // TCP_INQ
+	wantGRO     // UDP_GRO
 )
 
 // wantTimes are those that want to know when something came.
@@ -114,6 +115,9 @@ func (c *control) receivedWith(s *settings, m *ring.Datagram) {
 	}
 	if w&wantOverflow != 0 && m.Dropped != 0 {
 		c.putInt(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, int(m.Dropped))
+	}
+	if w&wantGRO != 0 && m.Segment != 0 {
+		c.putInt(unix.IPPROTO_UDP, unix.UDP_GRO, m.Segment)
 	}
 	if s.family == unix.AF_PACKET {
 		if w&wantAuxData != 0 {

@@ -86,6 +86,7 @@ var udpOptions = []option{
 		get: func(s socket, v *value) unix.Errno { v.n = int(s.(*udpSocket).segment.Load()); return 0 },
 		set: setUDPSegment,
 	},
+	wanted("UDP_GRO", unix.IPPROTO_UDP, unix.UDP_GRO, wantGRO).of(onUDP),
 }
 
 // setUDPSegment has messages leave as datagrams of so many bytes each; 0: as one.

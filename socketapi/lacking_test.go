@@ -130,7 +130,6 @@ var lackingOptions = slices.Concat(
 
 	without("Linux answers it of UDP, and it is UDP-Lite's", unix.IPPROTO_UDP, ofUDP, named{10, "UDPLITE_SEND_CSCOV"}, named{11, "UDPLITE_RECV_CSCOV"}),
 	without("there is no IPsec, nor tunnels of the kernel's", unix.IPPROTO_UDP, ofUDP, named{unix.UDP_ENCAP, "UDP_ENCAP"}),
-	without("Recvmmsg takes many in a call; programs try it and do without", unix.IPPROTO_UDP, ofUDP, named{unix.UDP_GRO, "UDP_GRO"}),
 	without("over IPv6 a datagram has its checksum (RFC 8200 §8.1)", unix.IPPROTO_UDP, ofUDP,
 		named{unix.UDP_NO_CHECK6_TX, "UDP_NO_CHECK6_TX"}, named{unix.UDP_NO_CHECK6_RX, "UDP_NO_CHECK6_RX"}),
 

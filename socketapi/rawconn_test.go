@@ -1,6 +1,8 @@
 package socketapi
 
 import (
+	"bytes"
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"testing"
@@ -129,5 +131,46 @@ func TestZonesAreNames(t *testing.T) {
 	}
 	if _, err := v.WriteTo([]byte("x"), &net.UDPAddr{IP: remote.AsSlice(), Zone: "nowhere", Port: 7}); err == nil {
 		t.Error("a zone that is no interface will do")
+	}
+}
+
+// TestUDPConnSegments: many datagrams that are one call of WriteMsgUDP, and one of ReadMsgUDP, with the options that RawConn sets.
+func TestUDPConnSegments(t *testing.T) {
+	st, _ := openSelf(t, 1)
+	to, err := st.ListenUDP(netip.MustParseAddrPort(loop))
+	fatal(t, err)
+	defer to.Close()
+	from, err := st.DialUDP(netip.AddrPort{}, to.LocalAddr().(*net.UDPAddr).AddrPort())
+	fatal(t, err)
+	defer from.Close()
+	set := func(c *UDPConn, opt, n int) {
+		t.Helper()
+		fatal(t, c.RawConn().Control(func(fd uintptr) { fatal(t, st.Table().SetsockoptInt(int(fd), unix.IPPROTO_UDP, opt, n)) }))
+	}
+	set(to, unix.UDP_GRO, 1)
+	for _, send := range []func() (int, error){
+		func() (int, error) {
+			n, _, err := from.WriteMsgUDP(numbered(2500), segmentCmsg(1000), nil)
+			return n, err
+		},
+		func() (int, error) {
+			set(from, unix.UDP_SEGMENT, 1000)
+			return from.Write(numbered(2500))
+		},
+	} {
+		n, err := send()
+		if n != 2500 || err != nil {
+			t.Fatal(n, err)
+		}
+		p, oob := make([]byte, 9000), make([]byte, 100)
+		n, oobn, flags, _, err := to.ReadMsgUDP(p, oob)
+		if err != nil || flags != 0 || !bytes.Equal(p[:n], numbered(2500)) {
+			t.Error(n, flags, err)
+		}
+		messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+		if err != nil || len(messages) != 1 || messages[0].Header.Level != unix.IPPROTO_UDP || messages[0].Header.Type != unix.UDP_GRO ||
+			binary.NativeEndian.Uint32(messages[0].Data) != 1000 {
+			t.Error(messages, err)
+		}
 	}
 }

@@ -280,6 +280,12 @@ func (s *udpSocket) apply() unix.Errno {
 		end.DontFragment, end.MTU6 = s.dontFragment, s.mtu6
 		end.Discover, end.Discover6, end.Segment = s.discover, s.discover6, int(s.segment.Load())
 		end.RecvErr, end.RecvErr6 = s.recvErr, s.recvErr6
+		if gro := s.wants.has(wantGRO); gro != (end.GRO != nil) {
+			end.GRO = nil
+			if gro {
+				end.GRO = new(udp.GRO)
+			}
+		}
 		end.Multicast4, end.Multicast6 = s.multicast4, s.multicast6
 	})
 	s.d.setOnly6(s.only6Now())

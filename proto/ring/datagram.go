@@ -23,10 +23,12 @@ type Datagram struct {
 	TOS   uint8          // or traffic class
 	Len   int            // bytes of the whole payload, also where a shorter copy was asked for
 
+	Segment int // bytes of each of the datagrams that were joined to this one, but for the last; 0: it came as it is. The queue says it
+
 	Dropped uint32 // how many the socket had lost at this end before this one came
 }
 
-// A record's header: five words, and where the addresses are not both of IPv4 five more, for the addresses
+// A record's header: five words, the last of which ends with Segment, and where the addresses are not both of IPv4 five more, for the addresses
 // and their scopes. It does not straddle two chunks; the payload behind it may. The consumer, who does not
 // know how long a header is before it has read it, finds one where there is room for the longer.
 const (
@@ -57,6 +59,7 @@ type Datagrams struct {
 		off int
 	}
 	scopes wire.Scopes // the consumer's
+	held   heldRecord  // the producer's
 }
 
 // countUnit is what one record is in a count of records and bytes. A record is charged DatagramOverhead at
@@ -123,27 +126,41 @@ func (d *Datagrams) PutParts(m *Datagram, head, rest []byte) bool {
 
 // putAcross queues a datagram that may end in another chunk than it begins in.
 func (d *Datagrams) putAcross(m *Datagram, head, rest []byte) bool {
-	n, h := len(head)+len(rest), recordLen6
+	n := len(head) + len(rest)
+	if !d.begin(m, n) {
+		return false
+	}
+	d.write(head)
+	d.write(rest)
+	d.publish(n)
+	return true
+}
+
+// begin writes the header of a record and sees to it that there is room for n bytes behind it. It says false if the pool has no more.
+func (d *Datagrams) begin(m *Datagram, n int) bool {
+	h := recordLen6
 	if m.four() {
 		h = recordLen
 	}
-	if !d.extend(h, n) {
+	if !d.extend(recordLen6, h+n) {
 		return false
 	}
 	p := &d.producer
 	p.off += m.encode((*[recordLen6]byte)(p.at.buf[p.off:]), n)
-	for _, part := range [2][]byte{head, rest} {
-		for len(part) > 0 {
-			if p.off == chunkSize {
-				p.at, p.off = p.at.next.Load(), 0
-			}
-			c := copy(p.at.buf[p.off:], part)
-			p.off += c
-			part = part[c:]
-		}
-	}
-	d.publish(n)
 	return true
+}
+
+// write writes a part of a payload, which there is room for.
+func (d *Datagrams) write(part []byte) {
+	p := &d.producer
+	for len(part) > 0 {
+		if p.off == chunkSize {
+			p.at, p.off = p.at.next.Load(), 0
+		}
+		c := copy(p.at.buf[p.off:], part)
+		p.off += c
+		part = part[c:]
+	}
 }
 
 // publish hands the record that was written last, and the links to its chunks, to the consumer.
@@ -151,21 +168,20 @@ func (d *Datagrams) publish(n int) {
 	d.put.Store(d.put.Load() + countUnit + uint64(n+DatagramOverhead))
 }
 
-// extend makes room for a header of h bytes, where the longer would have room too, and n bytes
-// behind it, and moves the cursor to where the header goes. It says false, and leaves the
-// queue as it was, if the pool has no more.
-func (d *Datagrams) extend(h, n int) bool {
+// extend makes room for n bytes. They go where the cursor is if so many as least are left there, and else to where it moves the
+// cursor, the beginning of a chunk. It says false, and leaves the queue as it was, if the pool has no more.
+func (d *Datagrams) extend(least, n int) bool {
 	p := &d.producer
 	var more *chunk // newly lent, linked in reverse order of use
 	room := 0
 	if p.at != nil {
 		room = chunkSize - p.off
 	}
-	turn := p.at == nil || room < recordLen6 // the header begins a new chunk
+	turn := p.at == nil || room < least
 	if turn {
 		room = 0
 	}
-	for room < h+n {
+	for room < n {
 		c := d.pool.get()
 		if c == nil {
 			for more != nil {
@@ -299,6 +315,7 @@ func (d *Datagrams) Free() {
 	d.first.Store(nil)
 	d.producer.at, d.consumer.at = nil, nil
 	d.producer.off, d.consumer.off = 0, 0
+	d.held = heldRecord{}
 	d.taken.Store(d.put.Load())
 }
 
@@ -312,6 +329,7 @@ func (m *Datagram) encode(b *[recordLen6]byte, n int) int {
 	le.PutUint64(b[8:16], uint64(m.Time))
 	le.PutUint64(b[16:24], uint64(m.Iface)|uint64(m.Dropped)<<32)
 	le.PutUint32(b[24:28], uint32(m.From.Port())|uint32(m.To.Port())<<16)
+	le.PutUint32(b[segmentAt:], 0)
 	if from.Is4() && to.Is4() {
 		le.PutUint64(b[0:8], word)
 		*(*[4]byte)(b[28:32]) = from.As4()
@@ -339,6 +357,7 @@ func (m *Datagram) decode(b *[recordLen6]byte, scopes *wire.Scopes) int {
 	m.Len, m.TTL, m.TOS = int(uint32(word)&^(seen<<(8*seenAt))), uint8(word>>32), uint8(word>>40)
 	m.Time = int64(le.Uint64(b[8:16]))
 	m.Iface, m.Dropped = uint32(drops), uint32(drops>>32)
+	m.Segment = int(le.Uint32(b[segmentAt:]))
 	if word>>48 == 0 { // no family is named: both are of IPv4
 		m.From = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[28:32])), uint16(ports))
 		m.To = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[32:36])), uint16(ports>>16))

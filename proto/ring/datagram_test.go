@@ -51,8 +51,34 @@ func TestDatagramsKeepOrderContentAndFacts(t *testing.T) {
 			if rng.IntN(2) == 0 {
 				put = func() bool { return d.PutParts(&m, body[:half], body[half:]) }
 			}
+			held := rng.IntN(3) == 0 && n > 2
+			if held {
+				put = func() bool {
+					ok := d.Hold(&m, body[:half])
+					for rest := body[half:]; ok && len(rest) > 0; {
+						some := rest[:min(half, len(rest))]
+						if before := d.Len(); !d.Join(some) {
+							rest, n = nil, n-len(rest)
+							if before != d.Len() {
+								t.Fatal("what could not be joined is there")
+							}
+							break
+						}
+						rest = rest[len(some):]
+					}
+					body = body[:n]
+					before := d.Len()
+					if d.Release(); ok && d.Len() != before+1 {
+						t.Fatal("what was held was seen, or is not released")
+					}
+					return ok
+				}
+			}
 			if put() {
 				m.Len = n
+				if held && n > half {
+					m.Segment = half
+				}
 				queue = append(queue, sent{m, body})
 			} else if d.Room(n) && pool.Used()+n+2*chunkSize < pool.Limit() {
 				t.Fatalf("refused %d bytes with room in queue and pool", n)

@@ -54,6 +54,7 @@ type Socket struct {
 	Multicast4 Multicast
 	Multicast6 Multicast
 
+	GRO  *GRO  // UDP_GRO, nil: it is off. See Gather
 	Raw  *Raw  // what a raw socket says besides; nil: it is none
 	Link *Link // what a packet socket takes; nil: it is none
 
@@ -235,17 +236,25 @@ func (t *Table) Walk(port, most int, f func(*Socket)) (next int) {
 
 // Deliver queues a datagram at a socket and opens its gate.
 func (s *Socket) Deliver(m *ring.Datagram, payload []byte, wakes *ring.Wakes) drop.Reason {
+	if s.GRO != nil {
+		s.Release()
+	}
 	m.Dropped = uint32(s.Dropped)
 	if !s.Recv.Put(m, payload) {
-		s.Dropped++
-		if s.Recv.Room(len(payload)) {
-			return drop.UDPSocketMemory
-		}
-		return drop.UDPSocketFull
+		return s.refused(len(payload))
 	}
 	s.Delivered++
 	wakes.Open(s.Gate, ring.In)
 	return drop.None
+}
+
+// refused is why there is no room for a datagram of n bytes.
+func (s *Socket) refused(n int) drop.Reason {
+	s.Dropped++
+	if s.Recv.Room(n) {
+		return drop.UDPSocketMemory
+	}
+	return drop.UDPSocketFull
 }
 
 // Fail leaves an error at the socket, for its next call.

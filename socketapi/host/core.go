@@ -41,6 +41,7 @@ func (h *handler) Input(device int, frames []engine.Frame, now mono.Time) {
 	for i := range frames {
 		h.Stack.Input(port, frames[i].Data, now)
 	}
+	h.Stack.Gathered()
 }
 
 func (h *handler) Output(device int, frames []engine.Frame, now mono.Time) int {
@@ -320,5 +321,6 @@ func (h *handler) readMail(now mono.Time) (work int) {
 		h.Stack.InputHandedOver(int(r.Iface), m.scratch[:n], now)
 		work++
 	}
+	h.Stack.Gathered()
 	return work
 }
