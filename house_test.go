@@ -46,9 +46,12 @@ var rooms = map[string][]string{
 	"proto/autoconf": {"proto/wire", "proto/mono", "proto/drop", "proto/timer", "proto/route"},
 
 	"socketapi/host": {"engine", "proto", "proto/..."},
-	"socketapi":      {"engine", "socketapi/host", "socketapi/internal/ifreq", "proto", "proto/..."},
+	"socketapi":      {"engine", "socketapi/host", "socketapi/control", "socketapi/internal/ifreq", "proto", "proto/..."},
 	"socketapi/dhcp": {"socketapi", "socketapi/host", "proto", "proto/..."},
 	"socketapi/unix": {"socketapi"},
+
+	"socketapi/traffic": {"socketapi/host", "proto/drop"},
+	"socketapi/control": {"socketapi/host", "socketapi/traffic", "proto/..."},
 
 	"socketapi/unix/internal/generate": {},
 	"socketapi/internal/ifreq":         {},
@@ -75,6 +78,7 @@ var outside = map[string][]string{
 	"socketapi/unix": {"golang.org/x/sys/unix"},
 
 	"socketapi/internal/ifreq": {"golang.org/x/sys/unix"},
+	"socketapi/control":        {"golang.org/x/sys/unix"},
 
 	"cmd/...":      {"..."},
 	"examples/...": {"golang.org/x/sys/unix"},

@@ -1,8 +1,10 @@
 package socketapi
 
 import (
+	"errors"
 	"net"
 
+	questions "github.com/xdpsock/xdpsock/socketapi/control"
 	"github.com/xdpsock/xdpsock/socketapi/host"
 )
 
@@ -26,7 +28,15 @@ func Open(cfg host.Config) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	return New(h), nil
+	s := New(h)
+	if cfg.Control != "" {
+		server, err := questions.Open(cfg.Control, h)
+		if err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+		s.table.asked = server
+	}
+	return s, nil
 }
 
 // Host returns what the stack is over.
@@ -38,4 +48,11 @@ func (s *Stack) Table() *Table { return s.table }
 
 // Close closes the host: it sends what was accepted from programs, and ends what is
 // still open.
-func (s *Stack) Close() error { return s.host.Close() }
+func (s *Stack) Close() error { return s.table.closeHost() }
+
+func (t *Table) closeHost() (err error) {
+	if t.asked != nil {
+		err = t.asked.Close()
+	}
+	return errors.Join(err, t.host.Close())
+}

@@ -58,7 +58,7 @@ func Default() *Table { return table() }
 // it has sent last may never leave.
 func CloseDefault() error {
 	if t := current.Load(); t != nil && t.host != nil {
-		return t.host.Close()
+		return t.closeHost()
 	}
 	return nil
 }

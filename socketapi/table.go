@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"io"
 	"math/bits"
 	"slices"
 	"sync"
@@ -23,7 +24,8 @@ import (
 // families that the engine does not speak are the kernel's, and other descriptors of its can be adopted
 // ([Table.Adopt]): they live in the same table and are waited for by the same Poll, Select and EpollWait.
 type Table struct {
-	host *host.Host
+	host  *host.Host
+	asked io.Closer // answers questions about the host (Config.Control); nil: nobody does
 
 	// slots is read without a lock. It is replaced by a longer one when it is full.
 	slots atomic.Pointer[[]atomic.Pointer[file]]

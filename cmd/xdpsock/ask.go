@@ -4,15 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/control"
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
+	"github.com/xdpsock/xdpsock/socketapi/control"
 	"github.com/xdpsock/xdpsock/socketapi/host"
+	"github.com/xdpsock/xdpsock/socketapi/traffic"
 )
 
 // The commands that print what a running engine holds. All ask by its control socket, and
@@ -267,7 +268,7 @@ func lostBeside(t *traffic.Summary) (lines []string) {
 	return lines
 }
 
-// controlFlags is how serve is told where its control socket is to be.
+// controlFlags is how serve and run are told where the control socket is to be.
 type controlFlags struct {
 	dir   string
 	given bool // by the user
@@ -283,6 +284,25 @@ func (f *controlFlags) open(h *host.Host) (*control.Server, error) {
 		return nil, nil
 	}
 	return control.Open(f.dir, h)
+}
+
+// prepare is for a program that opens the socket later: it says where, and "" for nowhere.
+func (f *controlFlags) prepare(cmd *cobra.Command) (dir string, err error) {
+	if f.dir == "" {
+		return "", nil
+	}
+	dir, err = filepath.Abs(f.dir) // the program may change its directory
+	if err == nil {
+		err = control.Prepare(dir)
+	}
+	switch {
+	case err != nil && cmd.Flags().Changed("control"):
+		return "", err
+	case err != nil:
+		fmt.Fprintln(cmd.ErrOrStderr(), noControl(err))
+		return "", nil
+	}
+	return dir, nil
 }
 
 // noControl is what is said when the usual place is not to be had: that is no reason not to

@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/control"
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/engine/netlab"
+	"github.com/xdpsock/xdpsock/socketapi/control"
+	"github.com/xdpsock/xdpsock/socketapi/traffic"
 )
 
 // controlDir is a place for control sockets of this test's own, which does not exist yet.

@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/engine/netlab"
+	"github.com/xdpsock/xdpsock/socketapi/traffic"
 )
 
 const (

@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
+	"github.com/xdpsock/xdpsock/socketapi/traffic"
 )
 
 // demoReport is the object that demo prints.

@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/service"
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/engine/netlab"
+	"github.com/xdpsock/xdpsock/socketapi/traffic"
 )
 
 func TestDemo(t *testing.T) {

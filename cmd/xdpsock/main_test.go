@@ -238,6 +238,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"serve", "-i", "eth9", "-a", "10.99.0.300/24"}, []string{"CIDR", "10.99.0.300/24"}},
 		{[]string{"serve", "-i", "eth9", "-a", "10.99.0.3/33"}, []string{"CIDR"}},
 		{[]string{"serve", "-i", "eth9", "-a", "10.99.0.3/24", "--gateway", "gw"}, []string{`gateway "gw"`}},
+		{[]string{"serve", "-i", "eth9", "-a", "10.99.0.3/24", "--vlan", "4095"}, []string{"--vlan 4095", "4094"}},
 		{[]string{"serve", "-i", "eth9", "-a", "10.99.0.3/24", "--policy", "fast"}, []string{"latency", "balanced", "efficient"}},
 		{[]string{"serve", "-i", "eth9", "-a", "10.99.0.3/24", "--mode", "dpdk"}, []string{"zerocopy", "native", "skb"}},
 		{[]string{"serve", "-i", "eth9", "-a", "10.99.0.3/24", "--checksums", "maybe"}, []string{"verify", "trust"}},
@@ -271,12 +272,16 @@ func oneLine(t *testing.T, args []string, stdout, stderr string, says ...string)
 
 func TestMissingInterface(t *testing.T) {
 	netlab.RequireRoot(t)
-	args := []string{"serve", "-i", "nosuch0", "-a", engineAddr.String()}
-	code, stdout, stderr := ran(t, nil, args...)
-	if code != exitFailed {
-		t.Errorf("exit code %d", code)
+	for _, args := range [][]string{
+		{"serve", "-i", "nosuch0", "-a", engineAddr.String()},
+		{"run", "-i", "nosuch0", "-a", engineAddr.String(), "true"},
+	} {
+		code, stdout, stderr := ran(t, nil, args...)
+		if code != exitFailed {
+			t.Errorf("%v: exit code %d", args, code)
+		}
+		oneLine(t, args, stdout, stderr, "nosuch0")
 	}
-	oneLine(t, args, stdout, stderr, "nosuch0")
 }
 
 // A process without capabilities says which it lacks.

@@ -12,12 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/proto/route"
 	"github.com/xdpsock/xdpsock/socketapi"
 	"github.com/xdpsock/xdpsock/socketapi/dhcp"
 	"github.com/xdpsock/xdpsock/socketapi/host"
+	"github.com/xdpsock/xdpsock/socketapi/traffic"
 )
 
 // stackFlags are the flags of the commands that run a stack on an interface.
@@ -61,6 +61,9 @@ func (f *stackFlags) config() (cfg host.Config, err error) {
 		return cfg, usagef("no address: give the engine one of its own with -a, such as -a 192.0.2.7/24, or -a dhcp; or the kernel's with --share")
 	case f.share && (len(f.gateways) > 0 || f.vlan != 0):
 		return cfg, usagef("--share uses the kernel's routes and no VLAN: leave out --gateway and --vlan; a VLAN is opened as the kernel's interface of it, such as -i eth1.7")
+	}
+	if f.vlan > 4094 {
+		return cfg, usagef("--vlan %d is not a VLAN: 1 to 4094, or 0 for frames without a tag", f.vlan)
 	}
 	in := host.Interface{Name: f.iface, VLAN: f.vlan, Share: f.share}
 	for _, what := range f.mirror {

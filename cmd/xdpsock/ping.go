@@ -15,11 +15,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/wire"
 	"github.com/xdpsock/xdpsock/socketapi"
 	"github.com/xdpsock/xdpsock/socketapi/host"
+	"github.com/xdpsock/xdpsock/socketapi/traffic"
 )
 
 const (

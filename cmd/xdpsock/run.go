@@ -10,11 +10,13 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/socketapi"
 )
 
 func runCommand() *cobra.Command {
 	var flags stackFlags
+	var place controlFlags
 	cmd := &cobra.Command{
 		Use:   "run -i IF (-a CIDR | --share) [flags] [--] PROGRAM [ARGUMENT...]",
 		Short: "Start a program whose sockets are the engine's",
@@ -25,7 +27,7 @@ that imports neither package runs as ever, on the kernel's sockets.
 
 The program takes the place of this command: its process, its standard streams, its exit
 code. The programs that it starts itself get no stack. 'xdpsock sockets' and the others that ask
-do not reach it.`,
+reach it from its first call on.`,
 		Example: `  sudo xdpsock run -i eth1 -a 192.0.2.7/24 ./echo -port 7
   sudo xdpsock run -i eth1 -a 192.0.2.7/24 --gateway 192.0.2.1 -- ./server --verbose`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -34,17 +36,27 @@ do not reach it.`,
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return flags.execute(args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := place.prepare(cmd)
+			if err != nil {
+				return err
+			}
+			return flags.execute(args, dir)
+		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the program is the program's
 	flags.add(cmd)
+	place.add(cmd)
 	return cmd
 }
 
-// execute becomes a program whose stack is as the flags say.
-func (f *stackFlags) execute(args []string) error {
-	text, err := f.text()
+// execute becomes a program whose stack is as the flags say, and is asked in a directory.
+func (f *stackFlags) execute(args []string, control string) error {
+	text, err := f.text(control)
 	if err != nil {
+		return err
+	}
+	if _, err := engine.LinkByName(f.iface); err != nil { // the program would find out at its first call
 		return err
 	}
 	program, err := exec.LookPath(args[0])
@@ -61,7 +73,7 @@ func (f *stackFlags) execute(args []string) error {
 }
 
 // text is the stack that the flags describe, as the environment has it.
-func (f *stackFlags) text() (string, error) {
+func (f *stackFlags) text(control string) (string, error) {
 	cfg, err := f.ownConfig()
 	switch {
 	case err != nil:
@@ -69,6 +81,7 @@ func (f *stackFlags) text() (string, error) {
 	case f.dhcp:
 		return "", usagef("-a dhcp: a lease is kept by this command, which the program takes the place of: give an address, as 192.0.2.7/24, or auto or local")
 	}
+	cfg.Control = control
 	text, err := json.Marshal(cfg)
 	return string(text), err
 }

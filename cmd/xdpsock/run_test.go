@@ -73,7 +73,7 @@ func TestRun(t *testing.T) {
 	netlab.RequireRoot(t)
 	its, ours := imports(t)
 	const serverPort = "1100"
-	l := newLab(t)
+	l, dir := newLab(t), controlDir(t)
 	heard := map[string]string{}
 	said := map[string]string{}
 	for _, c := range []struct {
@@ -81,8 +81,8 @@ func TestRun(t *testing.T) {
 		args []string
 	}{
 		{serverAddr.Addr().String(), []string{its}},
-		{engineAddr.Addr().String(), []string{executable, "run", "-i", "server", "-a", engineAddr.String(), ours}},
-		{serverAddr.Addr().String(), []string{executable, "run", "-i", "server", "--share", ours}},
+		{engineAddr.Addr().String(), []string{executable, "run", "-i", "server", "--control", dir, "-a", engineAddr.String(), ours}},
+		{serverAddr.Addr().String(), []string{executable, "run", "-i", "server", "--control", dir, "--share", ours}},
 	} {
 		p := begin(t, l.server, nil, c.args...)
 		p.says("ready")
@@ -104,6 +104,10 @@ func TestRun(t *testing.T) {
 			t.Errorf("%v: %s", c.args, &p.stderr)
 		}
 		if c.args[0] == executable {
+			code, list, stderr := ran(t, nil, "sockets", "--control", dir)
+			if code != exitOK || !strings.Contains(list, ":"+serverPort) {
+				t.Errorf("its sockets: exit code %d: %s%s", code, list, stderr)
+			}
 			second(t, l, c.args)
 			if l.program(t) == 0 {
 				t.Error("no XDP program: were the sockets the kernel's?")

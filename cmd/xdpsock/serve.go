@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/service"
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/socketapi"
 	"github.com/xdpsock/xdpsock/socketapi/host"
+	"github.com/xdpsock/xdpsock/socketapi/traffic"
 )
 
 // The ports of the services when none is given: those of their RFCs.

@@ -6,10 +6,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/control"
 	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/service"
 	"github.com/xdpsock/xdpsock/engine/netlab"
 	"github.com/xdpsock/xdpsock/proto/wire"
+	"github.com/xdpsock/xdpsock/socketapi/control"
 )
 
 // One engine answers on both families, by the same sockets.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/control"
+	"github.com/xdpsock/xdpsock/socketapi/control"
 )
 
 // sysctlCommand prints knobs of a running engine, and turns them.

@@ -64,7 +64,7 @@ type Interface struct {
 	// Share leaves the kernel its addresses, ARP, neighbour discovery and ICMP echo, and all that programs there do: the host uses the
 	// interface's addresses as well, or those of them that Addrs names, and takes what its sockets have ports for. Each of
 	// those is held in the kernel. Routes and neighbours are the kernel's, and so is the configuration of addresses:
-	// Auto, LinkLocal and Gateways are not for it, Mirror is included, and Detect has nothing to do. It needs AF_XDP. The README has its limits.
+	// Auto, LinkLocal and Gateways are not for it, Mirror is included, and Detect has nothing to do. It needs AF_XDP. docs/limits.md has what it cannot.
 	Share bool
 
 	// Auto believes the routers on the link: it makes addresses and routes of what they advertise
@@ -90,6 +90,13 @@ type Config struct {
 
 	// Sysctls are knobs to set before anything goes out, by name: see [Host.SetSysctl].
 	Sysctls map[string]string
+
+	// Control is the directory of a socket at which 'xdpsock sockets', 'drops' and the others of the command ask what the host
+	// holds, and turn its knobs: /run/xdpsock is where they look. None but the process's user may enter it; it is made if it is not
+	// there. Empty: nobody can ask. It is opened by [socketapi.Open], and closed with the stack.
+	//
+	// [socketapi.Open]: https://pkg.go.dev/github.com/xdpsock/xdpsock/socketapi#Open
+	Control string
 
 	// Drain is how long the close of the last socket, and that of the host, wait at most until what
 	// programs have sent has left, and peers have acknowledged what streams sent and their end: whoever

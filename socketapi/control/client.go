@@ -56,7 +56,7 @@ func Choose(dir, iface string, pid int) (*Found, error) {
 		}
 		fallthrough
 	case len(all) == 0:
-		return nil, fmt.Errorf("%w: 'xdpsock serve' starts one, and %s has no socket of any (a program of 'xdpsock run' has none)", ErrNone, dir)
+		return nil, fmt.Errorf("%w: 'xdpsock serve' and 'xdpsock run' start one, and %s has no socket of any", ErrNone, dir)
 	}
 	return nil, fmt.Errorf("%w on %s; there are: %s", ErrNone, iface, list(all))
 }

@@ -3,7 +3,7 @@ package control
 import (
 	"time"
 
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
+	"github.com/xdpsock/xdpsock/socketapi/traffic"
 )
 
 // Dir is where engines can be found, unless somebody says otherwise.

@@ -28,6 +28,10 @@ const (
 	lockWait = 5 * time.Second
 )
 
+// Prepare makes dir if there is none, and says why no engine of this process could be asked there, if so. An error that is
+// fs.ErrPermission says that the process may not write there.
+func Prepare(dir string) error { return prepare(dir) }
+
 // listen binds a socket of this process in dir.
 func listen(dir string) (l *net.UnixListener, err error) {
 	if err := prepare(dir); err != nil {

@@ -5,11 +5,11 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/xdpsock/xdpsock/cmd/xdpsock/internal/traffic"
 	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/udp"
 	"github.com/xdpsock/xdpsock/socketapi/host"
+	"github.com/xdpsock/xdpsock/socketapi/traffic"
 )
 
 func neighbours(h *host.Host) (list []Neighbour) {
