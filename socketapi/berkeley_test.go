@@ -294,6 +294,16 @@ func (w *waiters) all() {
 	}
 }
 
+// sorted notes what became of the calls, and not of which: the first to run takes the socket's error.
+func (w *waiters) sorted() {
+	var all []string
+	for _, said := range w.said {
+		all = append(all, <-said)
+	}
+	slices.Sort(all)
+	w.e.note("each", all)
+}
+
 // row is one behaviour.
 type row struct {
 	name string

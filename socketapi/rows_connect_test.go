@@ -264,7 +264,7 @@ var connectRows = []row{
 			}
 			w.none("before")
 			e.note("AF_UNSPEC", e.me.api.Connect(fd, nil))
-			w.all()
+			w.sorted()
 			e.takenError(fd)
 		}
 		mine, _ := e.me.connected(&e.peer)
