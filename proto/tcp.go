@@ -21,6 +21,11 @@ func (s *Stack) tcpConfig(cfg *Config) tcp.Config {
 		Secret: cfg.Secret, Rand: s.rand, Params: cfg.TCP, Lanes: len(s.ports), MSS: s.mss,
 		Packet: s.headers, Register: cfg.Register,
 	}
+	for i := range s.ports {
+		if s.ports[i].Loop {
+			t.Loop = uint32(i + 1)
+		}
+	}
 	if s.peers != nil {
 		t.Miss, t.Claim, t.Disclaim = s.missTCP, s.peers.Claim, s.peers.Disclaim
 	}

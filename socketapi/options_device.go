@@ -1,8 +1,6 @@
 package socketapi
 
 import (
-	"slices"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/xdpsock/xdpsock/socketapi/host"
@@ -22,9 +20,11 @@ func setDevice(s socket, v *value) unix.Errno {
 	c := s.common()
 	port := -1
 	if v.text != "" {
-		if port = slices.Index(c.host.Interfaces(), v.text); port < 0 {
+		index, ok := c.host.IndexOf(v.text)
+		if !ok {
 			return unix.ENODEV
 		}
+		port, _ = c.host.PortOf(index)
 	}
 	if !mayLeaveDevice(c) {
 		return unix.EPERM

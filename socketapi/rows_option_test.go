@@ -120,6 +120,40 @@ var otherOptionRows = []row{
 		e.note("an index that is none", e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, 12345))
 		e.note("less than none", e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, -1))
 	}},
+	{"option: SO_BINDTODEVICE, the loopback", func(e *env) {
+		const loopIndex = 1
+		tied := func(fd int, how string) int {
+			e.must(e.me.api.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, how))
+			return fd
+		}
+		for _, fd := range []int{e.me.tcp(), e.me.udp(), e.me.inet6(unix.SOCK_STREAM), e.me.inet6(unix.SOCK_DGRAM)} {
+			e.note("by name", e.me.api.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, "lo"))
+			index, err := e.me.api.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
+			e.note("get", index, err)
+			e.note("none", e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, 0))
+			e.note("by index", e.me.api.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, loopIndex))
+			name, err := e.me.api.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
+			e.note("get", name, err)
+		}
+		l, port := tied(e.me.tcp(), "lo"), e.freePort()
+		e.must(e.me.api.Bind(l, &unix.SockaddrInet4{Port: port}))
+		e.must(e.me.api.Listen(l, 8))
+		e.note("the peer", e.peer.api.Connect(e.peer.tcp(), e.me.at(port)))
+		to := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: port}
+		e.note("connect", e.me.api.Connect(e.me.tcp(), to))
+		name, err := e.me.api.GetsockoptString(e.me.accept(l), unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
+		e.note("accepted", name, err)
+		e.note("of the same interface", e.me.api.Connect(tied(e.me.tcp(), "lo"), to))
+		d := tied(e.me.udp(), "lo")
+		e.must(e.me.api.Bind(d, &unix.SockaddrInet4{Port: port}))
+		e.note("a datagram", e.me.api.Sendto(e.me.udp(), []byte("x"), 0, to))
+		e.note("one of the same interface", e.me.api.Sendto(tied(e.me.udp(), "lo"), []byte("y"), 0, to))
+		for range 2 {
+			p := make([]byte, 9)
+			n, _, err := e.me.api.Recvfrom(d, p, 0)
+			e.note("heard", string(p[:max(n, 0)]), err)
+		}
+	}},
 	{"option: SO_BINDTODEVICE and SO_BINDTOIFINDEX of a thread without CAP_NET_RAW", func(e *env) {
 		byName := func(fd int, name string) error {
 			return e.me.api.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, name)

@@ -263,6 +263,15 @@ var portRows = []row{
 			e.note("set "+value, e.me.sysctl(unprivileged, value))
 		}
 	}},
+	{"port: the range and those which want a right do not meet", func(e *env) {
+		e.note("a range", e.me.sysctl(portRange, "5000 6000"))
+		for _, start := range []int{4999, 5000, 5001, 65535, 1024} {
+			e.note("a right below", start, e.me.sysctl(unprivileged, fmt.Sprint(start)))
+		}
+		for _, first := range []int{1, 1023, 1024} {
+			e.note("from", first, e.me.sysctl(portRange, fmt.Sprint(first, " 6000")))
+		}
+	}},
 	{"port: what is looked at before the right to it", func(e *env) {
 		for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
 			bound := e.me.inet6(typ)

@@ -393,8 +393,10 @@ func TestTimeWaitReuseByTimestamp(t *testing.T) {
 // tcp_tw_reuse: Connect takes a pair from TIME-WAIT where timestamps make it safe, by Linux's default over the loopback alone. From a
 // port that the program is bound to it takes it at once (tcp_twsk_unique).
 func TestConnectFromTimeWait(t *testing.T) {
-	closed := func(reuse int, timestamps bool) (*script, func(Sharing) unix.Errno) {
+	const loop = 3
+	closed := func(reuse int, timestamps bool, device uint32) (*script, func(Sharing) unix.Errno) {
 		s := newScript(t, Params{TimeWaitReuse: reuse})
+		s.h.tcp.cfg.Loop = loop
 		ts := ""
 		if timestamps {
 			s.establishedTS(60000)
@@ -403,6 +405,7 @@ func TestConnectFromTimeWait(t *testing.T) {
 			s.established(60000)
 		}
 		local, remote := s.c.Local(), s.c.Remote()
+		s.c.SetOptions(Options{Device: device}, s.now)
 		s.c.Close(s.now)
 		s.out("F. 1:1(0) ack 1")
 		s.in("F. 1:1(0) ack 2 win 60000" + ts)
@@ -415,19 +418,22 @@ func TestConnectFromTimeWait(t *testing.T) {
 	for _, c := range []struct {
 		reuse             int
 		bound, timestamps bool
+		device            uint32 // of what is in TIME-WAIT
 		now, later        unix.Errno
 	}{
-		{1, false, true, unix.EADDRNOTAVAIL, 0},
-		{1, false, false, unix.EADDRNOTAVAIL, unix.EADDRNOTAVAIL},
-		{0, false, true, unix.EADDRNOTAVAIL, unix.EADDRNOTAVAIL}, // 0: the default, 2
-		{0, true, true, 0, unix.EADDRNOTAVAIL},
-		{0, true, false, unix.EADDRNOTAVAIL, unix.EADDRNOTAVAIL},
+		{1, false, true, 0, unix.EADDRNOTAVAIL, 0},
+		{1, false, false, 0, unix.EADDRNOTAVAIL, unix.EADDRNOTAVAIL},
+		{0, false, true, 0, unix.EADDRNOTAVAIL, unix.EADDRNOTAVAIL}, // 0: the default, 2
+		{0, false, true, loop, unix.EADDRNOTAVAIL, 0},
+		{0, false, true, loop - 1, unix.EADDRNOTAVAIL, unix.EADDRNOTAVAIL},
+		{0, true, true, 0, 0, unix.EADDRNOTAVAIL},
+		{0, true, false, 0, unix.EADDRNOTAVAIL, unix.EADDRNOTAVAIL},
 	} {
 		how := Sharing(0)
 		if c.bound {
 			how = Bound
 		}
-		s, connect := closed(c.reuse, c.timestamps)
+		s, connect := closed(c.reuse, c.timestamps, c.device)
 		if errno := connect(how); errno != c.now {
 			t.Errorf("%+v: at once: %v", c, errno)
 		}

@@ -61,7 +61,7 @@ var Knobs = []knob{
 		func(p *Params) *int { return &p.MaxTimeWait }),
 	number("tcp_max_orphans", "", 0, 1<<31-1, "How many connections that their programs have closed a core keeps until they end, FIN-WAIT-2 and TIME-WAIT not included. Another close is a reset.",
 		func(p *Params) *int { return &p.MaxOrphans }),
-	number("tcp_tw_reuse", "", 0, 2, "Whether connect may choose a port whose connection with the same peer is in TIME-WAIT, where timestamps make it safe: 0 never, 1 yes, 2 from or to a loopback address alone. A socket that is bound to the port may connect from it in any case.",
+	number("tcp_tw_reuse", "", 0, 2, "Whether connect may choose a port whose connection with the same peer is in TIME-WAIT, where timestamps make it safe: 0 never, 1 yes, 2 from or to a loopback address or by lo alone. A socket that is bound to the port may connect from it in any case.",
 		func(p *Params) *int { return &p.TimeWaitReuse }),
 	millis("tcp_tw_reuse_delay", 1, 60000, "How long a connection has been in TIME-WAIT before that.",
 		func(p *Params) *time.Duration { return &p.ReuseDelay }),

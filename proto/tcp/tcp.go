@@ -24,7 +24,8 @@ type Config struct {
 	Secret [16]byte       // key of sequence numbers, timestamps and the table: never told, the same on all cores of a host
 	Rand   *rand.Rand     // replays exactly when seeded
 	Params Params
-	Lanes  int // ports that Output fills packets for, each with a list of ready connections; 0: one
+	Lanes  int    // ports that Output fills packets for, each with a list of ready connections; 0: one
+	Loop   uint32 // the port of them by which the host reaches itself, counted from 1; 0: none
 
 	// MSS returns how much TCP payload and options one packet between two addresses holds: the
 	// MTU of the interface less the headers of IP and 20. It is asked once a connection.

@@ -242,7 +242,8 @@ func (t *TCP) replace(r ref, bound bool, now mono.Time) (iss wire.Seq, ok bool) 
 func (w *twSlab) reuse(i uint32, bound bool, now mono.Time) (iss wire.Seq, ok bool) {
 	e := w.at(i)
 	p := &w.t.params
-	wanted := p.TimeWaitReuse == 1 || p.TimeWaitReuse == 2 && e.key.loopback()
+	looped := e.key.loopback() || e.device != 0 && e.device == w.t.cfg.Loop
+	wanted := p.TimeWaitReuse == 1 || p.TimeWaitReuse == 2 && looped
 	if !e.tsOK || !bound && (!wanted || now.Sub(e.ends.Add(-timeWait)) < p.ReuseDelay) {
 		return iss, false
 	}

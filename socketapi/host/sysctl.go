@@ -101,12 +101,18 @@ func (h *Host) startSysctls(set map[string]string) error {
 		somaxconn: 4096, rcvBufMax: 4 << 20, sndBufMax: 4 << 20,
 		portFirst: ephemeralFirst, portLast: ephemeralLast, portLow: unprivilegedFirst,
 	}
+	if len(set) == 0 {
+		return nil
+	}
+	h.sysctls.mu.Lock()
+	defer h.sysctls.mu.Unlock()
+	t := h.sysctls.now
 	for _, name := range slices.Sorted(maps.Keys(set)) {
-		if err := h.SetSysctl(name, set[name]); err != nil {
+		if err := t.set(name, set[name]); err != nil {
 			return err
 		}
 	}
-	return nil
+	return h.tune(t)
 }
 
 // Sysctls lists the host's knobs by name.
@@ -137,15 +143,31 @@ func (h *Host) Sysctl(name string) (Sysctl, error) {
 
 // SetSysctl turns one, on all cores. The error of a value that cannot be says what can.
 func (h *Host) SetSysctl(name, value string) error {
+	h.sysctls.mu.Lock()
+	defer h.sysctls.mu.Unlock()
+	t := h.sysctls.now
+	if err := t.set(name, value); err != nil {
+		return err
+	}
+	return h.tune(t)
+}
+
+// set turns one knob of t alone.
+func (t *tunables) set(name, value string) error {
 	k, err := findKnob(name)
 	if err != nil {
 		return err
 	}
-	h.sysctls.mu.Lock()
-	defer h.sysctls.mu.Unlock()
-	t := h.sysctls.now
-	if err := k.Set(&t, value); err != nil {
+	if err := k.Set(t, value); err != nil {
 		return fmt.Errorf("sysctl: %w", err)
+	}
+	return nil
+}
+
+// tune puts changed tunables into effect. The lock of sysctls is held.
+func (h *Host) tune(t tunables) error {
+	if t.portFirst < t.portLow { // Linux: ipv4_local_port_range, ipv4_privileged_ports
+		return fmt.Errorf("sysctl: net.ipv4.ip_local_port_range begins with %d, and ports below ip_unprivileged_port_start, %d, want a right", t.portFirst, t.portLow)
 	}
 	h.sysctls.now = t
 	h.Ports.setRange(t.portFirst, t.portLast, t.portLow, t.portScarce != 0)

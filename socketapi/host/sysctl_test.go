@@ -89,6 +89,10 @@ func TestSysctlsAtOpenAndLive(t *testing.T) {
 		{"ip_local_reserved_ports", "9100-9000", "8080,9000-9101", "ends before it begins"},
 		{"ip_local_reserved_ports", "65536", "8080,9000-9101", "65536 is not from 0 to 65535"},
 		{"ip_local_reserved_ports", "", "", ""},
+		{"ip_unprivileged_port_start", "4001", "1024", "begins with 4000, and ports below ip_unprivileged_port_start, 4001, want a right"},
+		{"ip_unprivileged_port_start", "4000", "4000", ""},
+		{"ip_local_port_range", "3999 4001", "4000\t4001", "begins with 3999"},
+		{"ip_unprivileged_port_start", "1024", "1024", ""},
 		{"tcp_congestion_control", "reno", "reno", ""},
 		{"tcp_congestion_control", "fast", "reno", `"fast" is none of cubic, reno`},
 	} {
