@@ -237,6 +237,26 @@ var portRows = []row{
 		e.note("the bound one follows", e.me.api.Connect(bound, at))
 		e.note("chosen then", e.me.api.Connect(open(), other))
 	}},
+	{"port: one that came to a listener where a connection is whose port was chosen", func(e *env) {
+		port := e.freePort()
+		e.note("set", e.me.sysctl(portRange, fmt.Sprint(port, " ", port)))
+		_, at := e.peer.listener()
+		_, other := e.peer.listener()
+		open := func() int {
+			fd := e.me.tcp()
+			e.me.set(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+			return fd
+		}
+		e.note("chosen", e.me.api.Connect(open(), at))
+		l := open()
+		e.note("bound", e.me.api.Bind(l, &unix.SockaddrInet4{Port: port}))
+		e.note("listen", e.me.api.Listen(l, 5))
+		e.note("beside it", e.me.api.Connect(open(), other))
+		e.note("incoming", e.peer.api.Connect(e.peer.tcp(), e.me.at(port)))
+		e.me.accept(l)
+		e.me.close(l)
+		e.note("chosen then", e.me.api.Connect(open(), other))
+	}},
 	{"port: which want a right", func(e *env) {
 		bind := func(typ int, sa unix.Sockaddr) error {
 			domain := unix.AF_INET6

@@ -53,7 +53,7 @@ type sharer struct {
 
 	devices bool // one of them has been bound to an interface
 	chose   bool // connect has chosen the port for one
-	joined  bool // and one that had it has connected
+	joined  bool // and one that had it has connected, or a listener's has come
 }
 
 // ours is a socket of this side.
@@ -236,7 +236,7 @@ func (s *sharer) connectTo(i int, o *ours, to int, at string) {
 	case s.devices && s.typ == unix.SOCK_STREAM:
 		return // differences has it: "connect: the same pair twice"
 	case s.joined:
-		return // differences has it: "port: one that is bound where a connection was whose port was chosen"
+		return // differences has it: "port: one that is bound where a connection was whose port was chosen", and "port: one that came to a listener"
 	case mapped && o.over6:
 		return // differences has it: "AF_INET6: a datagram socket connected over IPv4 after IPv6"
 	case o.mapped && !mapped:
@@ -301,6 +301,7 @@ func (s *sharer) incoming(i int, o *ours) {
 		p.close(fd)
 		return
 	}
+	s.joined = s.joined || s.chose
 	accepted := -1
 	s.e.as(s.user(), func() { accepted = s.e.me.accept(o.fd) })
 	*child = ours{fd: accepted, six: o.six, state: "connected", theirs: fd, to: -1, mapped: o.six && a == engineAddr}
