@@ -434,13 +434,15 @@ func connectionsBesides(t *testing.T, st *Stack, peer *netlab.NS) (end func()) {
 	}
 }
 
-// TestTwoSharedInterfaces: a wildcard hears by both, an address by the one that has it, and a link-local one that both have is each link's own.
+// TestTwoSharedInterfaces: a wildcard hears by both, an address by the one that has it, or by both, and a link-local one that both have is each link's own.
 func TestTwoSharedInterfaces(t *testing.T) {
 	t.Parallel()
 	netlab.RequireRoot(t)
 	ours, left, right := netlab.TestNS(t), netlab.TestNS(t), netlab.TestNS(t)
-	va := netlab.TestVeth(t, netlab.End{NS: ours, Name: "va", Addrs: prefixes("10.99.0.2/24", "fe80::7/64")}, netlab.End{NS: left, Name: "vb", Addrs: kernelPrefixes})
-	vc := netlab.TestVeth(t, netlab.End{NS: ours, Name: "vc", Addrs: prefixes("10.66.0.2/24", "fe80::7/64")}, netlab.End{NS: right, Name: "vd", Addrs: prefixes("10.66.0.1/24")})
+	va := netlab.TestVeth(t, netlab.End{NS: ours, Name: "va", Addrs: prefixes("10.99.0.2/24", "fe80::7/64", "10.55.0.5/32")}, netlab.End{NS: left, Name: "vb", Addrs: kernelPrefixes})
+	vc := netlab.TestVeth(t, netlab.End{NS: ours, Name: "vc", Addrs: prefixes("10.66.0.2/24", "fe80::7/64", "10.55.0.5/32")}, netlab.End{NS: right, Name: "vd", Addrs: prefixes("10.66.0.1/24")})
+	ip(t, left, "route add 10.55.0.5 via 10.99.0.2")
+	ip(t, right, "route add 10.55.0.5 via 10.66.0.2")
 	st := openAt(t, ours, host.Interface{Name: "va", Share: true}, host.Interface{Name: "vc", Share: true})
 	echo := func(listen func(network, address string) (net.Listener, error), at string) {
 		t.Helper()
@@ -454,13 +456,14 @@ func TestTwoSharedInterfaces(t *testing.T) {
 	}
 	echo(st.Listen, ":80")
 	echo(st.Listen, "10.66.0.2:81")
+	echo(st.Listen, "10.55.0.5:83")
 	echo(st.Listen, scoped(va.A, 82))
 	echo(ours.Listen, scoped(vc.A, 82)) // the kernel's, by the other one
 	for _, row := range []struct {
 		from *netlab.NS
 		to   string
 	}{
-		{left, "10.99.0.2:80"}, {right, "10.66.0.2:80"}, {right, "10.66.0.2:81"},
+		{left, "10.99.0.2:80"}, {right, "10.66.0.2:80"}, {right, "10.66.0.2:81"}, {left, "10.55.0.5:83"}, {right, "10.55.0.5:83"},
 		{left, scoped(va.B, 80)}, {right, scoped(vc.B, 80)}, {left, scoped(va.B, 82)}, {right, scoped(vc.B, 82)},
 	} {
 		c, err := row.from.Dial("tcp", row.to)

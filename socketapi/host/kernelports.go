@@ -23,11 +23,15 @@ import (
 // All of it is guarded by Ports.mu.
 type kernelPorts struct {
 	namespace namespace
-	shared    map[netip.Addr]*engine.NIC // addresses of the host that the kernel has too; of those of shared interfaces, where ports are steered by one
-	four, six bool                       // whether there are any of a family
-	steered   []*engine.NIC              // shared interfaces; not changed after Open
+	shared    sharedAddrs
+	four, six bool          // whether there are any of a family
+	steered   []*engine.NIC // shared interfaces; not changed after Open
 	held      map[portKey][]*kernelPort
 }
+
+// sharedAddrs are addresses of the host that the kernel has too, each with the shared interfaces that have it, where its ports are
+// steered one by one.
+type sharedAddrs map[netip.Addr][]*engine.NIC
 
 // A kernelPort is one socket of the kernel's, and how many holds it stands for; at 0 it stands for connections. Where the
 // address is shared the port comes here by rules, which are there only while it is held.
@@ -227,11 +231,11 @@ func (p *kernelPort) sockaddr() unix.Sockaddr {
 // share says which addresses the kernel has too. What is held already is held there as well from now on, unless a
 // program of the kernel's was first, and what need not be any more is given back: last, since a packet that came while nothing
 // stood for its connection would be the kernel's to reset.
-func (p *Ports) share(addrs map[netip.Addr]*engine.NIC) {
+func (p *Ports) share(addrs sharedAddrs) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := &p.kernel
-	if maps.Equal(k.shared, addrs) {
+	if maps.EqualFunc(k.shared, addrs, slices.Equal) {
 		return
 	}
 	k.shared, k.four, k.six = addrs, false, false
@@ -350,8 +354,8 @@ func (p *Ports) giveBack(port uint16) {
 // sharedWithKernel is those of the addresses of all ports that the kernel has too. before are those that it has been
 // asked about. Of the link-local ones it keeps its own traffic in any case, and it has one on every link; those of a
 // shared interface are the same on both sides.
-func (h *Host) sharedWithKernel(n *network, before, after [][]route.Addr) map[netip.Addr]*engine.NIC {
-	shared := map[netip.Addr]*engine.NIC{}
+func (h *Host) sharedWithKernel(n *network, before, after [][]route.Addr) sharedAddrs {
+	shared := sharedAddrs{}
 	h.Ports.mu.Lock()
 	known := h.Ports.kernel.shared
 	h.Ports.mu.Unlock()
@@ -363,7 +367,8 @@ func (h *Host) sharedWithKernel(n *network, before, after [][]route.Addr) map[ne
 			a := after[port][i].Prefix.Addr()
 			switch {
 			case h.shared(port):
-				shared[h.zoned(port, a)] = h.byPort[port]
+				at := h.zoned(port, a)
+				shared[at] = append(shared[at], h.byPort[port])
 				continue
 			case a.IsLinkLocalUnicast():
 				continue

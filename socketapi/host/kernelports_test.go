@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/xdpsock/xdpsock/engine"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 	"github.com/xdpsock/xdpsock/proto/wire"
 )
@@ -19,7 +18,7 @@ func TestAddressesChangeBesideConnections(t *testing.T) {
 	core := p.register()
 	one, other, six := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.9"), netip.IPv6Loopback()
 	addrs := func(list ...netip.Addr) {
-		all := make(map[netip.Addr]*engine.NIC)
+		all := sharedAddrs{}
 		for _, a := range list {
 			all[a] = nil
 		}

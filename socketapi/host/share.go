@@ -145,10 +145,10 @@ type portRule struct {
 
 // rules are those that a port is to have by the addresses now.
 func (k *kernelPorts) rules(p *kernelPort) (want []portRule) {
-	switch nic := k.shared[p.addr]; {
-	case nic != nil:
+	for _, nic := range k.shared[p.addr] {
 		want = append(want, portRule{nic, p.addr.WithZone("")})
-	case p.addr.IsUnspecified():
+	}
+	if p.addr.IsUnspecified() {
 		for _, nic := range k.steered {
 			want = append(want, portRule{nic, p.addr})
 			if p.addr.Is6() && !p.only6 {
