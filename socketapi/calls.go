@@ -259,13 +259,17 @@ func (t *Table) Write(fd int, p []byte) (n int, err error) {
 
 // Send is Write with flags.
 func (t *Table) Send(s int, buf []byte, flags int) error {
-	_, err := t.send(t.lookup(s), buf, nil, nil, flags)
+	f := t.lookup(s)
+	n, err := t.send(f, buf, nil, nil, flags)
+	f.zeroCopied(n, flags, err)
 	return err
 }
 
 // Sendto sends p to an address.
 func (t *Table) Sendto(fd int, p []byte, flags int, to unix.Sockaddr) error {
-	_, err := t.send(t.lookup(fd), p, nil, to, flags&(msgCompat-1))
+	f := t.lookup(fd)
+	n, err := t.send(f, p, nil, to, flags&(msgCompat-1))
+	f.zeroCopied(n, flags, err)
 	return err
 }
 
@@ -304,13 +308,15 @@ func (t *Table) sendmsg(f *file, buffers [][]byte, oob []byte, to unix.Sockaddr,
 	case f.ours() && len(oob) >= controlMax:
 		return 0, unix.ENOBUFS
 	case empty && f.dummies(oob):
-		_, err = t.send(f, make([]byte, 1), oob, to, flags)
+		n, err = t.send(f, make([]byte, 1), oob, to, flags)
+		f.zeroCopied(n, flags, err)
 		return 0, err
 	case empty:
 		n, err = t.send(f, nil, oob, to, flags)
 	default:
 		n, err = t.sendPieces(f, buffers, oob, to, flags)
 	}
+	f.zeroCopied(n, flags, err)
 	return max(n, 0), err
 }
 
@@ -422,6 +428,10 @@ func (t *Table) recvmsg(f *file, p, oob []byte, flags int) (n, oobn int, recvfla
 	switch {
 	case flags&unix.MSG_ERRQUEUE != 0 && e.Origin == udp.OriginStamp:
 		c.sentWith(set, &r.m)
+	case flags&unix.MSG_ERRQUEUE != 0 && e.Origin == udp.OriginZeroCopy:
+		if set.wants.has(wantTimestamp) { // it has no time of its own, and is given one (__sock_recv_timestamp)
+			c.sentWith(set, &r.m)
+		}
 	case flags&unix.MSG_ERRQUEUE == 0 && set.kind == unix.SOCK_STREAM:
 		c.readWith(set, &r.m)
 		if flags&unix.MSG_OOB == 0 {

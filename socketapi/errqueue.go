@@ -78,11 +78,11 @@ func (s *tcpSocket) recvError(p []byte, _ int) (r received, e udp.ExtendedError,
 	}
 	q := (*udp.ErrQueue)(s.errors.Load())
 	if q == nil {
-		return r, e, unix.EAGAIN
+		return s.recvCopied(unix.EAGAIN)
 	}
 	n, whole, ok := q.Get(&e, p)
 	if !ok {
-		return r, e, unix.EAGAIN
+		return s.recvCopied(unix.EAGAIN)
 	}
 	s.takeError()
 	if next, ok := q.Peek(); ok {

@@ -73,8 +73,6 @@ var lackingOptions = slices.Concat(
 	without("Linux takes it and has forgotten what it was for", unix.SOL_SOCKET, ofAll, named{unix.SO_BSDCOMPAT, "SO_BSDCOMPAT"}),
 	without("MSG_DONTROUTE says it of a message; there are no routes of a socket's own", unix.SOL_SOCKET, ofAll, named{unix.SO_DONTROUTE, "SO_DONTROUTE"}),
 	without("getpeername(2) says it", unix.SOL_SOCKET, ofAll, named{unix.SO_PEERNAME, "SO_PEERNAME"}),
-	without("what is written is copied into the frames it leaves in, so nothing is to be kept until it has left; a program that is told so writes as ever", unix.SOL_SOCKET, ofAll,
-		named{unix.SO_ZEROCOPY, "SO_ZEROCOPY"}),
 	without("datagrams are sent as they come, and the kernel's scheduler that would pace them is not there", unix.SOL_SOCKET, "udp ping raw udp6 ping6 raw6 packet",
 		named{unix.SO_MAX_PACING_RATE, "SO_MAX_PACING_RATE"}),
 	without("it is bind that binds a packet socket to an interface", unix.SOL_SOCKET, ofPacket,

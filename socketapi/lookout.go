@@ -133,7 +133,7 @@ func (s *stream) polled() ring.Events {
 
 // polled is what poll(2) says of a stream socket.
 func (s *tcpSocket) polled() ring.Events {
-	ev := s.polledAs()
+	ev := s.polledAs() | s.copiedEvents()
 	if s.told() {
 		ev |= ring.Err
 	}
@@ -194,7 +194,14 @@ func (s *datagram) polled() (ev ring.Events) {
 	return ev
 }
 
-func (s *udpSocket) polled() ring.Events    { return s.d.polled() }
+func (s *udpSocket) polled() ring.Events {
+	ev := s.d.polled()
+	if ev |= s.copiedEvents(); ev&ring.Err != 0 && s.d.errorsUrgent.Load() {
+		ev |= ring.Pri
+	}
+	return ev
+}
+
 func (s *packetSocket) polled() ring.Events { return s.d.polled() }
 
 // The bits of poll(2), which those of epoll(7) are too.

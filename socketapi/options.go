@@ -54,6 +54,7 @@ var socketOptions = []option{
 	fact("SO_PROTOCOL", unix.SO_PROTOCOL, func(s socket) int { return s.common().proto }),
 	fact("SO_ACCEPTCONN", unix.SO_ACCEPTCONN, func(s socket) int { return number(s.accepting()) }),
 	{level: unix.SOL_SOCKET, name: unix.SO_PEERCRED, label: "SO_PEERCRED", kind: kindBytes, get: getPeerCred},
+	zeroCopyOption,
 	flag("SO_NO_CHECK", unix.SO_NO_CHECK, func(s *settings) *bool { return &s.noCheck }),
 	wanted("SO_RXQ_OVFL", unix.SOL_SOCKET, unix.SO_RXQ_OVFL, wantOverflow),
 	timestamp("SO_TIMESTAMP", unix.SO_TIMESTAMP_OLD, 0),

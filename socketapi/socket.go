@@ -104,6 +104,9 @@ type settings struct {
 
 	rcvTimeo, sndTimeo patience
 
+	zeroCopy atomic.Bool // SO_ZEROCOPY; set with mu held
+	copied   zeroCopies
+
 	errorsUrgent atomic.Bool // SO_SELECT_ERR_QUEUE of a stream, whose poll does not look at it
 
 	lookout lookout // who watches it
@@ -116,6 +119,7 @@ func (s *settings) inherit(l *settings) {
 	s.reuseAddr, s.reusePort, s.broadcast, s.keepAlive = l.reuseAddr, l.reusePort, l.broadcast, l.keepAlive
 	s.oobInline, s.debug = l.oobInline, l.debug
 	s.errorsUrgent.Store(l.errorsUrgent.Load())
+	s.zeroCopy.Store(l.zeroCopy.Load())
 	s.linger, s.rcvBuf, s.sndBuf, s.rcvLowat, s.ttl, s.tos = l.linger, l.rcvBuf, l.sndBuf, l.rcvLowat, l.ttl, l.tos
 	s.recvErr, s.recvErr6, s.discover, s.discover6, s.freeBind = l.recvErr, l.recvErr6, l.discover, l.discover6, l.freeBind
 	s.noPort, s.ports = l.noPort, l.ports

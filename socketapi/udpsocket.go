@@ -151,7 +151,11 @@ func (s *udpSocket) recv(p []byte, flags int) (r received, errno unix.Errno) {
 }
 
 func (s *udpSocket) recvError(p []byte, _ int) (received, udp.ExtendedError, unix.Errno) {
-	return s.d.recvError(p)
+	r, e, errno := s.d.recvError(p)
+	if errno != 0 {
+		return s.recvCopied(errno)
+	}
+	return r, e, 0
 }
 
 func (s *udpSocket) purgeErrors() { s.d.purgeErrors() }

@@ -27,6 +27,9 @@ const (
 	OriginICMP  Origin = unix.SO_EE_ORIGIN_ICMP
 	OriginICMP6 Origin = unix.SO_EE_ORIGIN_ICMP6
 	OriginStamp Origin = unix.SO_EE_ORIGIN_TIMESTAMPING // no error: it was sent
+
+	// OriginZeroCopy is of calls whose memory the program has again (MSG_ZEROCOPY). It is never in a queue.
+	OriginZeroCopy Origin = unix.SO_EE_ORIGIN_ZEROCOPY
 )
 
 // Remote says whether another host, or a router, has reported the error (is_icmp_err_skb).
