@@ -1,6 +1,10 @@
 package socketapi
 
-import "golang.org/x/sys/unix"
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 // urgent notes what a receive with MSG_OOB brings.
 func (e *env) urgent(what string, s *side, fd, n, flags int) {
@@ -109,6 +113,29 @@ var urgentRows = []row{
 		e.reads("to the mark", &e.me, mine, 9, 0)
 		e.mark("at it", &e.me, mine)
 		e.reads("the end", &e.me, mine, 9, 0)
+	}},
+	{"urgent: after a reset, and after both ends have said goodbye", func(e *env) {
+		for _, reset := range []bool{true, false} {
+			mine, theirs := e.me.connected(&e.peer)
+			e.must(e.peer.api.Sendto(theirs, []byte("xy!"), unix.MSG_OOB, nil))
+			e.until("the urgent byte", func() bool {
+				_, _, err := e.me.api.Recvfrom(mine, make([]byte, 1), unix.MSG_OOB|unix.MSG_PEEK)
+				return err == nil
+			})
+			if reset {
+				e.must(e.peer.api.SetsockoptLinger(theirs, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+				e.peer.close(theirs)
+				e.until("the reset", func() bool { return e.me.state(mine) == linuxClose })
+			} else {
+				e.must(e.peer.api.Shutdown(theirs, unix.SHUT_WR))
+				e.must(e.me.api.Shutdown(mine, unix.SHUT_WR))
+				e.until("the end", func() bool { return e.me.state(mine) == linuxClose || e.peer.state(theirs) == linuxClose })
+			}
+			for _, flags := range []int{unix.MSG_PEEK, 0, 0} {
+				n, _, err := e.me.api.Recvfrom(mine, make([]byte, 1), unix.MSG_OOB|flags)
+				e.note(fmt.Sprint(reset, flags), n, err)
+			}
+		}
 	}},
 	{"urgent: sockets that have none", func(e *env) {
 		fd := e.me.tcp()

@@ -118,7 +118,7 @@ func (c *Conn) AtMark() bool {
 }
 
 // Urgent returns the urgent byte (MSG_OOB), once unless it peeks. There is none without an errno at the end of the
-// stream. EINVAL says that there is no mark, or that the byte is read or inline; EAGAIN that it has not come yet.
+// stream. EINVAL says that there is no mark, or that the byte is read or inline; ENOTCONN that it was lost by a reset; EAGAIN that it has not come yet.
 func (c *Conn) Urgent(peek bool) (b byte, ok bool, errno unix.Errno) {
 	if c.status.Has(statusInline) {
 		return 0, false, unix.EINVAL
@@ -128,6 +128,8 @@ func (c *Conn) Urgent(peek bool) (b byte, ok bool, errno unix.Errno) {
 		switch ended := c.rx.Sealed() || c.status.Has(statusReadShut); {
 		case m == 0 || m.state() == markRead:
 			return 0, false, unix.EINVAL
+		case c.status.Has(statusClosed) && !c.status.Has(statusDone): // it was reset (tcp_recv_urg)
+			return 0, false, unix.ENOTCONN
 		case m.state() == markValid:
 			if peek || c.swapMark(m, m&^markState|markRead) {
 				return byte(m >> markByte), true, 0
