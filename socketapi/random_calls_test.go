@@ -289,7 +289,7 @@ func drawSend(g *generator, s *step) {
 	if g.one(2) {
 		s.to = randomAddr{host: noAddress}
 	}
-	s.a, s.b, s.c = g.IntN(len(randomLengths)), g.IntN(len(randomSendFlags)), g.IntN(4)
+	s.a, s.b, s.c = g.IntN(len(randomLengths)), g.IntN(len(randomSendFlags)), g.IntN(5)
 }
 
 func drawRecv(g *generator, s *step) {
@@ -315,7 +315,7 @@ func drawEpoll(g *generator, s *step) {
 var unsettled = []string{
 	"TCP_CORK", "TCP_DEFER_ACCEPT", "TCP_FASTOPEN", "TCP_FASTOPEN_CONNECT", "TCP_FASTOPEN_KEY", "TCP_FASTOPEN_NO_COOKIE", "TCP_USER_TIMEOUT", "SO_MAX_PACING_RATE",
 	"TCP_QUICKACK", "TCP_WINDOW_CLAMP", "TCP_MAXSEG", "TCP_NOTSENT_LOWAT", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_THIN_LINEAR_TIMEOUTS",
-	"SO_RCVBUF", "SO_SNDBUF", "SO_RCVBUFFORCE", "SO_SNDBUFFORCE", "UDP_CORK", "TCP_TX_DELAY", "TCP_LINGER2", "TCP_SYNCNT",
+	"SO_RCVBUF", "SO_SNDBUF", "SO_RCVBUFFORCE", "SO_SNDBUFFORCE", "UDP_CORK", "UDP_GRO", "IP_MINTTL", "IPV6_MINHOPCOUNT", "TCP_TX_DELAY", "TCP_LINGER2", "TCP_SYNCNT",
 	"SO_BINDTOIFINDEX", "IP_MULTICAST_IF", "IPV6_MULTICAST_IF", // interfaces have other numbers in other worlds
 }
 
@@ -567,6 +567,8 @@ func controlDrawn(s *step) []byte {
 		return controlMessage(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, 9)
 	case 3:
 		return controlMessage(unix.IPPROTO_IP, unix.IP_TOS, 300)
+	case 4:
+		return segmentCmsg(99)
 	}
 	return nil
 }
