@@ -98,17 +98,23 @@ func checkRaw(r *udp.Raw, m *udp.Message) unix.Errno {
 	case r == nil:
 	case n > 0xffff:
 		return unix.EMSGSIZE
-	case r.Header && m.To.Addr().Is4():
-		if n < wire.IPv4Len {
-			return unix.EINVAL
-		}
-		if head := int(m.Payload[0]&15) * 4; head < wire.IPv4Len || head > n {
-			return unix.EINVAL
-		}
 	case r.Sum && r.SumAt+2 > n:
 		return unix.EINVAL
 	}
 	return 0
+}
+
+// included says whether what a program writes the header of, if it does, has one.
+func included(r *udp.Raw, m *udp.Message) bool {
+	if r == nil || !r.Header || !m.To.Addr().Is4() {
+		return true
+	}
+	b := m.Payload
+	if len(b) < wire.IPv4Len {
+		return false
+	}
+	head := int(b[0]&15) * 4
+	return head >= wire.IPv4Len && head <= len(b)
 }
 
 // putIncluded writes a packet whose header is the program's, but for what the host fills in: the

@@ -100,6 +100,9 @@ func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Me
 	if n > d.piece && !d.discover.Fragments() || n > limit && n > longest(to.Addr()) {
 		return -1, s.tooLong(sock, to, d.piece, now)
 	}
+	if !included(sock.Raw, m) {
+		return -1, unix.EINVAL
+	}
 	d.back = false
 	if w.entry == nil {
 		d.back = protocol == wire.ProtoUDP && s.comesBack(w, sock, from, to.Addr())

@@ -56,6 +56,36 @@ func blockedCalls(t *testing.T, s *Table, silent *unix.SockaddrInet4, sink strin
 	})
 	block(unix.SOCK_DGRAM, func(fd int) error { return s.Bind(fd, at("0.0.0.0:0")) }, read)
 	block(unix.SOCK_DGRAM, nil, read)
+	once := func(fd int) error { _, err := s.Recvmmsg(fd, []Message{{Buffers: [][]byte{make([]byte, 9)}}}, 0, nil); return err }
+	block(unix.SOCK_DGRAM, nil, once)
+	block(unix.SOCK_STREAM, connect, once)
+	block(unix.SOCK_STREAM, connect, func(fd int) error {
+		_, err := s.Readv(fd, [][]byte{make([]byte, 1), make([]byte, 1)})
+		return err
+	})
+	block(unix.SOCK_STREAM, connect, func(fd int) error {
+		_, _, _, _, err := s.Recvmsg(fd, make([]byte, 9), make([]byte, 99), unix.MSG_WAITALL)
+		return err
+	})
+	zeros, err := unix.Open("/dev/zero", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fatal(t, err)
+	zeros, err = s.Adopt(zeros)
+	fatal(t, err)
+	t.Cleanup(func() { s.Close(zeros) })
+	block(unix.SOCK_STREAM, connect, func(fd int) (err error) {
+		for err == nil {
+			_, err = s.Sendfile(fd, zeros, nil, 1<<20)
+		}
+		return err
+	})
+	var ends [2]int
+	fatal(t, unix.Pipe2(ends[:], unix.O_CLOEXEC))
+	for i, end := range ends {
+		ends[i], err = s.Adopt(end)
+		fatal(t, err)
+		t.Cleanup(func() { s.Close(ends[i]) })
+	}
+	block(unix.SOCK_STREAM, connect, func(fd int) error { _, err := s.Splice(fd, nil, ends[1], nil, 9, 0); return err })
 	block(unix.SOCK_STREAM, nil, func(fd int) error { return s.Connect(fd, &unix.SockaddrInet4{Addr: silent.Addr, Port: silent.Port}) })
 	return fds, results, calls
 }

@@ -377,6 +377,7 @@ var rawRows = concatRows(
 			e.note("a header longer than the packet", e.me.api.Sendto(fd, b, 0, at))
 			b[0] = 0x44
 			e.note("a header shorter than one", e.me.api.Sendto(fd, b, 0, at))
+			e.note("that, and longer than the MTU", e.me.api.Sendto(fd, make([]byte, 1501), 0, at))
 			e.note("nothing", e.me.api.Sendto(fd, nil, 0, at))
 			e.note("longer than the MTU", e.me.api.Sendto(fd, append([]byte{0x45}, make([]byte, 1500)...), 0, at))
 			e.receives("receives nothing", &e.me, fd, 9, unix.MSG_DONTWAIT, nil)
