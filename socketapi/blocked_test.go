@@ -56,7 +56,10 @@ func blockedCalls(t *testing.T, s *Table, silent *unix.SockaddrInet4, sink strin
 	})
 	block(unix.SOCK_DGRAM, func(fd int) error { return s.Bind(fd, at("0.0.0.0:0")) }, read)
 	block(unix.SOCK_DGRAM, nil, read)
-	once := func(fd int) error { _, err := s.Recvmmsg(fd, []Message{{Buffers: [][]byte{make([]byte, 9)}}}, 0, nil); return err }
+	once := func(fd int) error {
+		_, err := s.Recvmmsg(fd, []Message{{Buffers: [][]byte{make([]byte, 9)}}}, 0, nil)
+		return err
+	}
 	block(unix.SOCK_DGRAM, nil, once)
 	block(unix.SOCK_STREAM, connect, once)
 	block(unix.SOCK_STREAM, connect, func(fd int) error {

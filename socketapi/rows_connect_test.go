@@ -131,6 +131,18 @@ var connectRows = []row{
 		e.note("connect", e.me.api.Connect(c, e.nobody()))
 		e.note2(e.me.api.GetsockoptInt(c, unix.SOL_SOCKET, unix.SO_ERROR))
 	}},
+	{"connect: to port 0", func(e *env) {
+		for _, to := range []unix.Sockaddr{
+			e.peer.at(0), &unix.SockaddrInet4{Addr: [4]byte{192, 0, 2, 1}}, &unix.SockaddrInet4{Addr: [4]byte{224, 0, 0, 1}},
+			&unix.SockaddrInet4{Addr: [4]byte{255, 255, 255, 255}}, in6("ff02::1", 0), in6("2001:db8::1", 0), in6("fe80::1", 0), in6("::ffff:192.0.2.1", 0),
+		} {
+			family := unix.AF_INET
+			if _, six := to.(*unix.SockaddrInet6); six {
+				family = unix.AF_INET6
+			}
+			e.note("connect", e.me.api.Connect(e.me.open(family, unix.SOCK_STREAM, 0), to))
+		}
+	}},
 	{"connect: to a group", func(e *env) {
 		e.note("connect", e.me.api.Connect(e.me.tcp(), &unix.SockaddrInet4{Addr: [4]byte{224, 0, 0, 1}, Port: 7}))
 		e.note("connect", e.me.api.Connect(e.me.tcp(), &unix.SockaddrInet4{Addr: [4]byte{255, 255, 255, 255}, Port: 7}))

@@ -148,6 +148,28 @@ var pollRows = concatRows([]row{
 		e.note("disconnect", e.me.api.Connect(fd, nil))
 		e.takenError(fd)
 	}},
+	{"poll: SO_RCVLOWAT is set while it waits", func(e *env) {
+		mine, theirs := e.me.connected(&e.peer)
+		e.me.set(mine, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 6)
+		ep := e.me.epoll()
+		e.must(e.me.watches(ep, mine, unix.EPOLLIN|unix.EPOLLET, 1))
+		e.sends("the peer sends", &e.peer, theirs, "abc", 0)
+		e.arrived(&e.me, mine, 3)
+		e.epolls("less than that", ep, 1, epollShort)
+		lower := func(n int) { e.soon(func() { e.me.api.SetsockoptInt(mine, unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) }) }
+		lower(4)
+		e.epolls("still less", ep, 1, 2*epollShort)
+		lower(3)
+		e.epolls("enough", ep, 1, epollLong)
+		e.epolls("told already", ep, 1, epollShort)
+		e.me.set(mine, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 6)
+		e.epolls("no longer", ep, 1, epollShort)
+		lower(1)
+		start := time.Now()
+		n, err := e.me.api.Poll([]unix.PollFd{{Fd: int32(mine), Events: unix.POLLIN}}, epollLong)
+		e.note("enough", n, err)
+		e.note("in time", time.Since(start) < epollLong/2*time.Millisecond)
+	}},
 	{"poll: SO_RCVLOWAT", func(e *env) {
 		mine, theirs := e.me.connected(&e.peer)
 		e.me.set(mine, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 6)

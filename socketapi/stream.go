@@ -46,9 +46,6 @@ func newStream(h *host.Host, c *host.Core, conn *tcp.Conn) *stream {
 // bound to and which no connection with the same peer has (Linux: __inet_hash_connect). It is EADDRNOTAVAIL if there is none, and
 // src is then the address that it would have had. fast is nil, or what Fast Open is to do.
 func dialStream(h *host.Host, local, remote netip.AddrPort, ports host.PortRange, opt tcp.Options, fast *fastOpen) (s *stream, src netip.Addr, errno unix.Errno) {
-	if remote.Port() == 0 {
-		return nil, src, unix.ECONNREFUSED
-	}
 	if remote.Addr().IsMulticast() || remote.Addr() == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return nil, src, unix.ENETUNREACH
 	}
@@ -66,6 +63,9 @@ func dialStream(h *host.Host, local, remote netip.AddrPort, ports host.PortRange
 	d := dial{h, h.Choose(remote), remote, opt, fast}
 	if src, errno = d.source(local.Addr()); errno != 0 {
 		return nil, src, errno
+	}
+	if remote.Port() == 0 {
+		return nil, src, unix.ECONNREFUSED // nobody is asked
 	}
 	if local.Port() != 0 {
 		s, errno = d.from(netip.AddrPortFrom(src, local.Port()))

@@ -496,7 +496,9 @@ func (s *tcpSocket) apply() unix.Errno {
 	if conn == nil {
 		return 0
 	}
-	conn.lowat.Store(int64(s.rcvLowat))
+	if before := conn.lowat.Swap(int64(s.rcvLowat)); before != int64(s.rcvLowat) && conn.ready(need{})&ring.In != 0 {
+		conn.who.Notify(ring.In) // Linux: tcp_set_rcvlowat
+	}
 	return conn.do(func(c *tcp.Conn, now mono.Time) unix.Errno {
 		return c.SetOptions(s.options(conn.remote.Addr().Is4()), now)
 	})
