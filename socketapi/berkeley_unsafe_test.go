@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -11,6 +12,21 @@ func connectUnspec(fd int) error {
 	var raw unix.RawSockaddr
 	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&raw)), unix.SizeofSockaddrInet4)
 	return failure(errno)
+}
+
+// An ownerEx is struct f_owner_ex.
+type ownerEx struct{ typ, who int32 }
+
+// ownersEx has those whose address fcntl(2) is told: what is on a goroutine's stack moves.
+var ownersEx sync.Map
+
+// fcntlOwner is fcntl(2) with the address of a struct f_owner_ex.
+func (e *env) fcntlOwner(fd, cmd int, o ownerEx) (ownerEx, error) {
+	p := &o
+	ownersEx.Store(p, nil)
+	defer ownersEx.Delete(p)
+	_, err := e.me.api.FcntlInt(uintptr(fd), cmd, int(uintptr(unsafe.Pointer(p))))
+	return o, err
 }
 
 // Getsockopt is getsockopt(2), which the unix package has for some types alone.

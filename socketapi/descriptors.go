@@ -140,8 +140,9 @@ func (t *Table) SetNonblock(fd int, nonblocking bool) error {
 }
 
 // FcntlInt is fcntl(2): F_DUPFD and F_DUPFD_CLOEXEC, F_GETFD and F_SETFD, F_GETFL and F_SETFL with O_NONBLOCK
-// and O_ASYNC (O_APPEND and O_NOATIME are remembered), F_GETOWN and F_SETOWN, F_GETSIG and F_SETSIG. What else there is, is for
-// descriptors of the kernel's alone.
+// and O_ASYNC (O_APPEND and O_NOATIME are remembered), F_GETOWN and F_SETOWN, F_GETSIG and F_SETSIG; F_GETOWN_EX, F_SETOWN_EX and
+// F_GETOWNER_UIDS with the address of what the kernel reads or writes there, which must not move (what is on a goroutine's stack
+// does). What else there is, is for descriptors of the kernel's alone.
 func (t *Table) FcntlInt(fd uintptr, cmd, arg int) (int, error) {
 	f := t.lookup(int(fd))
 	if f == nil {
@@ -187,6 +188,9 @@ func (t *Table) FcntlInt(fd uintptr, cmd, arg int) (int, error) {
 // muteFlags are the status flags that F_SETFL sets on a socket, and that mean nothing to it.
 const muteFlags = unix.O_APPEND | unix.O_NOATIME
 
+// getOwnerUIDs is F_GETOWNER_UIDS (include/uapi/linux/fcntl.h), which package unix does not name.
+const getOwnerUIDs = 17
+
 // fcntl is what concerns the file and not its descriptor.
 func (f *file) fcntl(t *Table, cmd, arg int) (int, unix.Errno) {
 	switch cmd {
@@ -210,12 +214,12 @@ func (f *file) fcntl(t *Table, cmd, arg int) (int, unix.Errno) {
 		}
 		return 0, 0
 	case unix.F_GETOWN:
-		if s := f.signals.Load(); s != nil {
-			return int(s.owner.Load()), 0
-		}
-		return 0, 0
-	case unix.F_SETOWN:
-		return 0, f.setOwner(t, arg)
+		return f.owned()
+	case unix.F_SETOWN, unix.F_SETOWN_EX, unix.F_GETOWN_EX, getOwnerUIDs:
+		return 0, f.owner(t, func(fd int) error {
+			_, err := unix.FcntlInt(uintptr(fd), cmd, arg)
+			return err
+		})
 	case unix.F_GETSIG:
 		if s := f.signals.Load(); s != nil {
 			return int(s.number.Load()), 0
@@ -234,7 +238,7 @@ func (f *file) fcntl(t *Table, cmd, arg int) (int, unix.Errno) {
 		return unix.F_UNLCK, 0
 	case unix.F_GETPIPE_SZ, unix.F_SETPIPE_SZ:
 		return -1, unix.EBADF
-	case unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW, unix.F_GETOWN_EX, unix.F_SETOWN_EX,
+	case unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW,
 		unix.F_GET_RW_HINT, unix.F_SET_RW_HINT:
 		return -1, unix.EFAULT // they want an address, which no number here is
 	}

@@ -39,13 +39,6 @@ var differences = map[string]difference{
 		"SOCK_DGRAM with that bit is SOCK_PACKET",
 		[]string{"linux 2 2 bit 3: ok | engine 2 2 bit 3: ESOCKTNOSUPPORT", "linux 17 2 bit 3: ok | engine 17 2 bit 3: ESOCKTNOSUPPORT"},
 	},
-	"signals: of a stream":                           {signalTooMany, []string{"linux both ends: [] | engine both ends: [I/O possible]"}},
-	"signals: a stream is reset, refused, shut down": {signalTooMany, []string{"linux shut down: [] | engine shut down: [I/O possible]"}},
-	"signals: whom a socket has for its owner": {
-		"the group of init's cannot be said to kill(2), to which -1 is everyone",
-		[]string{"linux F_SETOWN -1: 0 0 | engine F_SETOWN -1: EPERM 0"},
-	},
-	"signals: of datagrams": {signalTooMany, []string{"linux shut down: [] | engine shut down: [I/O possible]"}},
 	"AF_INET6: from the loopback's address to another host": {
 		"that address is never sent outside of a node (RFC 4291 §2.5.3), and connect says so",
 		[]string{"linux then to the peer: ok | engine then to the peer: EINVAL"},
@@ -120,9 +113,6 @@ var differences = map[string]difference{
 		[]string{"linux an index that is none: ok | engine an index that is none: ENODEV"},
 	},
 }
-
-// signalTooMany is about SIGIO to who has shut a socket down himself.
-const signalTooMany = "who shuts a socket down is signalled as all are who watch it: he asks poll(2) and finds it shut down"
 
 // packetOfInet is SOCK_PACKET of AF_INET, without the right to it.
 func packetOfInet() (lines []string) {

@@ -114,7 +114,8 @@ func (t *Table) IoctlBytes(fd int, req uint, arg []byte) error {
 	case FIOASYNC:
 		return failure(f.setAsync(t, n != 0))
 	case unix.SIOCSPGRP, FIOSETOWN:
-		return failure(f.setOwner(t, n))
+		_, errno = f.fcntl(t, unix.F_SETOWN, n)
+		return failure(errno)
 	case unix.SIOCGPGRP, FIOGETOWN:
 		n, errno = f.fcntl(t, unix.F_GETOWN, 0)
 	case FIONREAD:

@@ -67,9 +67,19 @@ func (l *lookout) alarm() {
 	l.mu.Unlock()
 }
 
+// disconnected is alarm for a stream socket that has been taken out of its state, of which it says POLLERR to those who are
+// signalled (Linux: tcp_disconnect).
+func (l *lookout) disconnected() {
+	l.mu.Lock()
+	for i := range l.list {
+		l.list[i].tell(ring.Err)
+	}
+	l.mu.Unlock()
+}
+
 func (l *lookout) rouse() {
 	for i := range l.list {
-		l.list[i].tell(^ring.Events(0))
+		l.list[i].tell(lookAgain)
 	}
 }
 
@@ -239,7 +249,7 @@ func pollBits(ev ring.Events, stream bool) (bits uint32) {
 
 // pollWants is which events at a gate can bring what bits ask for.
 func pollWants(bits uint32) ring.Events {
-	ev := ring.Err | ring.Hup
+	ev := ring.Err | ring.Hup | ring.Change
 	if bits&(pollIn|unix.POLLRDHUP) != 0 {
 		ev |= ring.In | ring.RdHup
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -37,6 +38,7 @@ func ownSignals() {
 // A signalOwner is whom sockets of a row signal.
 type signalOwner struct {
 	e    *env
+	cmd  *exec.Cmd
 	pid  int
 	said *bufio.Scanner
 }
@@ -51,7 +53,7 @@ func (e *env) signalOwner() *signalOwner {
 	e.must(err)
 	e.must(cmd.Start())
 	e.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	o := &signalOwner{e, cmd.Process.Pid, bufio.NewScanner(out)}
+	o := &signalOwner{e, cmd, cmd.Process.Pid, bufio.NewScanner(out)}
 	if o.said.Scan(); o.said.Text() != "ready" {
 		e.t.Fatalf("the owner says %q", o.said.Text())
 	}
@@ -75,6 +77,39 @@ func (o *signalOwner) hears() []string {
 	}
 	slices.Sort(got)
 	return slices.Compact(got)
+}
+
+// ends has the owner end.
+func (o *signalOwner) ends() {
+	o.e.t.Helper()
+	o.e.must(o.cmd.Process.Kill())
+	o.cmd.Wait()
+}
+
+// someUser is a user who has no rights.
+const someUser = 65534
+
+// The types of struct f_owner_ex (include/uapi/asm-generic/fcntl.h).
+const (
+	ownerThread  = 0
+	ownerProcess = 1
+	ownerGroup   = 2
+)
+
+// asEffective calls f on a thread that acts for a user.
+func (e *env) asEffective(user int, f func()) {
+	e.t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	become := func(user int) {
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(user), ^uintptr(0)); errno != 0 {
+			e.t.Fatal(errno)
+		}
+	}
+	before := unix.Geteuid()
+	become(user)
+	defer become(before)
+	f()
 }
 
 // isOwner says whether F_GETOWN names a process, or with a minus a group. What the kernel says of a group below 4096
@@ -268,5 +303,103 @@ var signalRows = []row{
 		o.owns(pair[0])
 		e.sends("a socket of the kernel's", &e.me, pair[1], "x", 0)
 		o.heard("a socket of the kernel's")
+	}},
+	{"signals: a thread, a process or a group (F_SETOWN_EX)", func(e *env) {
+		o := e.signalOwner()
+		mine, theirs := e.me.connected(&e.peer)
+		got, err := e.fcntlOwner(mine, unix.F_GETOWN_EX, ownerEx{99, 99})
+		e.note("nobody at first", got, err)
+		for _, bad := range []ownerEx{{3, int32(o.pid)}, {-1, int32(o.pid)}, {ownerProcess, -int32(o.pid)}, {ownerProcess, 1 << 30}, {ownerThread, -1}} {
+			_, err := e.fcntlOwner(mine, unix.F_SETOWN_EX, bad)
+			e.note(fmt.Sprint("of type ", bad.typ, ", ", bad.who == 1<<30, bad.who < 0), err)
+		}
+		e.must(func() error { _, err := e.me.api.FcntlInt(uintptr(mine), unix.F_SETFL, unix.O_ASYNC); return err }())
+		for i, typ := range []int32{ownerGroup, ownerProcess, ownerThread} {
+			_, err := e.fcntlOwner(mine, unix.F_SETOWN_EX, ownerEx{typ, int32(o.pid)})
+			e.note(fmt.Sprint("set, of type ", typ), err)
+			got, err := e.fcntlOwner(mine, unix.F_GETOWN_EX, ownerEx{})
+			e.note("whose", got.typ, got.who == int32(o.pid), err)
+			e.note("F_GETOWN", o.isOwner(mine, o.pid), o.isOwner(mine, -o.pid))
+			e.sends("the peer sends", &e.peer, theirs, "abc", 0)
+			e.arrived(&e.me, mine, 3*(i+1))
+			o.heard("signalled")
+		}
+		_, err = e.fcntlOwner(mine, unix.F_SETOWN_EX, ownerEx{ownerProcess, 0})
+		e.note("nobody again", err, e.fcntl(mine, unix.F_GETOWN, 0))
+		e.note("set", e.fcntl(mine, unix.F_SETOWN, o.pid))
+		o.ends()
+		got, err = e.fcntlOwner(mine, unix.F_GETOWN_EX, ownerEx{99, 99})
+		e.note("who has ended", got.typ, got.who, err, e.fcntl(mine, unix.F_GETOWN, 0))
+	}},
+	{"signals: an owner whom somebody without the right to has set", func(e *env) {
+		o := e.signalOwner()
+		mine, theirs := e.me.connected(&e.peer)
+		e.asEffective(someUser, func() { e.note("F_SETOWN", e.fcntl(mine, unix.F_SETOWN, o.pid)) })
+		e.note("O_ASYNC", e.fcntl(mine, unix.F_SETFL, unix.O_ASYNC))
+		e.note("is the owner", o.isOwner(mine, o.pid))
+		e.sends("the peer sends", &e.peer, theirs, "abc", 0)
+		e.arrived(&e.me, mine, 3)
+		o.heard("without the right")
+		e.note("F_SETOWN", e.fcntl(mine, unix.F_SETOWN, o.pid))
+		e.sends("the peer sends", &e.peer, theirs, "def", 0)
+		e.arrived(&e.me, mine, 6)
+		o.heard("with it")
+		e.note("O_ASYNC", e.fcntl(mine, unix.F_SETFL, 0))
+		e.asEffective(someUser, func() {
+			e.sends("sent by another", &e.peer, theirs, "!", unix.MSG_OOB)
+			e.until("the byte", func() bool {
+				p := make([]byte, 1)
+				e.me.api.Recvfrom(mine, p, unix.MSG_OOB|unix.MSG_PEEK)
+				return p[0] == '!'
+			})
+		})
+		o.heard("whoever sends")
+		e.asEffective(someUser, func() { e.note("F_SETOWN", e.fcntl(mine, unix.F_SETOWN, o.pid)) })
+		e.sends("the peer sends", &e.peer, theirs, "?", unix.MSG_OOB)
+		e.until("the byte", func() bool {
+			p := make([]byte, 1)
+			e.me.api.Recvfrom(mine, p, unix.MSG_OOB|unix.MSG_PEEK)
+			return p[0] == '?'
+		})
+		o.heard("urgent data without the right")
+	}},
+	{"signals: what the program does itself", func(e *env) {
+		o := e.signalOwner()
+		never := e.me.tcp()
+		o.owns(never)
+		e.note("AF_UNSPEC", e.me.api.Connect(never, nil))
+		o.heard("of one that was never connected")
+		e.note("shutdown", e.me.api.Shutdown(never, unix.SHUT_RDWR))
+		o.heard("of one that is not connected")
+		mine, theirs := e.me.connected(&e.peer)
+		o.owns(mine)
+		e.note("SHUT_RD", e.me.api.Shutdown(mine, unix.SHUT_RD))
+		o.heard("SHUT_RD")
+		e.note("SHUT_WR", e.me.api.Shutdown(mine, unix.SHUT_WR))
+		e.reads("the peer reads", &e.peer, theirs, 9, 0)
+		o.heard("SHUT_WR")
+		e.note("AF_UNSPEC", e.me.api.Connect(mine, nil))
+		o.heard("of a connection")
+		l, _ := e.me.listener()
+		o.owns(l)
+		e.note("AF_UNSPEC", e.me.api.Connect(l, nil))
+		o.heard("of a listener")
+		e.note("listen", e.me.api.Listen(l, 1))
+		o.heard("listen")
+		mine, _ = e.me.connected(&e.peer)
+		o.owns(mine)
+		for _, buf := range []int{unix.SO_RCVBUF, unix.SO_SNDBUF} {
+			e.me.set(mine, unix.SOL_SOCKET, buf, 1<<16)
+		}
+		e.me.set(mine, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 2)
+		o.heard("of options")
+		e.me.close(mine)
+		o.heard("close")
+		d, _ := e.peers()
+		o.owns(d)
+		e.note("AF_UNSPEC", e.me.api.Connect(d, nil))
+		e.note("SHUT_RD", e.me.api.Shutdown(d, unix.SHUT_RD))
+		e.me.close(d)
+		o.heard("of datagrams")
 	}},
 }

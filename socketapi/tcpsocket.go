@@ -320,6 +320,7 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 		s.listener.Store(nil)
 		s.shut.Store(0) // tcp_disconnect, as below
 		s.lookout.move(nil)
+		s.lookout.disconnected()
 		s.mu.Unlock()
 		l.close(unix.EINVAL)
 		s.mu.Lock()
@@ -340,6 +341,7 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 		s.pending.Set(uint32(unix.ECONNRESET)) // tcp_disconnect
 		s.shut.Store(0)
 		s.lookout.move(nil)
+		s.lookout.disconnected()
 		s.connecting = false
 		s.mu.Unlock()
 		conn.close(false, unix.ECONNRESET)

@@ -147,6 +147,7 @@ func (s *tcpSocket) disconnect() unix.Errno {
 	}
 	conn, l := s.conn.Swap(nil), s.listener.Swap(nil)
 	s.lookout.move(nil)
+	s.lookout.disconnected()
 	s.connecting = false
 	s.shut.Store(0)
 	s.widen()

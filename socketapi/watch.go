@@ -31,19 +31,20 @@ type watch struct {
 	lone bool // EPOLLEXCLUSIVE: of several such only one need hear
 }
 
+// lookAgain is told where it is not known what has happened, and no signal is sent for it.
+const lookAgain = ^ring.Events(0)
+
 // A watcher is told of events, with the lock of the watchers held, and says how many goroutines
 // became runnable by it.
 type watcher interface{ tell(ring.Events) int }
 
-// Notify wakes those who wait for one of ev. Errors and hang-ups concern everyone.
+// Notify wakes those who wait for one of ev. Errors, hang-ups and changes of state concern everyone.
 func (l *watchers) Notify(ev ring.Events) (woken int) {
-	if ev&(ring.Err|ring.Hup) != 0 {
-		ev = ^ring.Events(0)
-	}
+	all := ev&(ring.Err|ring.Hup|ring.Change) != 0
 	l.mu.Lock()
 	served := false
 	for _, x := range l.list {
-		if x.ev&ev == 0 || x.lone && served {
+		if !all && x.ev&ev == 0 || x.lone && served {
 			continue
 		}
 		n := x.tell(ev)
@@ -146,7 +147,7 @@ func (s *waiting) setDeadline(d *deadline, t time.Time) unix.Errno {
 }
 
 // rouse makes everyone who waits look again.
-func (s *waiting) rouse() { s.who.Notify(^ring.Events(0)) }
+func (s *waiting) rouse() { s.who.Notify(lookAgain) }
 
 // end makes every call fail with errno, those that wait included, now and later. The
 // first end counts.

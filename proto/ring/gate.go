@@ -6,12 +6,13 @@ import "sync/atomic"
 type Events uint32
 
 const (
-	In    Events = 1 << iota // data, a connection to accept, or the end of the stream
-	Out                      // room to send
-	Err                      // an error waits in SO_ERROR or on the error queue
-	Hup                      // both directions have ended
-	Pri                      // urgent data
-	RdHup                    // the stream has ended, or nothing is read of it any more
+	In     Events = 1 << iota // data, a connection to accept, or the end of the stream
+	Out                       // room to send
+	Err                       // an error waits in SO_ERROR or on the error queue
+	Hup                       // both directions have ended
+	Pri                       // urgent data
+	RdHup                     // the stream has ended, or nothing is read of it any more
+	Change                    // it is in another state: everyone looks, and nobody is signalled (Linux: sk_state_change)
 )
 
 // A Watcher hears of what happened at a gate. Notify runs on a core, with its

@@ -26,11 +26,7 @@ func (c *Conn) Shutdown(how int, now mono.Time) unix.Errno {
 	}
 	if how != unix.SHUT_WR {
 		c.status.Or(statusReadShut)
-		ev := ring.In
-		if c.tx.Sealed() {
-			ev |= ring.Hup
-		}
-		c.t.wakes.Open(&c.Gate, ev)
+		c.t.wakes.Open(&c.Gate, ring.Change)
 	}
 	if how != unix.SHUT_RD {
 		c.endSend()
@@ -51,11 +47,7 @@ func (c *Conn) endSend() {
 		c.setState(LastAck)
 	case SynReceived: // the state changes when the connection is made, and then the FIN goes
 	}
-	ev := ring.Out
-	if c.rx.Sealed() || c.status.Has(statusReadShut) {
-		ev |= ring.Hup
-	}
-	c.t.wakes.Open(&c.Gate, ev)
+	c.t.wakes.Open(&c.Gate, ring.Change)
 	c.t.ready(c)
 }
 
@@ -171,9 +163,9 @@ func (c *Conn) finish(errno unix.Errno, now mono.Time) {
 		c.tx.Release(n)
 	}
 	tx, rx := c.tx.Reclaim(), c.rx.Reclaim()
-	ev := ring.In | ring.Out | ring.Hup
+	ev := ring.Change
 	if errno != 0 {
-		ev |= ring.Err
+		ev = ring.In | ring.Out | ring.Hup | ring.Err
 	}
 	t.wakes.Open(&c.Gate, ev)
 	switch {
