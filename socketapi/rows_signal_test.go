@@ -117,8 +117,8 @@ func (e *env) asEffective(user int, f func()) {
 func (o *signalOwner) isOwner(fd, who int) bool {
 	o.e.t.Helper()
 	n, err := o.e.me.api.FcntlInt(uintptr(fd), unix.F_GETOWN, 0)
-	if errno, ok := err.(unix.Errno); ok && who > -4096 && int(errno) == -who {
-		return true
+	if errno, ok := err.(unix.Errno); ok {
+		n, err = -int(errno), nil
 	}
 	o.e.must(err)
 	return n == who
