@@ -67,12 +67,11 @@ func (l *lookout) alarm() {
 	l.mu.Unlock()
 }
 
-// disconnected is alarm for a stream socket that has been taken out of its state, of which it says POLLERR to those who are
-// signalled (Linux: tcp_disconnect).
-func (l *lookout) disconnected() {
+// tell tells everyone of what no gate has told.
+func (l *lookout) tell(ev ring.Events) {
 	l.mu.Lock()
 	for i := range l.list {
-		l.list[i].tell(ring.Err)
+		l.list[i].tell(ev)
 	}
 	l.mu.Unlock()
 }

@@ -320,7 +320,7 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 		s.listener.Store(nil)
 		s.shut.Store(0) // tcp_disconnect, as below
 		s.lookout.move(nil)
-		s.lookout.disconnected()
+		s.lookout.tell(ring.Err) // Linux: tcp_disconnect
 		s.mu.Unlock()
 		l.close(unix.EINVAL)
 		s.mu.Lock()
@@ -341,7 +341,7 @@ func (s *tcpSocket) shutdown(how int) unix.Errno {
 		s.pending.Set(uint32(unix.ECONNRESET)) // tcp_disconnect
 		s.shut.Store(0)
 		s.lookout.move(nil)
-		s.lookout.disconnected()
+		s.lookout.tell(ring.Err) // Linux: tcp_disconnect
 		s.connecting = false
 		s.mu.Unlock()
 		conn.close(false, unix.ECONNRESET)

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 )
 
@@ -123,6 +124,9 @@ func (s *tcpSocket) begin(to netip.AddrPort, fast *fastOpen) (conn *stream, unfi
 	conn.lowat.Store(int64(s.rcvLowat))
 	s.conn.Store(conn)
 	s.lookout.move(&conn.waiting)
+	if ev := conn.polled(); ev != 0 { // it was answered before anyone could hear of that
+		s.lookout.tell(ev)
+	}
 	s.connecting = true
 	return conn, unix.EINPROGRESS, 0
 }
@@ -147,7 +151,7 @@ func (s *tcpSocket) disconnect() unix.Errno {
 	}
 	conn, l := s.conn.Swap(nil), s.listener.Swap(nil)
 	s.lookout.move(nil)
-	s.lookout.disconnected()
+	s.lookout.tell(ring.Err) // Linux: tcp_disconnect
 	s.connecting = false
 	s.shut.Store(0)
 	s.widen()
