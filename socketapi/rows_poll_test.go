@@ -71,6 +71,7 @@ var pollRows = concatRows([]row{
 			e.polls("after shutdown "+show(how), &e.me, mine)
 			if how == unix.SHUT_RD {
 				e.sends("the peer sends", &e.peer, theirs, "abc", 0)
+				e.arrived(&e.me, mine, 3) // what comes later is answered by a reset
 				e.must(e.me.api.Shutdown(mine, unix.SHUT_WR))
 				e.polls("and SHUT_WR", &e.me, mine)
 			}
