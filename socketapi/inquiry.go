@@ -6,9 +6,11 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -19,7 +21,7 @@ import (
 type inquirer struct {
 	st      *Stack
 	servers []netip.AddrPort // instead of those of /etc/resolv.conf
-	turn    atomic.Uint32    // of which of them: moves on when one does not answer
+	turn    atomic.Uint32    // which of them is asked first: the one that served last
 }
 
 var errNoServer = errors.New("the stack knows no DNS server: that of /etc/resolv.conf is at the kernel's loopback, " +
@@ -31,28 +33,28 @@ func (a *inquirer) dial(ctx context.Context, network, address string) (net.Conn,
 	if err != nil {
 		return nil, err
 	}
-	q := &inquiry{inquirer: a, turn: a.turn.Load()}
+	q := &inquiry{inquirer: a, ctx: ctx, network: network, list: a.servers}
 	if q.replies, _ = ctx.Value(repliesKey{}).(*replies); q.replies != nil {
 		q.replies.asked.Store(true)
 	}
-	choice := a.servers
-	if len(choice) == 0 && at.Addr().IsLoopback() {
-		if choice = a.st.learned(); len(choice) == 0 {
+	if len(q.list) == 0 && at.Addr().IsLoopback() {
+		if q.list = a.st.learned(); len(q.list) == 0 {
 			return nil, errNoServer
 		}
 	}
-	if len(choice) > 0 {
-		address = choice[int(q.turn)%len(choice)].String()
+	if len(q.list) == 0 {
+		q.list = []netip.AddrPort{at}
 	}
-	c, err := a.st.DialContext(ctx, network, address)
-	if err != nil {
-		q.ended()
-		return nil, err
+	q.first = a.turn.Load()
+	c, err := q.next()
+	switch c := c.(type) {
+	case *UDPConn:
+		return &datagramInquiry{UDPConn: c, inquiry: q}, nil
+	case *TCPConn:
+		return &streamInquiry{TCPConn: c, inquiry: q}, nil
 	}
-	if u, ok := c.(*UDPConn); ok {
-		return &datagramInquiry{UDPConn: u, inquiry: q}, nil
-	}
-	return &streamInquiry{TCPConn: c.(*TCPConn), inquiry: q}, nil
+	q.ended()
+	return nil, err
 }
 
 // replies is what servers have said to the questions of one lookup: net.Resolver does not tell a name that is unknown from
@@ -118,18 +120,72 @@ func (r *replies) error(err error) AddrinfoError {
 	}
 }
 
-// inquiry is a connection to a server, and one question.
+// inquiry is a question, and the servers that it is put to until one of them serves. net.Resolver knows of those in /etc/resolv.conf
+// alone, and goes on to the next of them and asks them again; here it is one question of several.
 type inquiry struct {
 	*inquirer
-	turn    uint32
+	ctx     context.Context // of the question
+	network string
+	list    []netip.AddrPort
+	first   uint32    // which of the list was asked first
+	tried   int       // how many of it, the one that is asked now among them
+	until   time.Time // when the next one's time begins; zero: there is none, or it is not known when
+
 	replies *replies // nil: nobody wants to know
+	message []byte   // what was written
 	id      uint16
 	asked   dnsmessage.Question
-	served  bool // the reply settles the question
+	replied bool // the server that is asked now has said something to the question
+	served  bool // ... and that settles it
 }
 
-// question notes what a reply will be known by.
-func (q *inquiry) question(message []byte) {
+// next asks the next server that there is a way to. The error is that of the last one.
+func (q *inquiry) next() (c net.Conn, err error) {
+	for q.tried < len(q.list) {
+		at := q.list[(int(q.first)+q.tried)%len(q.list)]
+		left := len(q.list) - q.tried
+		q.tried, q.replied, q.until = q.tried+1, false, time.Time{}
+		if end, ok := q.ctx.Deadline(); ok && left > 1 {
+			q.until = time.Now().Add(time.Until(end) / time.Duration(left))
+		}
+		if c, err = q.ask(at); err == nil || q.ctx.Err() != nil {
+			break
+		}
+	}
+	return c, err
+}
+
+// ask connects to a server, and puts the question to it if it is known already.
+func (q *inquiry) ask(at netip.AddrPort) (net.Conn, error) {
+	ctx := q.ctx
+	if !q.until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, q.until)
+		defer cancel()
+	}
+	c, err := q.st.DialContext(ctx, q.network, at.String())
+	if err != nil {
+		return nil, err
+	}
+	if end, ok := ctx.Deadline(); ok {
+		c.SetDeadline(end)
+	}
+	if q.message == nil {
+		return c, nil
+	}
+	if _, err := c.Write(q.message); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// last says that there is nobody else who could be asked.
+func (q *inquiry) last() bool { return q.tried == len(q.list) }
+
+// question notes what is asked, by which a reply will be known. Over TCP the length is before it.
+func (q *inquiry) question(written, message []byte) {
+	q.message = slices.Clone(written)
 	var p dnsmessage.Parser
 	if h, err := p.Start(message); err == nil {
 		q.id = h.ID
@@ -151,41 +207,64 @@ func (q *inquiry) reply(message []byte, whole bool) {
 	if err != nil || of.Type != q.asked.Type || of.Class != q.asked.Class || !strings.EqualFold(of.Name.String(), q.asked.Name.String()) {
 		return
 	}
-	q.served = q.served || h.RCode == dnsmessage.RCodeSuccess || h.RCode == dnsmessage.RCodeNameError
+	none := p.SkipAllQuestions()
+	if none == nil {
+		_, none = p.AnswerHeader()
+	}
+	lame := none != nil && !h.Authoritative && !h.RecursionAvailable // a referral to somebody else
+	q.replied, q.served = true, h.RCode == dnsmessage.RCodeSuccess && !lame || h.RCode == dnsmessage.RCodeNameError
 	switch {
 	case q.replies == nil:
 	case h.RCode == dnsmessage.RCodeFormatError:
 		q.replies.malformed.Store(true)
 	case h.RCode == dnsmessage.RCodeSuccess && (whole || !h.Truncated): // what is cut off is asked again over TCP
 		q.replies.known.Store(true)
-		if p.SkipAllQuestions() == nil {
-			q.replies.follow(&p, q.asked.Name)
-		}
+		q.replies.follow(&p, q.asked.Name)
 	}
 }
 
-// ended passes over a server that has not served.
+// ended lets the server that has served be asked first, the second one if none has.
 func (q *inquiry) ended() {
-	if !q.served {
-		q.inquirer.turn.CompareAndSwap(q.turn, q.turn+1)
+	first := q.first + 1
+	if q.served {
+		first = q.first + uint32(q.tried) - 1
 	}
+	q.turn.CompareAndSwap(q.first, first)
 }
 
 // datagramInquiry is asked over UDP, and still a net.PacketConn, by which net.Resolver knows it.
 type datagramInquiry struct {
-	*UDPConn
+	*UDPConn // to the server that is asked now
 	*inquiry
 }
 
+// SetDeadline is what the question's context says, which every server has its share of.
+func (c *datagramInquiry) SetDeadline(t time.Time) error {
+	if !c.until.IsZero() {
+		return nil
+	}
+	return c.UDPConn.SetDeadline(t)
+}
+
 func (c *datagramInquiry) Write(p []byte) (int, error) {
-	c.question(p)
+	c.question(p, p)
 	return c.UDPConn.Write(p)
 }
 
 func (c *datagramInquiry) Read(p []byte) (int, error) {
-	n, err := c.UDPConn.Read(p)
-	c.reply(p[:n], false)
-	return n, err
+	for {
+		n, err := c.UDPConn.Read(p)
+		c.reply(p[:n], false)
+		if err == nil && (c.served || !c.replied) || c.last() { // what is not to the question net.Resolver passes over
+			return n, err
+		}
+		next, failed := c.next()
+		if failed != nil {
+			return n, err
+		}
+		c.UDPConn.Close()
+		c.UDPConn = next.(*UDPConn)
+	}
 }
 
 func (c *datagramInquiry) Close() error {
@@ -195,32 +274,64 @@ func (c *datagramInquiry) Close() error {
 
 // streamInquiry is asked over TCP, where messages have their length before them.
 type streamInquiry struct {
-	*TCPConn
+	*TCPConn // to the server that is asked now
 	*inquiry
-	said []byte // what was read so far: a length and a message
+	said []byte // what of the reply was not read yet
+	got  bool   // a reply was received as far as it comes
+	err  error  // what is behind it
+}
+
+// SetDeadline is what the question's context says, which every server has its share of.
+func (c *streamInquiry) SetDeadline(t time.Time) error {
+	if !c.until.IsZero() {
+		return nil
+	}
+	return c.TCPConn.SetDeadline(t)
 }
 
 func (c *streamInquiry) Write(p []byte) (int, error) {
-	c.question(p[min(lengthLen, len(p)):])
+	c.question(p, p[min(lengthLen, len(p)):])
 	return c.TCPConn.Write(p)
 }
 
 func (c *streamInquiry) Read(p []byte) (int, error) {
-	n, err := c.TCPConn.Read(p)
-	if len(c.said) < c.wanted() {
-		if c.said = append(c.said, p[:n]...); len(c.said) >= c.wanted() {
-			c.reply(c.said[lengthLen:c.wanted()], true)
+	for !c.got {
+		c.receive()
+		if c.got = c.served || c.last(); c.got {
+			break
+		}
+		next, failed := c.next()
+		if c.got = failed != nil; !c.got {
+			c.TCPConn.Close()
+			c.TCPConn = next.(*TCPConn)
 		}
 	}
-	return n, err
+	if len(c.said) == 0 && c.err != nil {
+		return 0, c.err
+	}
+	if len(c.said) == 0 {
+		return c.TCPConn.Read(p)
+	}
+	n := copy(p, c.said)
+	c.said = c.said[n:]
+	return n, nil
 }
 
-// wanted is how many bytes the reply has with its length before it, as far as that is known: 64 KiB at most.
-func (c *streamInquiry) wanted() int {
-	if len(c.said) < lengthLen {
-		return lengthLen + 1
+// receive reads a reply: 64 KiB at most, and what comes with the end of it.
+func (c *streamInquiry) receive() {
+	var piece [1280]byte
+	wanted := lengthLen
+	for c.said, c.err = nil, nil; len(c.said) < wanted && c.err == nil; {
+		var n int
+		n, c.err = c.TCPConn.Read(piece[:])
+		if c.said = append(c.said, piece[:n]...); len(c.said) >= lengthLen {
+			wanted = lengthLen + int(binary.BigEndian.Uint16(c.said))
+		}
 	}
-	return lengthLen + int(binary.BigEndian.Uint16(c.said))
+	if len(c.said) >= wanted {
+		c.reply(c.said[lengthLen:wanted], true)
+		c.err = nil
+	}
 }
 
 func (c *streamInquiry) Close() error {

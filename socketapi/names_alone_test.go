@@ -26,7 +26,7 @@ const (
 )
 
 // alone runs the test once more in a process that has these files in /etc, and nothing else there but the tables of services and
-// protocols; own: with a network namespace of its own too.
+// protocols; own: with a network namespace of its own too, and a name of the host.
 func alone(t *testing.T, what string, c *libc, files map[string]string, own bool, env ...string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -52,7 +52,7 @@ func alone(t *testing.T, what string, c *libc, files map[string]string, own bool
 	self.Env = append(self.Env, env...)
 	self.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	if own {
-		self.SysProcAttr.Unshareflags |= syscall.CLONE_NEWNET
+		self.SysProcAttr.Unshareflags |= syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS
 	}
 	out, err := self.CombinedOutput()
 	if err != nil || testing.Verbose() {
@@ -88,9 +88,10 @@ const (
 // the network namespace of the process, in which they are its own.
 func besideKernel(t *testing.T) (a, b *Stack) {
 	t.Helper()
+	fatal(t, unix.Sethostname([]byte("self"))) // of no domain, which would be searched
 	pa, pb := newPipe()
 	pa.name, pb.name = linkName, linkName
-	here := []string{addrB, serverOther, serverSilent, serverDeaf, addrB6, serverLink6}
+	here := []string{addrB, serverOther, serverSilent, serverDeaf, serverRefuses, addrB6, serverLink6}
 	a, b = openOver(t, pa, addrA, addrA6, "fe80::1"), openOver(t, pb, here...)
 	end := netlab.End{Name: linkName}
 	for _, s := range here {
