@@ -95,17 +95,23 @@ func (t *dialling) race(ctx context.Context, addrs []netip.AddrPort) (net.Conn, 
 }
 
 // serially tries addresses one after another, each for its share of the time that there is. The error is that of the
-// first.
+// first, or, if the dial was given up, of the one that was to be tried then.
 func (t *dialling) serially(ctx context.Context, addrs []netip.AddrPort) (c net.Conn, first error) {
 	for i, a := range addrs {
-		c, err := t.one(ctx, a, len(addrs)-i)
-		if err == nil {
-			return c, nil
+		over := ctx.Err()
+		err := ended(over)
+		switch {
+		case over == nil:
+			if c, err = t.one(ctx, a, len(addrs)-i); err == nil {
+				return c, nil
+			}
+		case first != nil && over == context.DeadlineExceeded:
+			return nil, first
 		}
-		if first == nil {
+		if first == nil || over != nil {
 			first = &net.OpError{Op: "dial", Net: t.network, Source: t.d.LocalAddr, Addr: netAddrOf(t.network[:3], t.d.Stack.named(a)), Err: err}
 		}
-		if ctx.Err() != nil {
+		if over != nil {
 			break
 		}
 	}
@@ -114,9 +120,6 @@ func (t *dialling) serially(ctx context.Context, addrs []netip.AddrPort) (c net.
 
 // one tries one address, of so many that are left.
 func (t *dialling) one(ctx context.Context, a netip.AddrPort, left int) (net.Conn, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, ended(err)
-	}
 	local, err := t.d.localAddr()
 	if err != nil {
 		return nil, err

@@ -84,17 +84,24 @@ const (
 	linkName     = "va"
 )
 
-// besideKernel is a stack and the kernel with the same addresses of servers in their reach, the stack's at the stack b. For the kernel that is
+// besideKernel is a stack and the kernel with the same addresses in their reach, the stack's at the stack b. For the kernel that is
 // the network namespace of the process, in which they are its own.
 func besideKernel(t *testing.T) (a, b *Stack) {
+	t.Helper()
+	return besideKernelOver(t, nil)
+}
+
+// besideKernelOver is besideKernel over a wire that loses what drop says, where b alone has more addresses.
+func besideKernelOver(t *testing.T, drop func(frame []byte) bool, more ...string) (a, b *Stack) {
 	t.Helper()
 	fatal(t, unix.Sethostname([]byte("self"))) // of no domain, which would be searched
 	pa, pb := newPipe()
 	pa.name, pb.name = linkName, linkName
+	pa.drop, pb.drop = drop, drop
 	here := []string{addrB, serverOther, serverSilent, serverDeaf, serverRefuses, addrB6, serverLink6}
-	a, b = openOver(t, pa, addrA, addrA6, "fe80::1"), openOver(t, pb, here...)
+	a, b = openOver(t, pa, addrA, addrA6, "fe80::1"), openOver(t, pb, append(more, here...)...)
 	end := netlab.End{Name: linkName}
-	for _, s := range here {
+	for _, s := range append(here, addrA, addrA6) {
 		addr := netip.MustParseAddr(s)
 		end.Addrs = append(end.Addrs, netip.PrefixFrom(addr, addr.BitLen()*3/4/8*8))
 	}
