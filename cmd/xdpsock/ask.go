@@ -257,13 +257,16 @@ func sayDrops(out *output, a *control.Answer, flags *askFlags) {
 	}{"traffic", t})
 }
 
-// lostBeside says what was lost where the engine's own counters do not reach.
+// lostBeside says what was lost, or does not come, where the engine's own counters do not reach.
 func lostBeside(t *traffic.Summary) (lines []string) {
 	if t.RxDropped > 0 {
 		lines = append(lines, fmt.Sprintf("%12d  lost on receive: the kernel had no frame or no room in the ring of ours", t.RxDropped))
 	}
 	if t.TxBusy > 0 {
 		lines = append(lines, fmt.Sprintf("%12d  lost on send: the driver had no room", t.TxBusy))
+	}
+	if t.Unshared > 0 {
+		lines = append(lines, fmt.Sprintf("%12d  ports of sockets here are the kernel's: a program of its had them before their address was shared, or an interface has too many", t.Unshared))
 	}
 	return lines
 }

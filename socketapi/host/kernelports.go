@@ -229,7 +229,7 @@ func (p *kernelPort) sockaddr() unix.Sockaddr {
 }
 
 // share says which addresses the kernel has too. What is held already is held there as well from now on, unless a
-// program of the kernel's was first, and what need not be any more is given back: last, since a packet that came while nothing
+// program of the kernel's was first (Unshared), and what need not be any more is given back: last, since a packet that came while nothing
 // stood for its connection would be the kernel's to reset.
 func (p *Ports) share(addrs sharedAddrs) {
 	p.mu.Lock()
@@ -260,6 +260,39 @@ func (p *Ports) share(addrs sharedAddrs) {
 		}
 	}
 	k.endIdle(p.forConnections())
+}
+
+// Unshared counts the ports of addresses that the kernel has too whose packets need not come here, though somebody has them: a program
+// of the kernel's had the port before there was the address, or an interface has no room for one more rule. Whoever asks
+// for such a port later is refused; this is what addresses that come while the host is open can do.
+func (p *Ports) Unshared() (n int) {
+	told := make(map[portKey]bool)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := &p.kernel
+	for key, list := range p.held {
+		for _, h := range list {
+			if _, ok := k.name(h); ok && h.kernel == nil {
+				n++
+				told[key] = true
+			}
+		}
+	}
+	for _, list := range k.held {
+		for _, held := range list {
+			if !slices.Equal(held.rules, k.rules(held)) {
+				n++
+			}
+		}
+	}
+	for _, local := range p.connected() {
+		key := portKey{wire.ProtoTCP, local.Port()}
+		if _, ok := k.shared[local.Addr()]; ok && len(k.held[key]) == 0 && !told[key] {
+			n++
+			told[key] = true
+		}
+	}
+	return n
 }
 
 // forConnections holds in the kernel what connections want held there, and returns what stands for them. mu is held.

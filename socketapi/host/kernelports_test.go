@@ -2,6 +2,7 @@ package host
 
 import (
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -66,5 +67,43 @@ func TestAddressesChangeBesideConnections(t *testing.T) {
 			t.Fatalf("after the connection: %+v", held())
 		}
 	}
+	p.close()
+}
+
+// A port that a program of the kernel's has when its address comes to be the kernel's too is nobody's of ours, and that is told.
+func TestUnsharedPorts(t *testing.T) {
+	p := newPorts(rand.New(rand.NewPCG(1, 2)))
+	core := p.register()
+	l, err := net.Listen("tcp", "127.0.0.9:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	at := l.Addr().(*net.TCPAddr).AddrPort()
+	p.share(sharedAddrs{netip.MustParseAddr("127.0.0.1"): nil})
+	want := func(when string, n int) {
+		t.Helper()
+		if got := p.Unshared(); got != n {
+			t.Errorf("%s: %d, want %d", when, got, n)
+		}
+	}
+	h := &Hold{Protocol: wire.ProtoTCP, Local: at}
+	if errno := p.Take(h); errno != 0 {
+		t.Fatal(errno)
+	}
+	want("at an address of ours alone", 0)
+	p.share(sharedAddrs{at.Addr(): nil})
+	want("a socket", 1)
+	core.Enter(at, tcp.Tenure{Sharing: tcp.Bound})
+	want("a socket and its connection", 1)
+	p.Drop(h)
+	want("a connection", 1)
+	if errno := p.Take(&Hold{Protocol: wire.ProtoTCP, Local: at, ReuseAddr: true}); errno != unix.EADDRINUSE {
+		t.Errorf("who asks for it then: %v", errno)
+	}
+	l.Close()
+	p.share(sharedAddrs{at.Addr(): nil, netip.MustParseAddr("127.0.0.1"): nil})
+	want("when the program has gone", 0)
+	core.Leave(at, tcp.Tenure{Sharing: tcp.Bound})
 	p.close()
 }

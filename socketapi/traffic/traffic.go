@@ -17,6 +17,7 @@ type Summary struct {
 	RxDropped uint64 `json:"rx_dropped"` // by the kernel: no frame or no room in the ring
 	Passed    uint64 `json:"passed"`     // left to the kernel, not ours
 	TxBusy    uint64 `json:"tx_busy"`    // by the driver
+	Unshared  int    `json:"unshared"`   // ports of sockets here that the kernel keeps: host.Ports.Unshared
 	Drops     []Drop `json:"drops"`      // by us
 }
 
@@ -64,6 +65,7 @@ func of(h *host.Host) (s Summary) {
 			s.TxBusy += d.TxBusy + d.TxInvalid
 		}
 	}
+	s.Unshared = h.Ports.Unshared()
 	for _, nic := range h.NICs() {
 		if p := nic.Program(); p != nil {
 			if verdicts, err := p.Counters(); err == nil {
