@@ -12,8 +12,9 @@ import (
 
 // Resolver returns a resolver that asks over the stack's own UDP and TCP: Go's, with its ways of /etc/hosts,
 // /etc/resolv.conf, search lists, EDNS and answers too long for UDP. Of the servers that are given it asks the one that served last,
-// and if that does not serve the others, each for its share of the time (options timeout of /etc/resolv.conf); without any, those of /etc/resolv.conf, or, if that names one of the kernel's loopback alone, which
-// the stack does not reach, those that routers have told the host of.
+// and if that does not serve the others, each for its share of the time (options timeout of /etc/resolv.conf). Without any it asks
+// those of /etc/resolv.conf, or, if that names one of the kernel's loopback alone, which the stack does not reach, those that routers
+// have told the host of.
 func (s *Stack) Resolver(servers ...netip.AddrPort) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: (&inquirer{st: s, servers: servers}).dial}
 }
