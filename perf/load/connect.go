@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,107 +44,77 @@ func connectOne(c Config, p *phase) (*Result, error) {
 	}
 }
 
-// A caller is a place for one connection after the other.
-type caller struct {
-	conn
-	asked bool // the connection is there, and the request on its way
+// callers are places for one connection after the other each.
+type callers struct {
+	many
+	to     unix.Sockaddr
+	family int
+	asked  []bool // the connection is there, and the request on its way
 }
 
-// call begins the next connection. The epoll tells of what becomes of it until it is closed.
-func (k *caller) call(ep int, place int32, to unix.Sockaddr, family int, now time.Duration) error {
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+// call begins the next connection.
+func (k *callers) call(i int, now time.Duration) error {
+	fd, err := unix.Socket(k.family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return os.NewSyscallError("load: socket", err)
 	}
-	k.fd, k.asked, k.begun = fd, false, now
-	if err := unix.Connect(fd, to); err != nil && err != unix.EINPROGRESS {
+	k.conns[i].fd, k.conns[i].begun, k.asked[i] = fd, now, false
+	if err := unix.Connect(fd, k.to); err != nil && err != unix.EINPROGRESS {
 		return os.NewSyscallError("load: connect", err)
 	}
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLET&0xffffffff, Fd: place}
-	return os.NewSyscallError("load: epoll_ctl", unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, fd, &ev))
+	return k.watch(i, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLET&0xffffffff)
 }
 
-// told does what an event lets it do, and says whether the answer is there.
-func (k *caller) told(events uint32) (whole bool, err error) {
-	if !k.asked {
+// told does what an event lets a connection do, and says whether the answer is there.
+func (k *callers) told(i int, events uint32) (whole bool, err error) {
+	c := k.conns[i]
+	if !k.asked[i] {
 		if events&unix.EPOLLERR != 0 {
-			errno, err := unix.GetsockoptInt(k.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+			errno, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
 			if err == nil {
 				err = unix.Errno(errno)
 			}
 			return false, os.NewSyscallError("load: connect", err)
 		}
-		k.asked = true
-		if err := k.request(k.begun); err != nil {
+		k.asked[i] = true
+		if err := c.request(c.begun); err != nil {
 			return false, err
 		}
 	}
-	return k.receive(unix.MSG_DONTWAIT)
+	return c.receive(unix.MSG_DONTWAIT)
+}
+
+// again closes a connection that was answered, and begins the next.
+func (k *callers) again(i int, now time.Duration) error {
+	fd := k.conns[i].fd
+	k.conns[i].fd = -1
+	unix.Close(fd)
+	return k.call(i, now)
 }
 
 func connectMany(c Config, p *phase) (*Result, error) {
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("load: epoll_create1", err)
+	conns := make([]*conn, c.Conns)
+	for i := range conns {
+		conns[i] = &conn{fd: -1, ask: make([]byte, c.Size), answer: make([]byte, c.Size)}
 	}
-	defer unix.Close(ep)
-	to, family := sockaddr(c.Server)
-	callers := make([]*caller, c.Conns)
-	open := callers[:0]
+	m, err := newMany(p, conns)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(m.ep)
+	k := &callers{many: m, asked: make([]bool, c.Conns)}
+	k.to, k.family = sockaddr(c.Server)
 	defer func() {
-		for _, k := range open {
-			unix.Close(k.fd)
+		for _, c := range conns {
+			if c.fd >= 0 {
+				unix.Close(c.fd)
+			}
 		}
 	}()
-	now := p.now()
-	for i := range callers {
-		callers[i] = &caller{conn: conn{fd: -1, ask: make([]byte, c.Size), answer: make([]byte, c.Size)}}
-		open = callers[:i+1]
-		if err := callers[i].call(ep, int32(i), to, family, now); err != nil {
+	for i := range conns {
+		if err := k.call(i, p.now()); err != nil {
 			return nil, err
 		}
 	}
-	r := new(Result)
-	heard := now
-	events := make([]unix.EpollEvent, len(callers))
-	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(ep), uintptr(unsafe.Pointer(&events[0])),
-			uintptr(len(events)), uintptr(quiet.Milliseconds()), 0, 0)
-		if errno != 0 && errno != unix.EINTR {
-			return nil, os.NewSyscallError("load: epoll_wait", errno)
-		}
-		now = p.now()
-		if errno != 0 {
-			n = 0
-		}
-		if n > 0 {
-			heard = now
-		} else if now-heard > giveUp {
-			return nil, fmt.Errorf("load: %v answered nothing for %v", c.Server, giveUp)
-		}
-		for _, ev := range events[:n] {
-			k := callers[ev.Fd]
-			whole, err := k.told(ev.Events)
-			if err != nil {
-				return nil, err
-			}
-			if !whole {
-				continue
-			}
-			now = p.now()
-			r.answered(&k.conn, now)
-			unix.Close(k.fd)
-			if err := k.call(ep, ev.Fd, to, family, now); err != nil {
-				return nil, err
-			}
-		}
-		for i, k := range callers {
-			if now-k.begun > giveUp {
-				return nil, fmt.Errorf("load: connection %d of %d got no answer for %v", i+1, len(callers), giveUp)
-			}
-		}
-		if p.step(now, r) {
-			return r, nil
-		}
-	}
+	return k.run(k.told, k.again)
 }

@@ -115,28 +115,50 @@ func (r *Result) answered(k *conn, now time.Duration) {
 }
 
 func tcpMany(c Config, p *phase, conns []*conn) (*Result, error) {
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	m, err := newMany(p, conns)
 	if err != nil {
-		return nil, os.NewSyscallError("load: epoll_create1", err)
+		return nil, err
 	}
-	defer unix.Close(ep)
+	defer unix.Close(m.ep)
 	for i, k := range conns {
-		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
-		if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, k.fd, &ev); err != nil {
-			return nil, os.NewSyscallError("load: epoll_ctl", err)
+		if err := m.watch(i, unix.EPOLLIN); err != nil {
+			return nil, err
 		}
-	}
-	r := new(Result)
-	now := p.now()
-	heard := now
-	for _, k := range conns {
-		if err := k.request(now); err != nil {
+		if err := k.request(p.now()); err != nil {
 			return nil, err
 		}
 	}
-	events := make([]unix.EpollEvent, len(conns))
+	return m.run(func(i int, _ uint32) (bool, error) { return conns[i].receive(unix.MSG_DONTWAIT) },
+		func(i int, now time.Duration) error { return conns[i].request(now) })
+}
+
+// many is several connections with a request each on its way, waited for by one epoll.
+type many struct {
+	p     *phase
+	ep    int
+	conns []*conn
+}
+
+func newMany(p *phase, conns []*conn) (m many, err error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	return many{p, ep, conns}, os.NewSyscallError("load: epoll_create1", err)
+}
+
+// watch has the epoll tell of what becomes of a connection until it is closed.
+func (m *many) watch(i int, events uint32) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(i)}
+	return os.NewSyscallError("load: epoll_ctl", unix.EpollCtl(m.ep, unix.EPOLL_CTL_ADD, m.conns[i].fd, &ev))
+}
+
+// run takes answers until the time is over: told does what an event lets a connection do and says whether its answer is there, and
+// again begins the next request then.
+func (m *many) run(told func(i int, events uint32) (whole bool, err error), again func(i int, now time.Duration) error) (*Result, error) {
+	r, p := new(Result), m.p
+	now := p.now()
+	heard := now
+	events := make([]unix.EpollEvent, len(m.conns))
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(ep), uintptr(unsafe.Pointer(&events[0])),
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(m.ep), uintptr(unsafe.Pointer(&events[0])),
 			uintptr(len(events)), uintptr(quiet.Milliseconds()), 0, 0)
 		if errno != 0 && errno != unix.EINTR {
 			return nil, os.NewSyscallError("load: epoll_wait", errno)
@@ -144,15 +166,15 @@ func tcpMany(c Config, p *phase, conns []*conn) (*Result, error) {
 		now = p.now()
 		if errno != 0 || n == 0 {
 			if now-heard > giveUp {
-				return nil, fmt.Errorf("load: %v answered nothing for %v", c.Server, giveUp)
+				return nil, fmt.Errorf("load: %v answered nothing for %v", p.c.Server, giveUp)
 			}
 			n = 0
 		} else {
 			heard = now
 		}
 		for _, ev := range events[:n] {
-			k := conns[ev.Fd]
-			whole, err := k.receive(unix.MSG_DONTWAIT)
+			i := int(ev.Fd)
+			whole, err := told(i, ev.Events)
 			if err != nil {
 				return nil, err
 			}
@@ -160,12 +182,12 @@ func tcpMany(c Config, p *phase, conns []*conn) (*Result, error) {
 				continue
 			}
 			now = p.now()
-			r.answered(k, now)
-			if err := k.request(now); err != nil {
+			r.answered(m.conns[i], now)
+			if err := again(i, now); err != nil {
 				return nil, err
 			}
 		}
-		if err := stuck(conns, now); err != nil {
+		if err := stuck(m.conns, now); err != nil {
 			return nil, err
 		}
 		if p.step(now, r) {
