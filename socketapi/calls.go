@@ -41,6 +41,8 @@ func (t *Table) open(domain, typ, proto int) (socket, unix.Errno) {
 	switch {
 	case domain == unix.AF_PACKET:
 		return t.openPacket(typ, proto)
+	case domain == unix.AF_INET && typ == unix.SOCK_PACKET: // which is AF_PACKET's (Linux: __sock_create)
+		return t.openPacket(typ, proto)
 	case typ < 0 || typ > unix.SOCK_PACKET:
 		return nil, unix.EINVAL
 	case proto < 0 || proto >= protocolMax:

@@ -174,8 +174,12 @@ func (t *Table) find(fd, level, name int) (*file, *option) {
 		return nil, nil
 	}
 	s := f.common()
+	asked := level
 	level = s.alias(level, name)
 	o := optionsByKey[optionKey{level, name}]
+	if o != nil && level != asked && s.proto == unix.IPPROTO_ICMPV6 {
+		o = &sumOfICMPv6
+	}
 	if o != nil && (o.on != 0 && o.on&s.class() == 0 || !s.speaks(level)) {
 		o = nil
 	}

@@ -74,9 +74,19 @@ func getSum(s socket, v *value) unix.Errno {
 	return 0
 }
 
+// sumOfICMPv6 is IPV6_CHECKSUM at SOL_RAW of a socket of ICMPv6, which moves what setSum at its own level leaves where it is.
+var sumOfICMPv6 = option{level: unix.IPPROTO_IPV6, name: unix.IPV6_CHECKSUM, on: onRaw, get: getSum, set: setAnySum}
+
 // setSum says where in each packet the checksum is; -1: there is none. That of ICMPv6 is where it is.
 func setSum(s socket, v *value) unix.Errno {
-	if s.common().proto == unix.IPPROTO_ICMPV6 || v.n > 0 && v.n&1 != 0 {
+	if s.common().proto == unix.IPPROTO_ICMPV6 {
+		return unix.EINVAL
+	}
+	return setAnySum(s, v)
+}
+
+func setAnySum(s socket, v *value) unix.Errno {
+	if v.n > 0 && v.n&1 != 0 {
 		return unix.EINVAL
 	}
 	r := &s.(*rawSocket).raw

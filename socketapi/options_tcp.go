@@ -364,9 +364,6 @@ func getCongestion(s socket, v *value) unix.Errno {
 }
 
 func setCongestion(s socket, v *value) unix.Errno {
-	if v.text == "" {
-		return unix.EINVAL
-	}
 	a, ok := tcp.ParseAlgorithm(v.text)
 	if !ok {
 		return unix.ENOENT

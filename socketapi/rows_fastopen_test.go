@@ -89,6 +89,53 @@ var fastOpenRows = []row{
 			e.note("shut down", e.me.api.Shutdown(fd, unix.SHUT_RDWR))
 		}
 	}},
+	{"connect: of a socket that was shut down before, and what goes on then", func(e *env) {
+		l, at := e.peer.listener()
+		for _, how := range []int{unix.SHUT_RD, unix.SHUT_WR, unix.SHUT_RDWR} {
+			fd := e.me.tcp()
+			e.note("shut down", e.me.api.Shutdown(fd, how))
+			e.note("connect to who refuses", e.me.api.Connect(fd, e.refusing()))
+			e.polls("then", &e.me, fd)
+			e.note("shut down", e.me.api.Shutdown(fd, how))
+			e.must(e.me.api.SetNonblock(fd, true))
+			e.note("connect", e.me.api.Connect(fd, at))
+			theirs := e.peer.accept(l)
+			e.awaits("connected", &e.me, fd, unix.POLLOUT)
+			e.must(e.me.api.SetNonblock(fd, false))
+			e.sends("the peer sends", &e.peer, theirs, "abc", 0)
+			e.arrived(&e.me, fd, 3)
+			e.polls("data", &e.me, fd)
+			e.reads("read", &e.me, fd, 9, 0)
+			if how != unix.SHUT_WR {
+				e.reads("no more", &e.me, fd, 9, 0)
+			}
+			e.sends("send", &e.me, fd, "x", 0)
+			e.sends("nothing", &e.me, fd, "", 0)
+			if how == unix.SHUT_RD {
+				e.reads("the peer reads", &e.peer, theirs, 9, 0)
+			}
+			e.polls("the peer", &e.peer, theirs)
+			e.note("AF_UNSPEC", e.me.api.Connect(fd, nil))
+			e.note("connect", e.me.api.Connect(fd, at))
+			theirs = e.peer.accept(l)
+			e.sends("send", &e.me, fd, "x", 0)
+			e.reads("the peer reads", &e.peer, theirs, 9, 0)
+			e.note("shut down", e.me.api.Shutdown(fd, unix.SHUT_WR))
+			e.reads("the end", &e.peer, theirs, 9, 0)
+		}
+		for _, how := range []int{unix.SHUT_WR, unix.SHUT_RDWR} {
+			fd := e.me.tcp()
+			e.note("shut down", e.me.api.Shutdown(fd, how))
+			e.note("connect", e.me.api.Connect(fd, at))
+			theirs := e.peer.accept(l)
+			if how == unix.SHUT_WR {
+				e.note("shut down", e.me.api.Shutdown(fd, unix.SHUT_WR))
+			} else {
+				e.me.close(fd)
+			}
+			e.reads("the peer reads the end", &e.peer, theirs, 9, 0)
+		}
+	}},
 	{"fastopen: TCP_FASTOPEN_CONNECT", func(e *env) {
 		l, at := e.peer.listener()
 		fd := e.me.tcp()

@@ -1,6 +1,7 @@
 package socketapi
 
 import (
+	"fmt"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -218,6 +219,9 @@ var otherOptionRows = []row{
 			e.note("set "+name, e.me.api.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name))
 			is, err := e.me.api.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
 			e.note("get", is, err)
+		}
+		for n := range 18 {
+			e.note(fmt.Sprint("zeros: ", n), e.me.api.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, string(make([]byte, n))))
 		}
 	}},
 	{"option: TCP_INFO's state", func(e *env) {

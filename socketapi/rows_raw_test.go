@@ -400,6 +400,17 @@ var rawRows = concatRows(
 			e.must(e.peer.api.Sendto(bad, []byte("wrong sum"), 0, f.in(&e.me, 0)))
 			e.must(e.peer.api.Sendto(theirs, []byte("mnxxop"), 0, f.in(&e.me, 0)))
 			e.packet("not the one with a wrong sum", f, &e.me, mine)
+			icmp := f.raw(&e.me, unix.IPPROTO_ICMPV6)
+			for _, level := range []int{unix.IPPROTO_IPV6, unix.SOL_RAW} {
+				for _, at := range []int{2, 3, 4, 1 << 20, -1, -2, 0} {
+					n, err := e.me.api.GetsockoptInt(icmp, level, unix.IPV6_CHECKSUM)
+					e.note(fmt.Sprint("of ICMPv6 at level ", level, " ", at), e.me.api.SetsockoptInt(icmp, level, unix.IPV6_CHECKSUM, at), n, err)
+				}
+			}
+			e.must(e.me.api.SetsockoptInt(icmp, unix.SOL_RAW, unix.IPV6_CHECKSUM, 1<<20))
+			e.note("of a place beyond the packet", e.me.api.Sendto(icmp, []byte("\xfe\x00xx"), 0, f.in(&e.peer, 0)))
+			e.must(e.me.api.SetsockoptInt(icmp, unix.SOL_RAW, unix.IPV6_CHECKSUM, -1))
+			e.note("without a sum", e.me.api.Sendto(icmp, []byte("\xfe\x00xx"), 0, f.in(&e.peer, 0)))
 		}},
 		{"raw: a protocol that nobody else speaks", func(e *env) {
 			for _, f := range ipFamilies {

@@ -149,8 +149,10 @@ const congestionLen = 16
 func (o *option) parse(p []byte) (v value, errno unix.Errno) {
 	ne, least := binary.NativeEndian, intLen
 	switch o.kind {
-	case kindText, kindName, kindBytes, kindFilter:
+	case kindText, kindBytes, kindFilter:
 		least = 0
+	case kindName:
+		least = 1
 	case kindLinger:
 		least = unix.SizeofLinger
 	case kindTime:

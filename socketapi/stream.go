@@ -148,7 +148,7 @@ func (s *stream) connected(flags int, until mono.Time) unix.Errno {
 		if s.conn.Connected() && !s.conn.Ended() { // one that has been reset meanwhile has failed (__inet_stream_connect)
 			return 0
 		}
-		ended := s.conn.Readiness()&ring.Hup != 0 // before the error: it is set first
+		ended := s.conn.Ended() // before the error: it is set first
 		if errno := s.conn.TakeError(); errno != 0 {
 			return errno
 		}

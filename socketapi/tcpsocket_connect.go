@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/xdpsock/xdpsock/proto/mono"
 	"github.com/xdpsock/xdpsock/proto/ring"
 	"github.com/xdpsock/xdpsock/proto/tcp"
 )
@@ -48,6 +49,7 @@ func (s *tcpSocket) finish(conn *stream, unfinished unix.Errno, flags int) unix.
 		s.connecting = false
 		if errno != 0 {
 			s.conn.Store(nil)
+			s.shut.Store(0) // tcp_disconnect
 			s.lookout.move(nil)
 			s.widen()
 		}
@@ -120,7 +122,12 @@ func (s *tcpSocket) begin(to netip.AddrPort, fast *fastOpen) (conn *stream, unfi
 	s.unbind() // the connection has the port now, until it ends
 	s.bare = conn.local
 	s.pending.Take()
-	s.shut.Store(0)
+	if shut := s.shut.Load(); shut != 0 {
+		conn.do(func(c *tcp.Conn, _ mono.Time) unix.Errno {
+			c.ShutBefore(shut&(unix.SHUT_RD+1) != 0, shut&(unix.SHUT_WR+1) != 0)
+			return 0
+		})
+	}
 	conn.lowat.Store(int64(s.rcvLowat))
 	s.conn.Store(conn)
 	s.lookout.move(&conn.waiting)

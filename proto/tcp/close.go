@@ -34,6 +34,18 @@ func (c *Conn) Shutdown(how int, now mono.Time) unix.Errno {
 	return 0
 }
 
+// ShutBefore is for a connection of a socket that was shut down before it had one: it reads nothing that it would have to wait
+// for, or writes nothing, or both, and the peer hears of that no more than Linux tells it (sk_shutdown, which connect leaves).
+// The core's first segment for it has not come in yet.
+func (c *Conn) ShutBefore(read, write bool) {
+	if read {
+		c.status.Or(statusReadShut)
+	}
+	if write {
+		c.status.Or(statusMuted)
+	}
+}
+
 // endSend is the CLOSE call of §3.10.4: no more SENDs; a FIN follows what is queued.
 func (c *Conn) endSend() {
 	if c.tx.Sealed() {

@@ -179,6 +179,7 @@ const (
 	statusDone                  // the peer has sent its FIN: reading finds the end whatever became of the connection
 	statusPushed                // an acknowledgement waits that the peer may wait for: reading all there is sends it
 	statusSoon                  // an acknowledgement waits for what the program answers: ackSoon
+	statusMuted                 // nothing is written though no FIN goes: see ShutBefore
 )
 
 // statusUnsent is where the number of bytes is that may wait to be sent (TCP_NOTSENT_LOWAT), 0: there is no limit.

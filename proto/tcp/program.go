@@ -221,6 +221,8 @@ func (c *Conn) mayWrite() unix.Errno {
 		return unix.EAGAIN
 	case c.soErr.Load() != 0: // of a connection that goes on: see soft
 		return c.TakeError()
+	case c.status.Has(statusMuted):
+		return unix.EPIPE
 	}
 	return 0
 }
@@ -271,7 +273,7 @@ func (c *Conn) Readiness() (ev ring.Events) {
 		ev |= ring.Err | ring.In | ring.Out
 	}
 	rxEnd := c.rx.Sealed() || s&statusReadShut != 0
-	txEnd := c.tx.Sealed()
+	txEnd := c.tx.Sealed() || s&statusMuted != 0 && s&statusConnected != 0 // until then it is connect that waits
 	if unread, _ := c.peekable(); rxEnd || unread > 0 {
 		ev |= ring.In
 	}
@@ -292,7 +294,7 @@ func (c *Conn) Readiness() (ev ring.Events) {
 func (c *Conn) Polled() (ev ring.Events) {
 	s := c.status.Load()
 	closed := s&statusClosed != 0
-	rxEnd, txEnd := closed || c.rx.Sealed() || s&statusReadShut != 0, closed || c.tx.Sealed()
+	rxEnd, txEnd := closed || c.rx.Sealed() || s&statusReadShut != 0, closed || c.tx.Sealed() || s&statusMuted != 0
 	if c.soErr.Load() != 0 {
 		ev |= ring.Err
 	}
