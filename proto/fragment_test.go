@@ -241,6 +241,10 @@ func TestMTUDiscover(t *testing.T) {
 			sock.Errors.Init(a.Pool)
 			sock.Discover, sock.Discover6, sock.RecvErr, sock.RecvErr6 = row.d, row.d, true, true
 			to := netip.AddrPortFrom(f.b, 7)
+			toldOf := to
+			if f != family6 {
+				toldOf = netip.AddrPortFrom(f.b, 0) // the socket is not connected
+			}
 			check := func(what string, length, pieces int, df bool, mtu uint32) {
 				t.Helper()
 				e := send(a, sock, to, make([]byte, length-f.header-wire.UDPLen), 1)
@@ -248,7 +252,7 @@ func TestMTUDiscover(t *testing.T) {
 				if pieces == 0 {
 					var x udp.ExtendedError
 					_, _, told := sock.Errors.Get(&x, nil)
-					if e != unix.EMSGSIZE || len(frames) != 0 || !told || x.Origin != udp.OriginLocal || x.Info != mtu || x.To != to {
+					if e != unix.EMSGSIZE || len(frames) != 0 || !told || x.Origin != udp.OriginLocal || x.Info != mtu || x.To != toldOf {
 						t.Errorf("%v, %s: %v, %d frames, %+v", row.d, what, e, len(frames), x)
 					}
 					return

@@ -99,6 +99,9 @@ func (s *Stack) MTU(dst netip.Addr, now mono.Time) (int, unix.Errno) {
 // that asked for it hears of the MTU as well (ip_local_error).
 func (s *Stack) tooLong(sock *udp.Socket, to netip.AddrPort, mtu int, now mono.Time) unix.Errno {
 	if sock.WantsErrors(to.Addr()) {
+		if to.Addr().Is4() { // of a message's own port nothing is said (inet_dport)
+			to = netip.AddrPortFrom(to.Addr(), sock.Remote.Port())
+		}
 		e := udp.ExtendedError{Errno: unix.EMSGSIZE, Origin: udp.OriginLocal, Info: uint32(mtu), To: to, Time: now}
 		if !sock.Errors.Put(&e, nil) {
 			s.Count.Count(drop.UDPErrorsFull)

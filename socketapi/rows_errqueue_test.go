@@ -126,6 +126,23 @@ var errqueueRows = slices.Concat(
 			e.me.close(mine)
 		}
 	}),
+	bothFamilies("errors: longer than the path takes, by the queue", func(e *env, f ipFamily) {
+		long := make([]byte, 3000)
+		for _, connected := range []bool{false, true} {
+			mine := e.me.open(f.domain, unix.SOCK_DGRAM, 0)
+			e.me.set(mine, f.level, f.pick(unix.IP_MTU_DISCOVER, unix.IPV6_MTU_DISCOVER), unix.IP_PMTUDISC_DO)
+			e.me.set(mine, f.level, f.pick(unix.IP_RECVERR, unix.IPV6_RECVERR), 1)
+			if connected {
+				e.must(e.me.api.Connect(mine, f.in(&e.peer, 9)))
+				n, err := e.me.api.Write(mine, long)
+				e.note("write", n, err)
+				e.message("error", &e.me, mine, 9, 200, unix.MSG_ERRQUEUE)
+			}
+			e.note("sendto", e.me.api.Sendto(mine, long, 0, f.in(&e.peer, 8)))
+			e.message("error", &e.me, mine, 9, 200, unix.MSG_ERRQUEUE)
+			e.note("no more", e.me.errqueue(mine))
+		}
+	}),
 	bothFamilies("errors: of a connection that is open, and of none", func(e *env, f ipFamily) {
 		l := e.peer.open(f.domain, unix.SOCK_STREAM, 0)
 		e.must(e.peer.api.Bind(l, f.in(&e.peer, e.freePort())))
