@@ -245,7 +245,7 @@ func staysHere(dst netip.Addr, ttl uint8) bool {
 func (s *Stack) bringBack(d *direct) {
 	in := &s.in
 	in.port, in.frame, in.ip, in.src, in.dst, in.now = d.port, nil, nil, d.ip.src, d.ip.dst.WithZone(""), d.now
-	in.ttl, in.tos, in.group = d.ip.ttl, d.ip.tos, true
+	in.ttl, in.tos, in.group, in.noSum = d.ip.ttl, d.ip.tos, true, !d.ip.dst.Is4() && d.noSum()
 	s.deliverGroup(netip.AddrPortFrom(in.dst, d.to), netip.AddrPortFrom(in.src, d.from), d.payload) // what finds no room is the socket's to count
 }
 
@@ -259,7 +259,9 @@ func (s *Stack) deliverGroup(local, remote netip.AddrPort, payload []byte) drop.
 	}
 	s.UDP.Each(uint32(s.in.port.number+1), local, remote, func(sock *udp.Socket) {
 		r := drop.UDPFiltered
-		if !multicast || sock.Hears(in.port.number, in.dst, src) {
+		if in.noSum && !sock.TakesNoSum {
+			r = drop.UDPChecksumMissing
+		} else if !multicast || sock.Hears(in.port.number, in.dst, src) {
 			r = sock.Deliver(s.facts(local, remote), payload, s.Wakes)
 		}
 		if reason != drop.None {

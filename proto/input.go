@@ -20,6 +20,7 @@ type packet struct {
 	group    bool   // sent to more than us, by address or by link
 	alert    bool   // an IPv6 packet with a router alert
 	link     int    // bytes of the link header of frame
+	noSum    bool   // a datagram over IPv6 without a checksum
 	fragment bool   // it was put together, or came with an IPv6 fragment header all the same
 	lost     bool   // another core owns it, and had no room for it
 	gone     bool   // another core has it, which counts it
@@ -52,7 +53,7 @@ func (s *Stack) input(p *port, frame []byte, now mono.Time) drop.Reason {
 	// Field by field: what input4 sets needs no clearing.
 	in := &s.in
 	in.port, in.frame, in.now = p, frame, now
-	in.group, in.alert, in.lost, in.gone, in.fragment = false, false, false, false, false
+	in.group, in.alert, in.lost, in.gone, in.fragment, in.noSum = false, false, false, false, false, false
 	in.link = p.linkLen()
 	if len(s.taps) > 0 {
 		s.tapInput(p, frame, now)

@@ -198,8 +198,11 @@ func (s *Stack) pathBy(port uint32, dst netip.Addr, now mono.Time) (*path, unix.
 // OnLink says whether a destination is reached without a router, over any port or one counted from 1 (MSG_DONTROUTE).
 func (s *Stack) OnLink(port uint32, dst netip.Addr, now mono.Time) bool {
 	w, errno := s.pathBy(port, dst, now)
-	return errno == 0 && (w.entry == nil || w.entry.Addr == w.dst)
+	return errno == 0 && w.onLink()
 }
+
+// onLink says whether there is no router on the way.
+func (w *path) onLink() bool { return w.entry == nil || w.entry.Addr == w.dst }
 
 // Hops returns the TTL or hop limit of packets to a destination that say none, over any port or one counted from 1; 0 where there is no
 // way, or it is a group.

@@ -75,6 +75,9 @@ func (s *Stack) OfferMessage(protocol wire.Protocol, sock *udp.Socket, m *udp.Me
 	if errno != 0 {
 		return -1, errno
 	}
+	if sock.DontRoute && to.Addr().Is4() && !w.onLink() {
+		return -1, unix.ENETUNREACH
+	}
 	if w.entry == nil && w.mac == wire.Broadcast && !sock.Broadcast {
 		return -1, unix.EACCES
 	}
@@ -179,7 +182,7 @@ func (s *Stack) divide(d *direct, size int, to netip.AddrPort) unix.Errno {
 		return s.tooLong(d.sock, to, longest(to.Addr()), d.now)
 	case n > d.piece:
 		return unix.EMSGSIZE
-	case len(whole) > size*udp.SegmentsMax, d.sock.NoCheck && d.ip.dst.Is4():
+	case len(whole) > size*udp.SegmentsMax, d.noSum():
 		return unix.EINVAL
 	}
 	d.rest = whole[len(d.payload):]
@@ -227,7 +230,7 @@ func (s *Stack) put(d *direct, b []byte) int {
 	n, pseudo := d.ip.put(b)
 	segment := b[n : n+d.ip.payload]
 	if d.ip.protocol == wire.ProtoUDP && d.sock.Raw == nil {
-		if four && d.sock.NoCheck { // IPv6 has no datagram without (RFC 8200 §8.1)
+		if d.noSum() {
 			copy(segment[wire.PutUDP(segment, d.from, d.to, len(d.payload)):], d.payload)
 		} else {
 			sum := wire.CopySum(segment[wire.UDPLen:], d.payload, pseudo)
@@ -237,6 +240,14 @@ func (s *Stack) put(d *direct, b []byte) int {
 		d.putMessage(segment, pseudo)
 	}
 	return n + len(segment)
+}
+
+// noSum says whether a datagram goes without a checksum: over IPv6 the two ends of a tunnel may agree on that (RFC 6935).
+func (d *direct) noSum() bool {
+	if d.ip.dst.Is4() {
+		return d.sock.NoCheck
+	}
+	return d.sock.NoCheck6
 }
 
 // putMessage writes what a ping or a raw socket has behind the IP header.

@@ -25,9 +25,7 @@ func (s *Stack) inputUDP(b []byte, pseudo wire.Sum) drop.Reason {
 	ports := h.Ports()
 	switch check := h.Checksum(); {
 	case check == 0:
-		if !in.src.Is4() {
-			return drop.UDPChecksumMissing
-		}
+		in.noSum = !in.src.Is4()
 	case in.port.TrustUnfinished && wire.Unfinished(check, pseudo):
 	case !wire.SumOf(h).Add(pseudo).OK():
 		return drop.UDPChecksum
@@ -35,7 +33,7 @@ func (s *Stack) inputUDP(b []byte, pseudo wire.Sum) drop.Reason {
 	r := &s.record
 	r.To, r.From = netip.AddrPortFrom(in.dst, uint16(ports)), netip.AddrPortFrom(in.src, uint16(ports>>16))
 	if r.To.Port() == 0 {
-		if !in.group {
+		if !in.group && !in.noSum {
 			s.sendPortUnreachable() // nobody can be there
 		}
 		return drop.UDPPortZero
@@ -44,6 +42,9 @@ func (s *Stack) inputUDP(b []byte, pseudo wire.Sum) drop.Reason {
 		return s.deliverGroup(r.To, r.From, h.Payload())
 	}
 	sock := s.UDP.LookupAt(uint32(s.via()+1), &r.To, &r.From)
+	if in.noSum && (sock == nil || !sock.TakesNoSum) {
+		return drop.UDPChecksumMissing // RFC 8200 §8.1
+	}
 	if sock == nil {
 		s.sendPortUnreachable() // RFC 1122 §4.1.3.1, RFC 4443 §3.1
 		return drop.UDPNoSocket

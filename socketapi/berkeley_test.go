@@ -510,7 +510,7 @@ func engineSide(t *testing.T, st *Stack, mac net.HardwareAddr, addr, addr6 strin
 func rows() []row {
 	return slices.Concat(socketRows, bindRows, portRows, userRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, inet6Rows, groupRows, messageRows, udpRows, rawRows, errqueueRows, getsockoptRows, sockoptRows, callRows,
 		pollRows, epollRows, orderRows, descriptorRows, kernelRows, ioctlRows, vectorRows, fileRows, fastOpenRows, familyRows, flagRows, peekOffRows, signalRows, everyOptionRows(),
-		tcpOptionRows, tcpSYNRows, optionRows(), guardRows, segmentRows, gatherRows, zeroCopyRows,
+		tcpOptionRows, tcpSYNRows, optionRows(), guardRows, segmentRows, gatherRows, zeroCopyRows, seldomRows,
 		overIPv6(slices.Concat(flagStreamRows, peekOffRows, bindRows, listenRows, connectRows, streamRows, urgentRows, datagramRows, pollRows, ioctlRows, vectorRows, tcpOptionRows, fastOpenRows)...))
 }
 

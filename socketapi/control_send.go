@@ -77,6 +77,15 @@ func sendControlSocket(m *udp.Message, typ int32, data []byte) unix.Errno {
 		}
 		m.Stamp = m.Stamp&^udp.StampAny | stampOf(n)
 		return 0
+	case unix.SO_PRIORITY:
+		n, ok := intOf(data)
+		switch {
+		case !ok:
+			return unix.EINVAL
+		case !mayPrioritize(n):
+			return unix.EPERM
+		}
+		return 0
 	case unix.SCM_RIGHTS, unix.SCM_CREDENTIALS:
 		return 0
 	}

@@ -86,6 +86,8 @@ var udpOptions = []option{
 		get: func(s socket, v *value) unix.Errno { v.n = int(s.(*udpSocket).segment.Load()); return 0 },
 		set: setUDPSegment,
 	},
+	ipFlag("UDP_NO_CHECK6_TX", unix.IPPROTO_UDP, unix.UDP_NO_CHECK6_TX, func(s *settings) *bool { return &s.noCheck6 }).of(onUDP),
+	ipFlag("UDP_NO_CHECK6_RX", unix.IPPROTO_UDP, unix.UDP_NO_CHECK6_RX, func(s *settings) *bool { return &s.takesNoSum }).of(onUDP),
 	wanted("UDP_GRO", unix.IPPROTO_UDP, unix.UDP_GRO, wantGRO).of(onUDP),
 }
 

@@ -349,6 +349,9 @@ func (s *datagram) sourceFor(to netip.AddrPort) (netip.AddrPort, unix.Errno) {
 	c := s.host.Cores()[0]
 	c.Lock()
 	src, errno := c.Stack.Source(s.ends[0].Device, local.Addr(), to.Addr(), c.Now())
+	if errno == 0 && s.ends[0].DontRoute && to.Addr().Is4() && !c.Stack.OnLink(s.ends[0].Device, to.Addr(), c.Now()) {
+		errno = unix.ENETUNREACH
+	}
 	c.Unlock()
 	if group {
 		src = at

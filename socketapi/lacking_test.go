@@ -55,7 +55,7 @@ type named struct {
 // lackingOptions is all of them. Numbers without a constant are ones that package unix does not have either.
 var lackingOptions = slices.Concat(
 	without("it tells the kernel's scheduling of packets, its marks and its labels of security about them, which those of the engine do not meet", unix.SOL_SOCKET, ofAll,
-		named{unix.SO_PRIORITY, "SO_PRIORITY"}, named{unix.SO_MARK, "SO_MARK"}, named{unix.SO_RCVMARK, "SO_RCVMARK"}, named{unix.SO_RCVPRIORITY, "SO_RCVPRIORITY"},
+		named{unix.SO_MARK, "SO_MARK"}, named{unix.SO_RCVMARK, "SO_RCVMARK"}, named{unix.SO_RCVPRIORITY, "SO_RCVPRIORITY"},
 		named{unix.SO_TXTIME, "SO_TXTIME"}, named{unix.SO_NETNS_COOKIE, "SO_NETNS_COOKIE"}, named{unix.SO_PASSSEC, "SO_PASSSEC"}),
 	without("a socket's filter is a program of the kernel's for the kernel's packets", unix.SOL_SOCKET, ofAll,
 		named{unix.SO_ATTACH_FILTER, "SO_ATTACH_FILTER"}, named{unix.SO_DETACH_FILTER, "SO_DETACH_FILTER"}, named{unix.SO_LOCK_FILTER, "SO_LOCK_FILTER"},
@@ -70,8 +70,6 @@ var lackingOptions = slices.Concat(
 	without("it is of AF_UNIX, where the kernel's sockets have it: on others it says nothing or is an error", unix.SOL_SOCKET, ofAll,
 		named{unix.SO_PASSCRED, "SO_PASSCRED"}, named{unix.SO_PASSPIDFD, "SO_PASSPIDFD"}, named{unix.SO_PEERPIDFD, "SO_PEERPIDFD"},
 		named{unix.SO_PASSRIGHTS, "SO_PASSRIGHTS"}, named{unix.SO_PEERGROUPS, "SO_PEERGROUPS"}),
-	without("Linux takes it and has forgotten what it was for", unix.SOL_SOCKET, ofAll, named{unix.SO_BSDCOMPAT, "SO_BSDCOMPAT"}),
-	without("MSG_DONTROUTE says it of a message; there are no routes of a socket's own", unix.SOL_SOCKET, ofAll, named{unix.SO_DONTROUTE, "SO_DONTROUTE"}),
 	without("getpeername(2) says it", unix.SOL_SOCKET, ofAll, named{unix.SO_PEERNAME, "SO_PEERNAME"}),
 	without("datagrams are sent as they come, and the kernel's scheduler that would pace them is not there", unix.SOL_SOCKET, "udp ping raw udp6 ping6 raw6 packet",
 		named{unix.SO_MAX_PACING_RATE, "SO_MAX_PACING_RATE"}),
@@ -128,8 +126,6 @@ var lackingOptions = slices.Concat(
 
 	without("Linux answers it of UDP, and it is UDP-Lite's", unix.IPPROTO_UDP, ofUDP, named{10, "UDPLITE_SEND_CSCOV"}, named{11, "UDPLITE_RECV_CSCOV"}),
 	without("there is no IPsec, nor tunnels of the kernel's", unix.IPPROTO_UDP, ofUDP, named{unix.UDP_ENCAP, "UDP_ENCAP"}),
-	without("over IPv6 a datagram has its checksum (RFC 8200 §8.1)", unix.IPPROTO_UDP, ofUDP,
-		named{unix.UDP_NO_CHECK6_TX, "UDP_NO_CHECK6_TX"}, named{unix.UDP_NO_CHECK6_RX, "UDP_NO_CHECK6_RX"}),
 
 	without("the engine has the frames that are for it, and the NIC's filters are its own", unix.SOL_PACKET, ofPacket,
 		named{unix.PACKET_ADD_MEMBERSHIP, "PACKET_ADD_MEMBERSHIP"}, named{unix.PACKET_DROP_MEMBERSHIP, "PACKET_DROP_MEMBERSHIP"}, named{unix.PACKET_ORIGDEV, "PACKET_ORIGDEV"}),

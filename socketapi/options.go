@@ -28,6 +28,11 @@ var options = slices.Concat(socketOptions, newTimeouts, ipOptions, ipv6Options, 
 var socketOptions = []option{
 	flag("SO_REUSEADDR", unix.SO_REUSEADDR, func(s *settings) *bool { return &s.reuseAddr }),
 	{level: unix.SOL_SOCKET, name: unix.SO_REUSEPORT, label: "SO_REUSEPORT", kind: kindFlag, get: getReusePort, set: setReusePort},
+	flag("SO_DONTROUTE", unix.SO_DONTROUTE, func(s *settings) *bool { return &s.dontRoute }),
+	{level: unix.SOL_SOCKET, name: unix.SO_PRIORITY, label: "SO_PRIORITY",
+		get: func(s socket, v *value) unix.Errno { v.n = s.common().priority; return 0 }, set: setPriority},
+	{level: unix.SOL_SOCKET, name: unix.SO_BSDCOMPAT, label: "SO_BSDCOMPAT", // which Linux has forgotten what it was for
+		get: func(socket, *value) unix.Errno { return 0 }, set: func(socket, *value) unix.Errno { return 0 }},
 	flag("SO_BROADCAST", unix.SO_BROADCAST, func(s *settings) *bool { return &s.broadcast }),
 	flag("SO_KEEPALIVE", unix.SO_KEEPALIVE, func(s *settings) *bool { return &s.keepAlive }),
 	flag("SO_OOBINLINE", unix.SO_OOBINLINE, func(s *settings) *bool { return &s.oobInline }),
@@ -149,6 +154,28 @@ func setReusePort(s socket, v *value) unix.Errno {
 	}
 	s.common().reusePort = v.n != 0
 	return 0
+}
+
+// Priorities of SO_PRIORITY that anybody may ask for (TC_PRIO_INTERACTIVE).
+const priorityMost = 6
+
+// setPriority keeps what schedulers go by. The engine sends in order, as a device of Linux's without one does.
+func setPriority(s socket, v *value) unix.Errno {
+	if !mayPrioritize(v.n) {
+		return unix.EPERM
+	}
+	s.common().priority = v.n
+	return 0
+}
+
+// mayPrioritize says whether the calling thread may ask for a priority (sk_set_prio_allowed).
+func mayPrioritize(n int) bool {
+	return n >= 0 && n <= priorityMost || host.Capable(unix.CAP_NET_RAW) || host.Capable(unix.CAP_NET_ADMIN)
+}
+
+// priorityOf is what a TOS of IPv4 makes of SO_PRIORITY (rt_tos2priority).
+func priorityOf(tos int) int {
+	return [...]int{0, 2, 6, 4}[tos>>3&3] // TC_PRIO_BESTEFFORT, BULK, INTERACTIVE, INTERACTIVE_BULK
 }
 
 // getPeerCred says that nobody is known: only sockets of AF_UNIX know who is at their other end (struct ucred).

@@ -86,8 +86,12 @@ func getTOS(s socket, v *value) unix.Errno {
 // setTOS sets the traffic class. The two bits of ECN are TCP's own on a stream.
 func setTOS(s socket, v *value) unix.Errno {
 	c := s.common()
-	if c.tos = v.n & 0xff; c.kind == unix.SOCK_STREAM {
-		c.tos &^= 3
+	tos := v.n & 0xff
+	if c.kind == unix.SOCK_STREAM {
+		tos &^= 3
+	}
+	if tos != c.tos {
+		c.tos, c.priority = tos, priorityOf(tos)
 	}
 	return 0
 }

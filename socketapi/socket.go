@@ -84,7 +84,13 @@ type settings struct {
 	minTTL, minHops int // IP_MINTTL, IPV6_MINHOPCOUNT
 
 	noCheck bool // SO_NO_CHECK
-	device  int  // SO_BINDTODEVICE: the stack's port counted from 1, 0: all
+
+	noCheck6, takesNoSum bool // UDP_NO_CHECK6_TX, UDP_NO_CHECK6_RX
+
+	dontRoute bool // SO_DONTROUTE
+	priority  int  // SO_PRIORITY
+
+	device int // SO_BINDTODEVICE: the stack's port counted from 1, 0: all
 
 	recvErr, recvErr6   bool // IP_RECVERR, IPV6_RECVERR
 	discover, discover6 udp.Discovery
@@ -123,7 +129,7 @@ func (s *settings) inherit(l *settings) {
 	s.linger, s.rcvBuf, s.sndBuf, s.rcvLowat, s.ttl, s.tos = l.linger, l.rcvBuf, l.sndBuf, l.rcvLowat, l.ttl, l.tos
 	s.recvErr, s.recvErr6, s.discover, s.discover6, s.freeBind = l.recvErr, l.recvErr6, l.discover, l.discover6, l.freeBind
 	s.noPort, s.ports = l.noPort, l.ports
-	s.minTTL, s.minHops = l.minTTL, l.minHops
+	s.minTTL, s.minHops, s.dontRoute = l.minTTL, l.minHops, l.dontRoute
 	s.only6, s.hops, s.hasHops, s.tclass, s.device, s.dontFragment = l.only6, l.hops, l.hasHops, l.tclass, l.device, l.dontFragment
 	s.wants.set(l.wants.load(), true)
 	s.stamping = l.stamping
@@ -259,6 +265,14 @@ func (s *settings) thisHost(to netip.AddrPort, own netip.Addr) netip.AddrPort {
 		a = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
 	return netip.AddrPortFrom(a, to.Port())
+}
+
+// neighbours says whether no router is on the way to an address. mu is held.
+func (s *settings) neighbours(to netip.Addr) bool {
+	c := s.host.Cores()[0]
+	c.Lock()
+	defer c.Unlock()
+	return c.Stack.OnLink(uint32(s.device), to, c.Now())
 }
 
 // only4 says whether a socket for IPv6 alone is told to speak IPv4 (ENETUNREACH). mu is held.

@@ -101,6 +101,9 @@ func (s *tcpSocket) begin(to netip.AddrPort, fast *fastOpen) (conn *stream, unfi
 		}
 		to = s.onLink(to)
 	}
+	if s.dontRoute && to.Addr().Is4() && !s.neighbours(to.Addr()) {
+		return nil, 0, unix.ENETUNREACH
+	}
 	s.came.Forget()
 	opt := s.options(to.Addr().Is4())
 	if s.hold != nil {

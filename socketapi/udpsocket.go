@@ -281,6 +281,7 @@ func (s *udpSocket) apply() unix.Errno {
 		end.TTL, end.TOS, end.Broadcast = uint8(s.ttl), uint8(s.tos), s.broadcast
 		end.HopLimit, end.HasHops, end.TClass = uint8(s.hops), s.hasHops, uint8(s.tclass)
 		end.NoCheck, end.ReusePort, end.Device = s.noCheck, s.reusePort, uint32(s.device)
+		end.NoCheck6, end.TakesNoSum, end.DontRoute = s.noCheck6, s.takesNoSum, s.dontRoute
 		end.DontFragment, end.MTU6 = s.dontFragment, s.mtu6
 		end.Discover, end.Discover6, end.Segment = s.discover, s.discover6, int(s.segment.Load())
 		end.RecvErr, end.RecvErr6 = s.recvErr, s.recvErr6

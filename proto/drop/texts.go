@@ -115,7 +115,7 @@ var texts = [reasons]struct{ name, explain string }{
 	UDPShort:           {"udp-short", "The packet is shorter than a UDP header."},
 	UDPLength:          {"udp-length", "The UDP length is below 8 bytes or beyond the packet."},
 	UDPChecksum:        {"udp-checksum", "The UDP checksum is wrong."},
-	UDPChecksumMissing: {"udp-checksum-missing", "The UDP datagram over IPv6 has no checksum."},
+	UDPChecksumMissing: {"udp-checksum-missing", "The UDP datagram over IPv6 has no checksum, and no socket takes it so (UDP_NO_CHECK6_RX)."},
 	UDPPortZero:        {"udp-port-zero", "The UDP destination port is 0."},
 	UDPNoSocket:        {"udp-no-socket", "No UDP socket is bound to the destination port."},
 	UDPSocketFull:      {"udp-socket-full", "The receive buffer of the UDP socket is full."},

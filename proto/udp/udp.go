@@ -39,6 +39,9 @@ type Socket struct {
 	TClass       uint8  // IPV6_TCLASS
 	Broadcast    bool   // SO_BROADCAST
 	NoCheck      bool   // SO_NO_CHECK: no checksum over IPv4
+	NoCheck6     bool   // UDP_NO_CHECK6_TX: nor over IPv6
+	TakesNoSum   bool   // UDP_NO_CHECK6_RX: what comes over IPv6 need not have one
+	DontRoute    bool   // SO_DONTROUTE: over IPv4 nothing goes by way of a router
 	ReusePort    bool   // SO_REUSEPORT: of those that have it and are equal, the flow decides
 	DontFragment bool   // IPV6_DONTFRAG
 	MTU6         int    // IPV6_MTU: bytes of fragments; 0: by the path alone. See Piece
