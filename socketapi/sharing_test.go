@@ -289,6 +289,9 @@ func (s *sharer) incoming(i int, o *ours) {
 		return
 	}
 	a := []string{engineAddr, engineAddr6}[s.IntN(2)]
+	if o.mapped && a == engineAddr6 {
+		return // differences has it, of who connects: "AF_INET6: connected over IPv6 after IPv4"
+	}
 	p := &s.e.peer
 	fd := p.open(unix.AF_INET6, unix.SOCK_STREAM, 0)
 	to := sockaddrOf(a, s.e.port)
