@@ -324,10 +324,12 @@ func (s *Stack) Source(by uint32, local, dst netip.Addr, now mono.Time) (netip.A
 // been taken from the host since.
 func (s *Stack) from(w *path, local netip.Addr) (netip.Addr, unix.Errno) {
 	switch {
-	case local == w.src || !local.IsValid() || local.IsUnspecified(), local.IsMulticast(), w.port.broadcast4(local):
+	case local == w.src || !local.IsValid() || local.IsUnspecified():
 		return w.src, 0
 	case local.Is4() && w.dst.Is6():
 		return netip.Addr{}, unix.EAFNOSUPPORT // Linux: ip6_dst_lookup_tail
+	case local.IsMulticast(), w.port.broadcast4(local):
+		return w.src, 0
 	case local.Is6() && w.dst.Is4():
 		return netip.Addr{}, unix.ENETUNREACH
 	case local.IsLoopback() && !w.port.Loop:

@@ -359,6 +359,13 @@ func (s *datagram) sourceFor(to netip.AddrPort) (netip.AddrPort, unix.Errno) {
 	return netip.AddrPortFrom(src, local.Port()), errno
 }
 
+// atMappedGroup says whether a socket for IPv6 is bound to a group of IPv4's: see sourceFor.
+func (s *datagram) atMappedGroup() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hold != nil && s.hold.Mapped && s.host.IsGroup(s.hold.Local.Addr())
+}
+
 // onLink says whether a destination is reached without a router.
 func (s *datagram) onLink(to netip.Addr) bool {
 	c := s.host.Cores()[0]

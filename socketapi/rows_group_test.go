@@ -3,6 +3,7 @@ package socketapi
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
@@ -276,6 +277,30 @@ var groupRows = []row{
 		six := e.me.inet6(unix.SOCK_DGRAM)
 		e.must(e.me.api.Bind(six, in6("::ffff:239.1.1.2", port)))
 		e.note("of a socket for IPv6", e.me.api.Connect(six, in6("::ffff:"+kernelAddr, port)), e.me.api.Connect(six, in6(kernelAddr6, port)))
+	}},
+	{"group: bound to one by a socket of IPv6, and sent from there", func(e *env) {
+		theirs, to := e.peer.datagram()
+		e.must(e.peer.api.SetsockoptTimeval(theirs, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 200000}))
+		for _, group := range [][4]byte{groupA, {255, 255, 255, 255}} {
+			at := in6("::ffff:"+netip.AddrFrom4(group).String(), e.freePort())
+			for _, connects := range []bool{false, true} {
+				fd := e.me.inet6(unix.SOCK_DGRAM)
+				e.me.set(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1)
+				e.note("bind", e.me.api.Bind(fd, at))
+				peer := in6("::ffff:"+netip.AddrFrom4(e.peer.ip).String(), to.Port)
+				if connects {
+					e.note("connect", e.me.api.Connect(fd, peer))
+					e.me.noteNames("connected", fd)
+					e.sends("send", &e.me, fd, "abc", 0)
+				} else {
+					e.note("sendto", e.me.api.Sendto(fd, []byte("abc"), 0, peer))
+				}
+				e.me.noteNames("sent", fd)
+				e.receives("the peer receives", &e.peer, theirs, 9, 0, &unix.SockaddrInet4{Addr: e.me.ip, Port: at.Port})
+				e.note("to one of IPv6", e.me.api.Sendto(fd, []byte("abc"), 0, in6(netip.AddrFrom16(e.peer.ip6).String(), to.Port)))
+				e.me.close(fd)
+			}
+		}
 	}},
 	{"group: what is sent comes back", func(e *env) {
 		port := e.freePort()

@@ -232,6 +232,9 @@ func (s *udpSocket) address(m *message, oob []byte, to netip.AddrPort) unix.Errn
 		if only {
 			return unix.ENETUNREACH
 		}
+		if s.d.atMappedGroup() {
+			return unix.EINVAL
+		}
 	}
 	if len(oob) == 0 {
 		return 0
