@@ -20,6 +20,7 @@ type waiter interface {
 	Dup2(oldfd, newfd int) error
 	Dup3(oldfd, newfd, flags int) error
 	FcntlInt(fd uintptr, cmd, arg int) (int, error)
+	Fstat(fd int, stat *unix.Stat_t) error
 	Socketpair(domain, typ, proto int) ([2]int, error)
 	IoctlGetInt(fd int, req uint) (int, error)
 	IoctlSetInt(fd int, req uint, value int) error
@@ -69,6 +70,8 @@ func (linux) EpollWait(epfd int, events []unix.EpollEvent, msec int) (n int, err
 
 func (linux) Dup2(oldfd, newfd int) error        { return unix.Dup2(oldfd, newfd) }
 func (linux) Dup3(oldfd, newfd, flags int) error { return unix.Dup3(oldfd, newfd, flags) }
+
+func (linux) Fstat(fd int, stat *unix.Stat_t) error { return unix.Fstat(fd, stat) }
 
 func (linux) FcntlInt(fd uintptr, cmd, arg int) (int, error) { return unix.FcntlInt(fd, cmd, arg) }
 

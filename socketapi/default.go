@@ -139,6 +139,7 @@ func GetsockoptTpacketStats(fd, level, opt int) (*unix.TpacketStats, error) {
 func Dup2(oldfd, newfd int) error                            { return table().Dup2(oldfd, newfd) }
 func Dup3(oldfd int, newfd int, flags int) (err error)       { return table().Dup3(oldfd, newfd, flags) }
 func FcntlInt(fd uintptr, cmd, arg int) (int, error)         { return table().FcntlInt(fd, cmd, arg) }
+func Fstat(fd int, stat *unix.Stat_t) error                  { return table().Fstat(fd, stat) }
 func Poll(fds []unix.PollFd, timeout int) (n int, err error) { return table().Poll(fds, timeout) }
 
 func EpollCreate(size int) (fd int, err error) {

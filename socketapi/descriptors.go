@@ -2,6 +2,7 @@ package socketapi
 
 import (
 	"math/bits"
+	"reflect"
 
 	"golang.org/x/sys/unix"
 )
@@ -183,6 +184,26 @@ func (t *Table) FcntlInt(fd uintptr, cmd, arg int) (int, error) {
 	}
 	n, errno := f.fcntl(t, cmd, arg)
 	return n, failure(errno)
+}
+
+// Fstat is fstat(2): a socket is S_IFSOCK with every right, an epoll no kind of file. The inode is its own while it is open, on a
+// device that is none of the kernel's: 0.
+func (t *Table) Fstat(fd int, stat *unix.Stat_t) error {
+	f := t.lookup(fd)
+	switch {
+	case f == nil:
+		return unix.EBADF
+	case f.kernel != nil:
+		return other{k: f.kernel}.do(func(fd int) error { return unix.Fstat(fd, stat) })
+	}
+	*stat = unix.Stat_t{Nlink: 1, Blksize: 4096, Ino: uint64(reflect.ValueOf(f).Pointer())}
+	if f.epoll != nil {
+		stat.Mode = 0o600
+		return nil
+	}
+	stat.Mode, stat.Gid = unix.S_IFSOCK|0o777, uint32(unix.Getegid())
+	stat.Uid = f.common().user
+	return nil
 }
 
 // muteFlags are the status flags that F_SETFL sets on a socket, and that mean nothing to it.

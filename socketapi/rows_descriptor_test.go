@@ -60,6 +60,39 @@ var descriptorRows = []row{
 		e.me.close(other)
 		e.reads("the peer reads", &e.peer, theirs, 9, 0)
 	}},
+	{"descriptor: fstat", func(e *env) {
+		stat := func(what string, fd int, err error) unix.Stat_t {
+			e.me.keep(fd, err)
+			var st unix.Stat_t
+			st.Size = -1
+			err = e.me.api.Fstat(fd, &st)
+			if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+				st.Atim, st.Mtim, st.Ctim = unix.Timespec{}, unix.Timespec{}, unix.Timespec{} // of all of the kernel's
+			}
+			e.note(what, err, st.Mode, st.Nlink, st.Uid, st.Gid, st.Rdev, st.Size, st.Blksize, st.Blocks, st.Atim, st.Mtim, st.Ctim)
+			return st
+		}
+		listening, at := e.peer.listener()
+		c := e.me.tcp()
+		before := stat("tcp", c, nil)
+		e.must(e.me.api.Connect(c, at))
+		accepted, _, err := e.peer.api.Accept(listening)
+		e.peer.keep(accepted, err)
+		after := stat("connected", c, nil)
+		e.note("the same", before.Ino == after.Ino, before.Dev == after.Dev)
+		d, err := e.me.api.Dup(c)
+		other, again := stat("udp", e.me.udp(), nil), stat("a copy", d, err)
+		e.note("the same", again.Ino == after.Ino, other.Ino == after.Ino, other.Dev == after.Dev)
+		raw, err := e.me.api.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP)
+		stat("raw", raw, err)
+		ep, err := e.me.api.EpollCreate1(0)
+		stat("an epoll", ep, err)
+		pair, err := e.me.api.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		e.me.keep(pair[1], err)
+		stat("a socket of the kernel's", pair[0], err)
+		var st unix.Stat_t
+		e.note("none", e.me.api.Fstat(1<<20, &st))
+	}},
 	{"descriptor: O_NONBLOCK is the socket's", func(e *env) {
 		a := e.me.udp()
 		b, err := e.me.api.Dup(a)

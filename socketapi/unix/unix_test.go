@@ -177,7 +177,7 @@ func TestCallsForFilesOnOthers(t *testing.T) {
 	begin(t)
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	must(t, fd, err)
-	var st unix.Stat_t
+	var st unix.Statfs_t
 	for _, c := range []struct {
 		what string
 		call func(fd int) error
@@ -185,7 +185,7 @@ func TestCallsForFilesOnOthers(t *testing.T) {
 	}{
 		{"pread", func(fd int) error { _, err := unix.Pread(fd, make([]byte, 1), 0); return err }, unix.ESPIPE},
 		{"lseek", func(fd int) error { _, err := unix.Seek(fd, 0, 0); return err }, unix.ESPIPE},
-		{"fstat", func(fd int) error { return unix.Fstat(fd, &st) }, unix.EOPNOTSUPP},
+		{"fstatfs", func(fd int) error { return unix.Fstatfs(fd, &st) }, unix.EOPNOTSUPP},
 		{"fsync", unix.Fsync, unix.EINVAL},
 		{"ftruncate", func(fd int) error { return unix.Ftruncate(fd, 0) }, unix.EINVAL},
 		{"mmap", func(fd int) error { _, err := unix.Mmap(fd, 0, 1, unix.PROT_READ, unix.MAP_SHARED); return err }, unix.ENODEV},

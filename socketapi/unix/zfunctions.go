@@ -312,7 +312,7 @@ func Fspick(dirfd int, pathName string, flags int) (fd int, err error) {
 }
 
 func Fstat(fd int, stat *Stat_t) (err error) {
-	return lend(fd, EOPNOTSUPP, func(fd int) error { return xsys.Fstat(fd, stat) })
+	return socketapi.Fstat(fd, stat)
 }
 
 func Fstatfs(fd int, buf *Statfs_t) (err error) {

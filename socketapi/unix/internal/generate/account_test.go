@@ -58,7 +58,6 @@ FsconfigSetPath EINVAL fd atfd
 FsconfigSetPathEmpty EINVAL fd atfd
 FsconfigSetString EINVAL fd
 Fsetxattr EOPNOTSUPP fd
-Fstat EOPNOTSUPP fd
 Fstatat ENOTDIR dirfd|fd
 Fstatfs EOPNOTSUPP fd
 Fsync EINVAL fd
