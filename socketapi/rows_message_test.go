@@ -421,6 +421,16 @@ var messageRows = concatRows(
 			e.me.set(mine[i], unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 			e.must(e.me.api.Bind(mine[i], f.in(&e.me, port)))
 		}
+		// A burst to a neighbour that is not known yet is parked, up to a limit: one that arrives makes it known.
+		e.must(e.peer.api.Sendto(e.peer.open(f.domain, unix.SOCK_DGRAM, 0), []byte("x"), 0, f.in(&e.me, port)))
+		e.until("the first", func() bool {
+			for _, fd := range mine {
+				if _, _, err := e.me.api.Recvfrom(fd, make([]byte, 9), 0); err == nil {
+					return true
+				}
+			}
+			return false
+		})
 		const all = 200
 		for range all {
 			theirs := e.peer.open(f.domain, unix.SOCK_DGRAM, 0)
