@@ -50,6 +50,10 @@ var differences = map[string]difference{
 		"a datagram is read whole, and splice(2) takes what the other side has room for: streams alone are spliced",
 		[]string{"linux into one: 3 ok | engine into one: -1 EINVAL", "linux of one: 3 ok | engine of one: -1 EINVAL"},
 	},
+	"datagram: longer than SO_SNDBUF": {
+		"a datagram is written into the frames that it leaves by, and nothing is charged for its fragments (__ip_append_data)",
+		[]string{"linux 65507 bytes: ENOBUFS | engine 65507 bytes: ok"},
+	},
 	"SO_SNDBUF is at first": {
 		"a stream's send buffer begins with 128 KiB here: a write and the copy of it are all there is, no overhead of packets",
 		[]string{"linux tcp: 16384 ok | engine tcp: 131072 ok", "linux tcp6: 16384 ok | engine tcp6: 131072 ok"},

@@ -213,6 +213,15 @@ var datagramRows = []row{
 		e.note("SHUT_RD", e.me.api.Shutdown(mine, unix.SHUT_RD))
 		e.receives("receive", &e.me, mine, 9, 0, nil)
 	}},
+	{"datagram: longer than SO_SNDBUF", func(e *env) {
+		_, at := e.peer.datagram()
+		fd := e.me.udp()
+		e.must(e.me.api.Connect(fd, at))
+		e.me.set(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 1)
+		for _, n := range []int{1400, 1472, 65507} {
+			e.note(fmt.Sprint(n, " bytes"), e.me.api.Sendto(fd, make([]byte, n), 0, nil))
+		}
+	}},
 	{"datagram: a shutdown wakes all who receive", func(e *env) {
 		for _, how := range []int{unix.SHUT_RD, unix.SHUT_RDWR} {
 			mine, _ := e.peers()

@@ -143,6 +143,7 @@ var scripts = []struct {
 	{"TestACKRange", TestACKRange},
 	{"TestACKRidesOnData", TestACKRidesOnData},
 	{"TestQuickACKRidesOnData", TestQuickACKRidesOnData},
+	{"TestFINIsNoAnswer", TestFINIsNoAnswer},
 	{"TestACKOfAFINThatMayWait", TestACKOfAFINThatMayWait},
 	{"TestChallengeLimit", TestChallengeLimit},
 	{"TestEmptyFINOutOfOrder", TestEmptyFINOutOfOrder},

@@ -186,7 +186,7 @@ func (c *Conn) outputNew(buf []byte, now mono.Time) int {
 		c.finSent = true
 	}
 	start := c.snd.nxt
-	c.beforeSend(now)
+	c.beforeSend(n, now)
 	c.limitedBy(limitPath, now)
 	c.fly(start, numbers, now)
 	c.flight.prrOut += numbers
@@ -249,15 +249,15 @@ func (c *Conn) held() bool {
 	return !c.opt.NoDelay && !c.urgentMode() && c.snd.small.After(c.snd.una)
 }
 
-// beforeSend notes that data goes out.
-func (c *Conn) beforeSend(now mono.Time) {
+// beforeSend notes that n bytes go out, or a FIN alone, which is no answer of the program's to what it has read.
+func (c *Conn) beforeSend(n int, now mono.Time) {
 	if c.flight == nil && c.lastSend != 0 {
 		c.cc.rest(now)
 		if idle, rto := now.Sub(c.lastSend), c.baseRTO(); idle > rto && !c.t.params.NoSlowStartIdle {
 			c.cc.restart(idle, rto, c.sendMSS())
 		}
 	}
-	if c.lastData != 0 && now.Sub(c.lastData) < c.ato() {
+	if n > 0 && c.lastData != 0 && now.Sub(c.lastData) < c.ato() {
 		c.pingpong = true
 	}
 	c.lastSend = now

@@ -197,6 +197,22 @@ func TestACKOfAFINThatMayWait(t *testing.T) {
 	s.gone()
 }
 
+// A FIN is no answer of the program's: it does not have acknowledgements wait for more of them (tcp_event_data_sent of Linux is not
+// called for it).
+func TestFINIsNoAnswer(t *testing.T) {
+	s := newScript(t, Params{}).established(60000)
+	s.in("P. 1:101(100) ack 1 win 60000")
+	s.out(". 1:1(0) ack 101")
+	s.c.Shutdown(unix.SHUT_WR, s.now)
+	s.out("F. 1:1(0) ack 101")
+	if !s.c.InQuickACK() {
+		t.Error("the FIN has begun to delay acknowledgements")
+	}
+	s.in("P. 101:201(100) ack 2 win 60000")
+	s.out(". 2:2(0) ack 201")
+	s.read(200)
+}
+
 func TestOutOfOrderDataAndSACK(t *testing.T) {
 	s := newScript(t, Params{}).establishedSACK(5000)
 	s.in(". 1001:2001(1000) ack 1 win 5000")

@@ -72,7 +72,7 @@ func (c *Conn) couple(tr *Train, n, unsent, mss int, settled bool, now mono.Time
 		return n
 	}
 	if c.flight == nil {
-		c.beforeSend(now) // after a silence the window is smaller
+		c.beforeSend(n, now) // after a silence the window is smaller
 	}
 	most := min(tr.Most, trainMost, unsent, c.windowLeft(), int(c.cc.cwnd)-c.inFlight())
 	if rate := c.rate(); rate != 0 {
