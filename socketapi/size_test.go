@@ -69,8 +69,12 @@ func TestIdleSocketsAreSmall(t *testing.T) {
 	t.Logf("%.0f bytes an end; of these tcpSocket %d, stream %d; %d bytes of buffers are lent", each, unsafe.Sizeof(tcpSocket{}), unsafe.Sizeof(stream{}), lent-own)
 	// A connection alone is less than a kilobyte (proto/tcp: TestIdleConnectionsAreSmall); the socket, its descriptor and
 	// its port more than as much again.
-	if each > 2660 || lent > own { // 2556, and what the heap has at the moment: 2601 was seen
-		t.Errorf("%.0f bytes an end and %d of buffers, want at most 2660 and none", each, lent-own)
+	most := 2660.0 // 2426, and what the heap has at the moment
+	if raceEnabled {
+		most += 200 // of which the detector has more: 2535, and 185 more than without it were seen
+	}
+	if each > most || lent > own {
+		t.Errorf("%.0f bytes an end and %d of buffers, want at most %.0f and none", each, lent-own, most)
 	}
 	for _, p := range fds {
 		check(a.Close(p[0]))

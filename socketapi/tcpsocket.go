@@ -23,16 +23,18 @@ import (
 type tcpSocket struct {
 	settings
 	opt   tcp.Options // what the settings do not say; guarded by mu
-	quick bool        // TCP_QUICKACK; guarded by mu
 	fast  fastOptions // guarded by mu
 	paced uint64      // SO_MAX_PACING_RATE with all bits turned, so that zero is no limit; guarded by mu
 
-	hold       *host.Hold     // the port that bind or listen took, nil: none; guarded by mu
-	autobound  bool           // the port was chosen: it is the socket's until a connection, or listening, has ended; guarded by mu
-	bare       netip.AddrPort // its name since it was connected, or has lost its port: an address that connect uses, and the port of before; not valid: local; guarded by mu
-	locked     bool           // bind was told an address, which stays whatever becomes of a connection; guarded by mu
-	backlog    int            // guarded by mu
-	connecting bool           // connect has not said yet how it ended (SS_CONNECTING); guarded by mu
+	hold    *host.Hold     // the port that bind or listen took, nil: none; guarded by mu
+	bare    netip.AddrPort // its name since it was connected, or has lost its port: an address that connect uses, and the port of before; not valid: local; guarded by mu
+	backlog int            // guarded by mu
+
+	// These stand together for a socket's size; guarded by mu.
+	quick      bool // TCP_QUICKACK
+	autobound  bool // the port was chosen: it is the socket's until a connection, or listening, has ended
+	locked     bool // bind was told an address, which stays whatever becomes of a connection
+	connecting bool // connect has not said yet how it ended (SS_CONNECTING)
 
 	peekOff peekOff
 	pending ring.Errno    // SO_ERROR of a connection that is no more
