@@ -273,7 +273,7 @@ var signalRows = []row{
 		mine, theirs := e.me.connected(&e.peer)
 		e.note("nobody at first", e.fcntl(mine, unix.F_GETOWN, 0), e.fcntl(mine, unix.F_GETSIG, 0))
 		for _, who := range []int{1 << 30, -1 << 30, -1 << 31, 1<<31 - 1, -1} {
-			e.note(fmt.Sprint("F_SETOWN ", who), e.fcntl(mine, unix.F_SETOWN, who), e.fcntl(mine, unix.F_GETOWN, 0))
+			e.note(fmt.Sprint("F_SETOWN ", who), e.fcntl(mine, unix.F_SETOWN, who), o.isOwner(mine, who), o.isOwner(mine, 0))
 		}
 		for _, n := range []int{-1, 65, 64, 1, 0} {
 			e.note(fmt.Sprint("F_SETSIG ", n), e.fcntl(mine, unix.F_SETSIG, n), e.fcntl(mine, unix.F_GETSIG, 0))
