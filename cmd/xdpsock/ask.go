@@ -289,7 +289,7 @@ func (f *controlFlags) open(h *host.Host) (*control.Server, error) {
 	return control.Open(f.dir, h)
 }
 
-// prepare is for a program that opens the socket later: it says where, and "" for nowhere.
+// prepare is for a program that opens the socket by itself: it says where, and "" for nowhere.
 func (f *controlFlags) prepare(cmd *cobra.Command) (dir string, err error) {
 	if f.dir == "" {
 		return "", nil
